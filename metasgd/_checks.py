@@ -1,0 +1,76 @@
+"""Errors at the edge: each names the value that was wrong and what would be right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from metasgd.meta_sgd import LossFn, Task
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse a model that has nothing to adapt, or whose running statistics adaptation would corrupt."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no trainable parameters, so there is nothing to adapt")
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"module '{name}' ({type(module).__name__}) keeps running statistics, which every task would "
+                "overwrite for the others; build it with track_running_stats=False, so that each batch is "
+                "normalised by its own statistics, or use nn.GroupNorm"
+            )
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task whose tensors disagree in length, dtype or device."""
+    for part, x, y in (
+        ("support", task.support_x, task.support_y),
+        ("query", task.query_x, task.query_y),
+    ):
+        if len(x) != len(y):
+            raise ValueError(f"the {part} set has {len(x)} inputs but {len(y)} targets")
+        if len(x) == 0:
+            raise ValueError(f"the {part} set is empty; it needs at least one example")
+    for kind, support, query in (
+        ("inputs", task.support_x, task.query_x),
+        ("targets", task.support_y, task.query_y),
+    ):
+        for attribute in ("device", "dtype"):
+            first, second = getattr(support, attribute), getattr(query, attribute)
+            if first != second:
+                raise ValueError(
+                    f"support {kind} have {attribute} {first}, query {kind} {second}; they must be the same"
+                )
+
+
+def check_labels(loss_fn: LossFn, prediction: Tensor, target: Tensor) -> None:
+    """Refuse class indices that the model has no output for (a crash of the whole process on a GPU)."""
+    is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
+    if not is_cross_entropy or target.is_floating_point() or prediction.ndim < 2:
+        return
+    ignored = getattr(loss_fn, "ignore_index", -100)
+    labels = target[target != ignored]
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < prediction.shape[1]:
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {prediction.shape[1]} "
+            f"outputs; labels must lie in 0..{prediction.shape[1] - 1}"
+        )
+
+
+def check_finite(loss: Tensor, tasks: list[Task], optimizer: torch.optim.Optimizer) -> None:
+    """Stop before a step that would destroy the parameters, and say where the bad number came from."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if torch.stack([loss.isfinite(), *(gradient.isfinite().all() for gradient in gradients)]).all():
+        return
+    for index, task in enumerate(tasks):
+        for field, values in task._asdict().items():
+            if not values.isfinite().all():
+                raise FloatingPointError(
+                    f"task {index} has NaN or infinite values in {field}; clean the data"
+                )
+    what = "the loss" if not loss.isfinite() else "the meta-gradient"
+    raise FloatingPointError(f"{what} is not finite ({loss.item()}); lower meta_lr, alpha_lr or task_lr")

@@ -1,0 +1,37 @@
+"""How alpha starts."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def initial_rates(
+    theta: Mapping[str, Tensor], task_lr: float | tuple[float, float] | Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    """Return one rate for every entry of theta: constant, drawn uniformly from a range, or given.
+
+    Raises:
+        ValueError: a range with low above high, or a dict whose names or shapes are not theta's.
+    """
+    if isinstance(task_lr, Mapping):
+        shapes = {name: tuple(value.shape) for name, value in theta.items()}
+        given = {name: tuple(value.shape) for name, value in task_lr.items()}
+        if given != shapes:
+            wrong = sorted(
+                name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)
+            )
+            raise ValueError(
+                f"task_lr must have the names and shapes of the model's parameters; it differs at {wrong}"
+            )
+        return dict(task_lr)
+    if isinstance(task_lr, (int, float)):
+        return {name: torch.full_like(value, task_lr) for name, value in theta.items()}
+    low, high = task_lr
+    if low > high:
+        raise ValueError(f"task_lr is the range ({low}, {high}), whose low end is above its high end")
+    generator = torch.Generator().manual_seed(seed)  # drawn on the CPU: the same rates on every device
+    return {
+        name: (low + (high - low) * torch.rand(value.shape, generator=generator)).to(value)
+        for name, value in theta.items()
+    }

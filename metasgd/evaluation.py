@@ -1,0 +1,93 @@
+"""How well a method adapts: its score on many tasks that it has never seen, with an interval (chapter 8)."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from metasgd.meta_sgd import Task, as_list
+
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+DRAW = 20  # tasks drawn at a time
+
+
+class Sampler(Protocol):
+    """Anything that draws tasks."""
+
+    device: torch.device
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
+        """Draw a batch of tasks."""
+        ...
+
+
+class Evaluation(NamedTuple):
+    """The mean over tasks, the half-width of its 95% interval, and the value of every task, shape (tasks,)."""
+
+    mean: float
+    half_width: float
+    per_task: Tensor
+
+
+def accuracy(prediction: Tensor, target: Tensor) -> float:
+    """Return the fraction of examples whose largest output, shape (examples, ways), is the target's."""
+    return (prediction.argmax(-1) == target).double().mean().item()
+
+
+def mean_squared_error(prediction: Tensor, target: Tensor) -> float:
+    """Return the mean squared error."""
+    return (prediction - target).double().square().mean().item()
+
+
+def interval(values: Tensor) -> Evaluation:
+    """Return the mean of independent values with its 95% interval, ``1.96 * standard deviation / sqrt(n)``.
+
+    >>> mean, half_width, _ = interval(torch.tensor([0.5, 0.7, 0.6, 0.8]))
+    >>> f"{mean:.2f} ± {half_width:.2f}"
+    '0.65 ± 0.13'
+    """
+    values = values.double()
+    half_width = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Evaluation(values.mean().item(), half_width, values)
+
+
+def evaluate(
+    method: Method,
+    sampler: Sampler,
+    num_tasks: int = 600,
+    *,
+    seed: int = 0,
+    metric: Callable[[Tensor, Tensor], float] | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a method on ``num_tasks`` tasks: the same seed gives every method the same tasks (chapter 8).
+
+    Args:
+        method: ``method(support_x, support_y, query_x) -> prediction`` for one task: a ``MetaSGD`` learner, or a
+            function of ``metasgd.baselines``.
+        sampler: where tasks come from.
+        num_tasks: how many.
+        seed: of the tasks.
+        metric: ``metric(prediction, query_y) -> float`` (None: accuracy for integer targets, else mean squared error).
+        progress: show a bar on standard error.
+
+    Raises:
+        ValueError: fewer than one task.
+    """
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+    generator = torch.Generator(sampler.device).manual_seed(seed)
+    values = []
+    with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
+        while len(values) < num_tasks:
+            # Always drawn DRAW at a time, so that 100 tasks are the first 100 of 600.
+            for task in as_list(sampler.sample(DRAW, generator))[: num_tasks - len(values)]:
+                score = metric or (mean_squared_error if task.query_y.is_floating_point() else accuracy)
+                with torch.no_grad():
+                    prediction = method(task.support_x, task.support_y, task.query_x)
+                values.append(score(prediction, task.query_y))
+                bar.update()
+    return interval(torch.tensor(values, dtype=torch.float64))

@@ -1,0 +1,205 @@
+"""The algorithm: one learner that meta-learns where to start (theta) and how far to step (alpha).
+
+Li, Zhou, Chen, Li: Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv:1707.09835, Algorithm 1.
+The formulas are derived in chapter 3 of the book, and the class is written from nothing in chapter 5.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metasgd._checks import check_finite, check_labels, check_model, check_task
+from metasgd._rates import initial_rates
+
+LossFn = Callable[[Tensor, Tensor], Tensor]
+
+
+class Task(NamedTuple):
+    """A support set to adapt on and a query set to judge the adaptation by (chapter 3).
+
+    One task holds inputs of shape ``(examples, ...)`` and targets of shape ``(examples, ...)``. A batch of B
+    tasks is the same tuple with a leading dimension B on all four tensors. It unpacks in the order
+    ``x_train, y_train, x_val, y_val``.
+
+    >>> x_train, y_train, x_val, y_val = Task(torch.ones(5, 1), torch.ones(5), torch.ones(15, 1), torch.ones(15))
+    >>> x_val.shape
+    torch.Size([15, 1])
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+
+
+Tasks = Task | Sequence[Task]
+
+
+class MetaSGD(nn.Module):
+    """Meta-SGD for any module and any loss: ``theta' = theta - alpha * grad L(support; theta)``.
+
+    The meta-gradient is exact (second order) unless ``first_order`` is set. Every task is adapted on its own, so
+    tasks may differ in size, and the memory of a meta-step is that of one task.
+
+    Args:
+        model: the network. Its parameters are theta at the start; those with ``requires_grad=False`` stay as
+            they are, inside and outside. It is used in place, not copied.
+        loss_fn: ``loss_fn(prediction, target) -> scalar``, for the support and the query set.
+        meta_lr: beta, the outer learning rate of theta.
+        alpha_lr: gamma, the outer learning rate of alpha (None: the same as ``meta_lr``).
+        task_lr: alpha at the start: a number, a ``(low, high)`` range drawn uniformly for every entry (the paper
+            draws from (0.005, 0.1)), or a dict of tensors shaped like the parameters.
+        inner_steps: gradient steps on the support set, all with the same alpha.
+        first_order: drop the second derivatives from the meta-gradient of theta.
+        learn_alpha: False holds alpha at its start, which with a single number is MAML (Finn et al. 2017).
+        meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's.
+        seed: for drawing alpha from a range.
+
+    Raises:
+        ValueError: a model without trainable parameters, or with running statistics that adaptation would corrupt;
+            a loss that is not a scalar; tasks whose tensors disagree in length, dtype or device; a label out of range.
+        FloatingPointError: a loss or a meta-gradient that is not finite; theta and alpha are then unchanged.
+
+    >>> learner = MetaSGD(nn.Linear(1, 1), F.mse_loss, task_lr=0.1)
+    >>> x = torch.linspace(-1, 1, 6).reshape(3, 2, 1)                       # three tasks of two examples
+    >>> sorted(learner.meta_update(Task(x, 2 * x, -x, -2 * x)))
+    ['loss']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn = F.cross_entropy,
+        *,
+        meta_lr: float = 1e-3,
+        alpha_lr: float | None = None,
+        task_lr: float | tuple[float, float] | Mapping[str, Tensor] = (0.005, 0.1),
+        inner_steps: int = 1,
+        first_order: bool = False,
+        learn_alpha: bool = True,
+        meta_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_model(model)
+        if inner_steps < 1:
+            raise ValueError(f"inner_steps is {inner_steps}; adaptation needs at least 1 step")
+        self.model = model
+        self.loss_fn = loss_fn
+        self.inner_steps = inner_steps
+        self.first_order = first_order
+        # A second module of the same structure holds alpha, so that both share names, shapes and devices.
+        self.rates = copy.deepcopy(model)
+        for name, rate in initial_rates(self.theta, task_lr, seed).items():
+            self.alpha[name].data.copy_(rate)
+            self.alpha[name].requires_grad_(learn_alpha and self.theta[name].requires_grad)
+        groups = [{"params": [p for p in model.parameters() if p.requires_grad], "lr": meta_lr}]
+        if learn_alpha:
+            rates = [rate for rate in self.rates.parameters() if rate.requires_grad]
+            groups.append({"params": rates, "lr": meta_lr if alpha_lr is None else alpha_lr})
+        self.meta_optimizer = meta_optimizer(groups)
+
+    @property
+    def theta(self) -> dict[str, Tensor]:
+        """The initialisation, by parameter name."""
+        return dict(self.model.named_parameters())
+
+    @property
+    def alpha(self) -> dict[str, Tensor]:
+        """The learning rate of every parameter entry: the names and shapes of ``theta``."""
+        return dict(self.rates.named_parameters())
+
+    def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
+        return self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
+
+    def inner_update(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Adapt theta to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
+
+        The result is differentiable in theta and alpha, except under ``torch.no_grad()``, where it is detached.
+        """
+        differentiable = torch.is_grad_enabled()
+        alpha, params = self.alpha, self.theta
+        trainable = [name for name, value in params.items() if value.requires_grad]
+        with torch.enable_grad():
+            for _ in range(self.inner_steps):
+                loss = self._loss(self.predict(x, params), y)
+                gradients = torch.autograd.grad(
+                    loss,
+                    [params[name] for name in trainable],
+                    create_graph=differentiable and not self.first_order,
+                    materialize_grads=True,  # a parameter that does not matter gets a gradient of zero
+                )
+                params = params | {
+                    name: params[name] - alpha[name] * gradient
+                    for name, gradient in zip(trainable, gradients, strict=True)
+                }
+        return params if differentiable else {name: value.detach() for name, value in params.items()}
+
+    def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
+        return self.predict(query_x, self.inner_update(support_x, support_y))
+
+    def task_loss(self, task: Task) -> Tensor:
+        """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""
+        check_task(task)
+        return self._loss(self(task.support_x, task.support_y, task.query_x), task.query_y)
+
+    def meta_loss(self, tasks: Tasks) -> Tensor:
+        """Return the mean query loss over a batch or a list of tasks: the objective of theta and alpha."""
+        return torch.stack([self.task_loss(task) for task in as_list(tasks)]).mean()
+
+    def meta_update(self, tasks: Tasks) -> dict[str, float]:
+        """Take one step of the outer optimiser on ``meta_loss(tasks)`` and return ``{"loss": ...}`` before it."""
+        tasks = as_list(tasks)
+        self.meta_optimizer.zero_grad()
+        total = torch.zeros(())
+        for task in tasks:  # one backward pass a task: the graph of a single task is alive at a time
+            loss = self.task_loss(task) / len(tasks)
+            loss.backward()
+            total = total.to(loss) + loss.detach()
+        check_finite(total, tasks, self.meta_optimizer)
+        self.meta_optimizer.step()
+        return {"loss": total.item()}
+
+    def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        check_labels(self.loss_fn, prediction, target)
+        loss = self.loss_fn(prediction, target)
+        if loss.ndim != 0:
+            raise ValueError(
+                f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'"
+            )
+        return loss
+
+    # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"meta_optimizer": self.meta_optimizer.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.meta_optimizer.load_state_dict(state["meta_optimizer"])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
+        super()._apply(fn, recurse)
+        self.meta_optimizer.load_state_dict(self.meta_optimizer.state_dict())  # its state follows the parameters
+        return self
+
+
+def as_list(tasks: Tasks) -> list[Task]:
+    """Return a batch of tasks (a leading dimension on every tensor) or a sequence of tasks as a list.
+
+    Raises:
+        ValueError: no task at all, or tensors that disagree about the number of tasks.
+    """
+    if isinstance(tasks, Task):
+        sizes = {field: len(values) for field, values in tasks._asdict().items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"the tensors disagree about the number of tasks: {sizes}; pass one task as [task]")
+        tasks = [Task(*parts) for parts in zip(*tasks, strict=True)]
+    if not tasks:
+        raise ValueError("no tasks given; a meta-loss needs at least one")
+    return list(tasks)

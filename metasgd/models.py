@@ -1,0 +1,68 @@
+"""Networks of the book: linear, multilayer perceptron, and the four-block convnet of the few-shot papers."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import torch
+
+
+def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
+    """Return ``x -> W x + b`` with W and b at zero, for the worked example of chapter 4."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+    """Return a ReLU network, e.g. ``mlp(1, (40, 40), 1)`` for sine waves.
+
+    >>> sum(p.numel() for p in mlp(1, (40, 40), 1).parameters())
+    1761
+    """
+    sizes = (inputs, *hidden)
+    layers = [
+        layer
+        for fan_in, fan_out in zip(sizes, sizes[1:])
+        for layer in (nn.Linear(fan_in, fan_out), nn.ReLU())
+    ]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of images by the statistics of the batch at hand, with a learned scale and shift.
+
+    There are no running statistics: a support set is normalised by the support set, a query set by the query set
+    (transductive, as in MAML and Meta-SGD). Input and output: (examples, channels, height, width).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x``; scale and shift stay outside F.batch_norm, whose second derivative vmap gets wrong."""
+        normalised = F.batch_norm(x, None, None, training=True)
+        return normalised * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -> nn.Sequential:
+    """Return the convnet of Vinyals et al. 2016, MAML and Meta-SGD, for images of 28 x 28 pixels (chapter 8).
+
+    Each of four blocks is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling, which leaves
+    ``width`` features for the linear head. Input (examples, channels, 28, 28), output (examples, ways).
+
+    >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 5])
+    """
+    layers: list[nn.Module] = []
+    for block in range(blocks):
+        layers += [
+            nn.Conv2d(channels if block == 0 else width, width, 3, padding=1),
+            BatchNorm(width),
+            nn.MaxPool2d(2),  # pooling commutes with ReLU, and a ReLU on a quarter of the pixels is cheaper
+            nn.ReLU(),
+        ]
+    side = 28 >> blocks
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * side * side, ways))

@@ -1,0 +1,8 @@
+"""Task distributions: where support and query sets come from."""
+
+from metasgd.tasks.augment import Augment
+from metasgd.tasks.episodes import EpisodeSampler
+from metasgd.tasks.folds import fold_digits, orientations
+from metasgd.tasks.linear_regression import LinearRegressionSampler
+
+__all__ = ["Augment", "EpisodeSampler", "LinearRegressionSampler", "fold_digits", "orientations"]

@@ -1,0 +1,91 @@
+"""Linear regression tasks: the worked example, whose best alpha has a closed form (chapter 4)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metasgd.meta_sgd import Task
+
+
+class LinearRegressionSampler:
+    """Draw tasks ``y = w . x + noise``: every task has its own w, all tasks share how x and w are distributed.
+
+    Coordinate i of an input is normal with mean 0 and standard deviation ``input_scale[i]``; weight i of a task is
+    normal with mean ``weight_mean[i]`` and standard deviation ``weight_scale[i]``.
+
+    Args:
+        input_scale: one standard deviation for each of the d input coordinates.
+        weight_scale: one for each of the d weights; 0 for a weight that all tasks share.
+        weight_mean: one for each weight (None: zeros).
+        noise: standard deviation of the noise on y.
+        shots: support examples of a task.
+        queries: query examples of a task.
+        device: where tasks are drawn.
+        dtype: of all four tensors of a task.
+        seed: for ``sample`` without a generator.
+
+    Raises:
+        ValueError: scales of different lengths, a negative scale, or no examples.
+    """
+
+    def __init__(
+        self,
+        input_scale: Sequence[float],
+        weight_scale: Sequence[float],
+        weight_mean: Sequence[float] | None = None,
+        *,
+        noise: float = 0.0,
+        shots: int = 5,
+        queries: int = 15,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+    ) -> None:
+        weight_mean = [0.0] * len(input_scale) if weight_mean is None else weight_mean
+        lengths = {
+            "input_scale": len(input_scale),
+            "weight_scale": len(weight_scale),
+            "weight_mean": len(weight_mean),
+        }
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"one number for each input coordinate is needed, but the lengths are {lengths}")
+        if min(*input_scale, *weight_scale, noise) < 0:
+            raise ValueError(
+                f"standard deviations must not be negative: {input_scale}, {weight_scale}, {noise}"
+            )
+        if min(shots, queries) < 1:
+            raise ValueError(f"shots is {shots} and queries {queries}; both must be at least 1")
+        self.device, self.dtype = torch.device(device), dtype
+        self.input_scale, self.weight_scale, self.weight_mean = (
+            torch.tensor(values, dtype=dtype, device=self.device)
+            for values in (input_scale, weight_scale, weight_mean)
+        )
+        self.noise, self.shots, self.queries = noise, shots, queries
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
+        """Draw a batch of tasks: inputs (B, examples, d) and targets (B, examples, 1)."""
+        generator = generator or self._generator
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=self.device, dtype=self.dtype)
+
+        dimension = len(self.input_scale)
+        weights = self.weight_mean + self.weight_scale * normal(num_tasks, dimension)
+        x = self.input_scale * normal(num_tasks, self.shots + self.queries, dimension)
+        y = x @ weights[:, :, None] + self.noise * normal(num_tasks, self.shots + self.queries, 1)
+        sizes = [self.shots, self.queries]
+        (support_x, query_x), (support_y, query_y) = x.split(sizes, 1), y.split(sizes, 1)
+        return Task(support_x, support_y, query_x, query_y)
+
+    def best_alpha(self) -> Tensor:
+        r"""Return the alpha that one inner step on the mean squared error of this distribution wants (chapter 4).
+
+        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K shots and
+        theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) + (\sum_j \lambda_j d_j +
+        \sigma^2) / K\big)`. Shape (d,).
+        """
+        input_variance, weight_variance = self.input_scale**2, self.weight_scale**2
+        spread = ((input_variance * weight_variance).sum() + self.noise**2) / self.shots
+        return weight_variance / (2 * (input_variance * weight_variance * (1 + 1 / self.shots) + spread))

@@ -31,6 +31,8 @@ def check_task(task: Task) -> None:
         ("support", task.support_x, task.support_y),
         ("query", task.query_x, task.query_y),
     ):
+        if x.ndim == 0 or y.ndim == 0:
+            raise ValueError(f"the {part} set has no dimension of examples; pass one task as [task]")
         if len(x) != len(y):
             raise ValueError(f"the {part} set has {len(x)} inputs but {len(y)} targets")
         if len(x) == 0:
@@ -69,8 +71,6 @@ def check_finite(loss: Tensor, tasks: list[Task], optimizer: torch.optim.Optimiz
     for index, task in enumerate(tasks):
         for field, values in task._asdict().items():
             if not values.isfinite().all():
-                raise FloatingPointError(
-                    f"task {index} has NaN or infinite values in {field}; clean the data"
-                )
+                raise FloatingPointError(f"task {index} has NaN or infinite values in {field}; clean the data")
     what = "the loss" if not loss.isfinite() else "the meta-gradient"
     raise FloatingPointError(f"{what} is not finite ({loss.item()}); lower meta_lr, alpha_lr or task_lr")

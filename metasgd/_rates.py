@@ -18,9 +18,7 @@ def initial_rates(
         shapes = {name: tuple(value.shape) for name, value in theta.items()}
         given = {name: tuple(value.shape) for name, value in task_lr.items()}
         if given != shapes:
-            wrong = sorted(
-                name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)
-            )
+            wrong = sorted(name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name))
             raise ValueError(
                 f"task_lr must have the names and shapes of the model's parameters; it differs at {wrong}"
             )

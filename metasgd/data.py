@@ -22,9 +22,7 @@ SAMPLE = files("metasgd.assets") / "mnist_sample.npz"
 SAMPLE_SHA256 = "7a3281cf81b0a786f4aef0f587d2e4193906f5516e0527bdda765dea51499c29"
 
 
-def load_mnist(
-    root: str | Path | None = None, *, download: bool = False, quiet: bool = False
-) -> list[Tensor]:
+def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet: bool = False) -> list[Tensor]:
     """Load MNIST as one uint8 tensor of shape (examples, 28, 28) for each digit 0 to 9 (chapter 7).
 
     Without a folder (neither ``root`` nor the environment variable ``METASGD_DATA``) the embedded sample is used:

@@ -171,17 +171,18 @@ class MetaSGD(nn.Module):
         check_labels(self.loss_fn, prediction, target)
         loss = self.loss_fn(prediction, target)
         if loss.ndim != 0:
-            raise ValueError(
-                f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'"
-            )
+            raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'")
         return loss
 
     # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
     def get_extra_state(self) -> dict[str, Any]:
+        """Return what ``state_dict`` holds beside tensors of the module itself."""
         return {"meta_optimizer": self.meta_optimizer.state_dict()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.meta_optimizer.load_state_dict(state["meta_optimizer"])
+        """Restore what ``get_extra_state`` returned."""
+        # An optimiser keeps the tensors it is given; without the copy, two learners would share their moments.
+        self.meta_optimizer.load_state_dict(copy.deepcopy(state["meta_optimizer"]))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
         super()._apply(fn, recurse)

@@ -1,9 +1,10 @@
 """Networks of the book: linear, multilayer perceptron, and the four-block convnet of the few-shot papers."""
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
@@ -21,11 +22,7 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     1761
     """
     sizes = (inputs, *hidden)
-    layers = [
-        layer
-        for fan_in, fan_out in zip(sizes, sizes[1:])
-        for layer in (nn.Linear(fan_in, fan_out), nn.ReLU())
-    ]
+    layers = [layer for fan_in, fan_out in pairwise(sizes) for layer in (nn.Linear(fan_in, fan_out), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
 

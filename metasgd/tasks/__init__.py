@@ -2,7 +2,14 @@
 
 from metasgd.tasks.augment import Augment
 from metasgd.tasks.episodes import EpisodeSampler
-from metasgd.tasks.folds import fold_digits, orientations
+from metasgd.tasks.folds import composites, fold_digits, orientations
 from metasgd.tasks.linear_regression import LinearRegressionSampler
 
-__all__ = ["Augment", "EpisodeSampler", "LinearRegressionSampler", "fold_digits", "orientations"]
+__all__ = [
+    "Augment",
+    "EpisodeSampler",
+    "LinearRegressionSampler",
+    "composites",
+    "fold_digits",
+    "orientations",
+]

@@ -12,8 +12,8 @@ from torch import Tensor
 class Augment:
     """Draw for each picture its own affine map, smooth warp, stroke thickness, blur and contrast.
 
-    Called with pictures, float32 of shape (pictures, 1, height, width) in 0..1, and a generator on their device; returns the
-    same shape. Each strength is a maximum, drawn uniformly below it; 0 leaves that change out.
+    Called with pictures, float32 of shape (pictures, 1, height, width) in 0..1, and a generator on their device;
+    returns the same shape. Each strength is a maximum, drawn uniformly below it; 0 leaves that change out.
 
     Args:
         rotation: degrees to either side.
@@ -36,6 +36,7 @@ class Augment:
     contrast: float = 0.3
 
     def __call__(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """Change every picture by its own draw."""
         count, _, height, width = pictures.shape
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:

@@ -11,8 +11,8 @@ from metasgd.meta_sgd import Task
 class EpisodeSampler:
     """Draw N-way K-shot image classification tasks from images by class.
 
-    All images are kept on ``device`` as they came (uint8), and every task is drawn there. A task has ``ways`` different
-    classes, and of each ``shots`` support and ``queries`` query examples, all different. The labels 0 to ways - 1 are
+    All images are kept on ``device`` as they came (uint8), and every task is drawn there. A task has ``ways``
+    different classes, and of each ``shots`` support and ``queries`` query examples, all different. The labels 0 to ways - 1 are
     dealt anew in each task, so a network cannot learn them by heart.
 
     Args:
@@ -71,8 +71,8 @@ class EpisodeSampler:
             generator: on the sampler's device; None: the sampler's own, seeded at its construction.
 
         Returns:
-            float32 inputs (B, ways * examples, 1, height, width) in 0..1 and int64 targets (B, ways * examples), class by
-            class, where examples is ``shots`` for the support set and ``queries`` for the query set.
+            float32 inputs (B, ways * examples, 1, height, width) in 0..1 and int64 targets (B, ways * examples),
+            class by class, where examples is ``shots`` for the support set and ``queries`` for the query set.
         """
         generator = generator or self._generator
         classes = self.draw_classes(num_tasks, generator)

@@ -1,4 +1,4 @@
-"""Which digits train and which test: five class-disjoint folds of MNIST (chapter 7)."""
+"""Which digits train and which test, and how a few digits make many classes (chapters 7 and 8)."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 NUM_FOLDS = 5
-# Quarter turns that make a new picture. Half a turn takes 0, 1, 2, 5 and 8 to themselves, or nearly, and 6 to 9; a digit
-# that must not be seen in any orientation would come back through that door.
+# Quarter turns that make a new picture. Half a turn takes 0, 1, 2, 5 and 8 to themselves, or nearly, and 6 to 9: a
+# digit that must not be seen in any orientation would come back through that door.
 QUARTER_TURNS = {digit: (0, 1, 2, 3) if digit in (3, 4, 7) else (0, 1) for digit in range(10)}
 
 
@@ -37,6 +37,34 @@ def orientations(images: Sequence[Tensor], digits: Sequence[int]) -> list[Tensor
     >>> len(orientations(load_mnist(quiet=True), fold_digits(0)[0]))            # 5, 6, 8, 9: two each; 7: four
     12
     """
-    return [
-        torch.rot90(images[digit], turns, dims=(1, 2)) for digit in digits for turns in QUARTER_TURNS[digit]
-    ]
+    return [torch.rot90(images[digit], turns, dims=(1, 2)) for digit in digits for turns in QUARTER_TURNS[digit]]
+
+
+def composites(classes: Sequence[Tensor], count: int, *, examples: int = 200, seed: int = 0) -> list[Tensor]:
+    """Make new classes of symbols: the left half of one class beside the right half of another.
+
+    Every composite class is an ordered pair of different classes; each of its pictures joins a random picture of the
+    one to a random picture of the other, so that it varies as handwriting does. Nothing but the given classes is used.
+
+    Args:
+        classes: tensors of shape (examples, height, width).
+        count: how many composite classes; pairs are drawn without replacement.
+        examples: pictures in each.
+        seed: of the pairs and the pictures.
+
+    Raises:
+        ValueError: more composites than ordered pairs.
+    """
+    pairs = [(left, right) for left in range(len(classes)) for right in range(len(classes)) if left != right]
+    if count > len(pairs):
+        raise ValueError(f"{count} composites need {count} pairs, but {len(classes)} classes have {len(pairs)}")
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for index in torch.randperm(len(pairs), generator=generator)[:count].tolist():
+        left, right = (
+            classes[label][torch.randint(len(classes[label]), (examples,), generator=generator)]
+            for label in pairs[index]
+        )
+        middle = left.shape[-1] // 2
+        made.append(torch.cat([left[..., :middle], right[..., middle:]], dim=-1))
+    return made

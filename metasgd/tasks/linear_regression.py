@@ -51,9 +51,7 @@ class LinearRegressionSampler:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"one number for each input coordinate is needed, but the lengths are {lengths}")
         if min(*input_scale, *weight_scale, noise) < 0:
-            raise ValueError(
-                f"standard deviations must not be negative: {input_scale}, {weight_scale}, {noise}"
-            )
+            raise ValueError(f"standard deviations must not be negative: {input_scale}, {weight_scale}, {noise}")
         if min(shots, queries) < 1:
             raise ValueError(f"shots is {shots} and queries {queries}; both must be at least 1")
         self.device, self.dtype = torch.device(device), dtype
@@ -82,8 +80,8 @@ class LinearRegressionSampler:
     def best_alpha(self) -> Tensor:
         r"""Return the alpha that one inner step on the mean squared error of this distribution wants (chapter 4).
 
-        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K shots and
-        theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) + (\sum_j \lambda_j d_j +
+        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K shots
+        and theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) + (\sum_j \lambda_j d_j +
         \sigma^2) / K\big)`. Shape (d,).
         """
         input_variance, weight_variance = self.input_scale**2, self.weight_scale**2

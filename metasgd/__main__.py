@@ -1,0 +1,213 @@
+"""The command line, ``python -m metasgd``: progress goes to standard error, one JSON result to standard output."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+import metasgd
+from metasgd.baselines import from_scratch, nearest_class_mean
+from metasgd.data import load_mnist
+from metasgd.evaluation import Method, evaluate
+from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, train_mnist
+from metasgd.models import convnet
+from metasgd.training import CHECKPOINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; an expected failure is one line on standard error and exit status 2."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        result = arguments.run(arguments)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"metasgd: error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(result))
+    return 0
+
+
+def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Meta-train on one fold of MNIST and describe the run."""
+    settings = vars(arguments)
+    config = MnistConfig(**{f.name: settings[f.name] for f in fields(MnistConfig)})
+    device = choose_device(arguments.device)
+    images = load_mnist(arguments.data_root, download=arguments.download)
+    started = time.perf_counter()
+    _, history = train_mnist(config, images, device=device, out=arguments.out, resume=arguments.resume)
+    last = [entry["loss"] for entry in history[-100:]]
+    return {
+        "checkpoint": f"{arguments.out}/{CHECKPOINT}",
+        "iterations": len(history),
+        "loss_last_100": sum(last) / len(last),
+        "validation": [
+            {"iteration": index, "accuracy": entry["validation"]}
+            for index, entry in enumerate(history, 1)
+            if "validation" in entry
+        ],
+        "seconds": round(time.perf_counter() - started, 1),
+        **versions(device),
+    }
+
+
+def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score a run on tasks of its held-out digits, with the methods that need no meta-training if asked for."""
+    device = choose_device(arguments.device)
+    learner, config, checkpoint = load_run(arguments.checkpoint, device)
+    images = load_mnist(arguments.data_root)
+    sampler = held_out_sampler(images, config, device)
+    methods: dict[str, Method] = {config.method: learner}
+    if arguments.baselines:
+        methods |= baselines(config, device)
+    scores = {}
+    for name, method in methods.items():
+        tqdm.write(f"{name}: {arguments.tasks} tasks", file=sys.stderr)
+        score = evaluate(method, sampler, arguments.tasks, seed=arguments.seed, progress=True)
+        scores[name] = {"mean": score.mean, "half_width_95": score.half_width}
+    return {
+        "accuracy": scores[config.method]["mean"],
+        "half_width_95": scores[config.method]["half_width_95"],
+        "methods": scores,
+        "tasks": arguments.tasks,
+        "task_seed": arguments.seed,
+        "iteration": checkpoint.iteration if checkpoint.best is None else checkpoint.best["iteration"],
+        "config": checkpoint.config,
+        **versions(device),
+    }
+
+
+def baselines(config: MnistConfig, device: torch.device) -> dict[str, Method]:
+    """Return the methods that learn from the support set alone, as tuned on meta-training digits (chapter 8)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = convnet(config.ways, width=config.width).to(device)
+    return {
+        "nearest class mean": nearest_class_mean,
+        "from scratch, SGD": from_scratch(network, torch.optim.SGD, lr=0.1, steps=20),
+        "from scratch, Adam": from_scratch(network, torch.optim.Adam, lr=0.01, steps=20),
+    }
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the named device; ``auto`` is the GPU if there is one. Prints which one is used."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used here; try --device auto or cpu") from error
+    print(f"device: {device}", file=sys.stderr)
+    return device
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Return what a result needs beside its settings to be understood later."""
+    return {"metasgd": metasgd.__version__, "torch": torch.__version__, "device": str(device)}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m metasgd",
+        description="Meta-SGD for few-shot images: meta-train, then test on digits that were never seen.",
+    )
+    parser.add_argument("--version", action="version", version=metasgd.__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    add_train(commands)
+    add_evaluate(commands)
+    return parser
+
+
+def add_train(commands: Any) -> None:
+    """Add ``train``."""
+    default = MnistConfig()
+    train = commands.add_parser(
+        "train",
+        help="meta-train on one fold of MNIST",
+        description="Meta-train on five of the ten digits; the fold says which. A killed run goes on with --resume and "
+        "ends with the same parameters. Prints one JSON object.",
+        epilog="example: python -m metasgd train --ways 5 --shots 1 --fold 0 --iterations 300 --out runs/first",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.set_defaults(run=run_train)
+    task = train.add_argument_group("tasks")
+    task.add_argument("--fold", type=int, default=default.fold, help="fold k holds out digits 2k to 2k + 4, modulo 10")
+    task.add_argument("--ways", type=int, default=default.ways, help="classes in a task")
+    task.add_argument("--shots", type=int, default=default.shots, help="support examples of a class")
+    task.add_argument(
+        "--train-queries",
+        type=int,
+        default=default.train_queries,
+        help="query examples of a class in meta-training",
+    )
+    task.add_argument(
+        "--no-orientations",
+        dest="use_orientations",
+        action="store_false",
+        help="do not turn digits into new classes",
+    )
+    task.add_argument(
+        "--composites", dest="num_composites", type=int, default=default.num_composites, metavar="N",
+        help="new classes made of the halves of two",
+    )  # fmt: skip
+    task.add_argument("--no-augment", dest="augment", action="store_false", help="do not change single pictures")
+    task.add_argument(
+        "--validation-digits", type=int, nargs="+", default=default.validation_digits, metavar="DIGIT",
+        help="meta-training digits to leave out, whose tasks choose the best iterate",
+    )  # fmt: skip
+    learner = train.add_argument_group("learner")
+    learner.add_argument("--method", choices=METHODS, default=default.method, help="maml is alpha held at --task-lr")
+    learner.add_argument("--width", type=int, default=default.width, help="filters of each convolution")
+    learner.add_argument(
+        "--inner-steps", type=int, default=default.inner_steps, help="gradient steps on a support set"
+    )
+    learner.add_argument("--task-lr", type=float, default=default.task_lr, help="alpha at the start")
+    learner.add_argument("--meta-lr", type=float, default=default.meta_lr, help="beta, Adam's rate for theta")
+    learner.add_argument("--alpha-lr", type=float, default=default.alpha_lr, help="gamma, Adam's rate for alpha")
+    run = train.add_argument_group("run")
+    run.add_argument("--iterations", type=int, default=default.iterations, help="meta-updates in all")
+    run.add_argument("--meta-batch", type=int, default=default.meta_batch, help="tasks in a meta-update")
+    run.add_argument("--seed", type=int, default=default.seed, help="of the start and of the tasks")
+    run.add_argument("--out", required=True, metavar="FOLDER", help="where the checkpoint goes")
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    add_common(run)
+    run.add_argument("--download", action="store_true", help="let torchvision download MNIST into --data-root")
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add ``evaluate``."""
+    command = commands.add_parser(
+        "evaluate",
+        help="test a run on its held-out digits",
+        description="Score a run on tasks of the digits that its fold held out. Prints one JSON object.",
+        epilog="example: python -m metasgd evaluate --checkpoint runs/first --tasks 600 --baselines",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=run_evaluate)
+    command.add_argument("--checkpoint", required=True, metavar="FOLDER", help="the --out of a train run")
+    command.add_argument("--tasks", type=int, default=600, help="test tasks")
+    command.add_argument("--seed", type=int, default=0, help="of the test tasks")
+    command.add_argument(
+        "--baselines", action="store_true", help="score methods without meta-training on the same tasks, too"
+    )
+    add_common(command)
+
+
+def add_common(parser: Any) -> None:
+    """Add what every command takes."""
+    parser.add_argument("--data", choices=["mnist"], default="mnist", help="which images")
+    parser.add_argument(
+        "--data-root", metavar="FOLDER",
+        help="folder that holds MNIST/raw/ (default: $METASGD_DATA, else the sample in the package)",
+    )  # fmt: skip
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: the GPU if there is one")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

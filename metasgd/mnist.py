@@ -1,0 +1,165 @@
+"""Few-shot MNIST, ready to run: what chapter 8 and the command line share."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metasgd.evaluation import evaluate
+from metasgd.meta_sgd import MetaSGD
+from metasgd.models import convnet
+from metasgd.tasks import Augment, EpisodeSampler, composites, fold_digits, orientations
+from metasgd.training import Checkpoint, read_checkpoint, restore, train
+
+QUERIES = 15  # of each class in a test task, in all of the literature
+METHODS = ("meta-sgd", "first-order", "maml")
+
+
+@dataclass(frozen=True)
+class MnistConfig:
+    """Everything that decides a run on one fold of MNIST, except where its files are and on which device it runs.
+
+    ``method`` is ``"meta-sgd"``, ``"first-order"`` (Meta-SGD without second derivatives) or ``"maml"`` (alpha held at
+    ``task_lr``). ``validation_digits`` are meta-training digits that are left out of training, and whose tasks choose
+    the best iterate. ``train_queries`` are the query examples of a class while meta-training.
+    """
+
+    fold: int = 0
+    ways: int = 5
+    shots: int = 1
+    method: str = "meta-sgd"
+    width: int = 32
+    inner_steps: int = 1
+    iterations: int = 1500
+    meta_batch: int = 8
+    train_queries: int = 5
+    meta_lr: float = 2e-3
+    alpha_lr: float = 2e-3
+    task_lr: float = 0.1
+    use_orientations: bool = True
+    num_composites: int = 100
+    augment: bool = True
+    validation_digits: tuple[int, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        training_digits, _ = fold_digits(self.fold)
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r} does not exist; choose one of {', '.join(METHODS)}")
+        if stray := set(self.validation_digits) - set(training_digits):
+            raise ValueError(
+                f"validation digits {sorted(stray)} are not meta-training digits of fold {self.fold}; choose among "
+                f"{training_digits}"
+            )
+
+
+def make_learner(config: MnistConfig, device: torch.device | str = "cpu") -> MetaSGD:
+    """Return the untrained learner of a run; the same seed gives the same start on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = convnet(config.ways, width=config.width)
+    return MetaSGD(
+        model,
+        meta_lr=config.meta_lr,
+        alpha_lr=config.alpha_lr,
+        task_lr=config.task_lr,
+        inner_steps=config.inner_steps,
+        first_order=config.method == "first-order",
+        learn_alpha=config.method != "maml",
+    ).to(device)
+
+
+def training_classes(images: Sequence[Tensor], config: MnistConfig) -> list[Tensor]:
+    """Return the classes of meta-training: the fold's digits, their quarter turns, and composites of these."""
+    digits = [digit for digit in fold_digits(config.fold)[0] if digit not in config.validation_digits]
+    classes = orientations(images, digits) if config.use_orientations else [images[digit] for digit in digits]
+    return classes + composites(classes, config.num_composites, seed=config.seed)
+
+
+def training_sampler(
+    images: Sequence[Tensor], config: MnistConfig, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return the meta-training tasks of a run."""
+    return EpisodeSampler(
+        training_classes(images, config),
+        config.ways,
+        config.shots,
+        config.train_queries,
+        device=device,
+        augment=Augment() if config.augment else None,
+    )
+
+
+def validation_sampler(
+    images: Sequence[Tensor], config: MnistConfig, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return tasks of the validation digits in their orientations, as they are (not augmented)."""
+    classes = orientations(images, config.validation_digits)
+    return EpisodeSampler(classes, config.ways, config.shots, QUERIES, device=device)
+
+
+def held_out_sampler(
+    images: Sequence[Tensor], config: MnistConfig, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return the test tasks of a run: held-out digits, upright, as they are."""
+    classes = [images[digit] for digit in fold_digits(config.fold)[1]]
+    return EpisodeSampler(classes, config.ways, config.shots, QUERIES, device=device)
+
+
+def run_config(config: MnistConfig, images: Sequence[Tensor]) -> dict[str, Any]:
+    """Return what the checkpoint of a run stores: its settings, and how many images it was given."""
+    return {"data": "mnist", "images": sum(map(len, images)), **asdict(config)}
+
+
+def train_mnist(
+    config: MnistConfig,
+    images: Sequence[Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> tuple[MetaSGD, list[dict[str, float]]]:
+    """Meta-train on one fold and return (learner, history); see ``metasgd.training.train`` for the rest.
+
+    Raises:
+        ValueError: settings that the images cannot serve, found before any work.
+    """
+    held_out_sampler(images, config, device)  # a run that cannot be tested is refused before it starts
+    sampler = training_sampler(images, config, device)
+    validate = None
+    if config.validation_digits:
+        validation = validation_sampler(images, config, device)
+
+        def validate(learner: MetaSGD) -> float:
+            return evaluate(learner, validation, 200, seed=1).mean
+
+    learner = make_learner(config, device)
+    history = train(
+        learner,
+        sampler,
+        config.iterations,
+        meta_batch=config.meta_batch,
+        seed=config.seed,
+        validate=validate,
+        out=out,
+        resume=resume,
+        config=run_config(config, images),
+        progress=progress,
+    )
+    return learner, history
+
+
+def load_run(path: str | Path, device: torch.device | str = "cpu") -> tuple[MetaSGD, MnistConfig, Checkpoint]:
+    """Return (learner, config, checkpoint) of a run folder, the learner at its best validated iterate, if any."""
+    checkpoint = read_checkpoint(path)
+    names = {field.name for field in fields(MnistConfig)}
+    settings = {key: value for key, value in checkpoint.config.items() if key in names}
+    config = MnistConfig(**settings | {"validation_digits": tuple(settings["validation_digits"])})
+    learner = make_learner(config, device)
+    state = checkpoint.state if checkpoint.best is None else checkpoint.state | checkpoint.best["state"]
+    restore(learner, state, path)
+    return learner, config, checkpoint

@@ -1,0 +1,211 @@
+"""Meta-training that can be killed at any moment and resumed without a trace (chapters 8 and 10).
+
+Every random number of an iteration comes from a generator seeded by (seed, iteration), and the learning rates are a
+function of the iteration. So a checkpoint needs no random state, and a resumed run repeats an uninterrupted one:
+bit for bit on the CPU.
+"""
+
+import math
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from metasgd.evaluation import Sampler
+from metasgd.meta_sgd import MetaSGD
+
+FORMAT = 1
+CHECKPOINT = "checkpoint.pt"
+
+
+class Checkpoint(NamedTuple):
+    """What a run folder holds: everything that the rest of the run depends on.
+
+    ``state`` is the learner's state after ``iteration`` meta-updates, ``history`` one entry an iteration (``loss``,
+    and ``validation`` where it was measured), ``best`` the best validated iterate (``score``, ``iteration``,
+    ``state``) or None, and ``config`` whatever the caller needs to build the learner again.
+    """
+
+    iteration: int
+    state: dict[str, Any]
+    history: list[dict[str, float]]
+    best: dict[str, Any] | None
+    config: dict[str, Any]
+
+
+def cosine_decay(fraction: float) -> float:
+    """Return the factor of the learning rates after a fraction of the run: from 1 down to 0 along a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def iteration_generator(seed: int, iteration: int, device: torch.device | str) -> torch.Generator:
+    """Return the generator of one iteration, independent of those of all other iterations and seeds."""
+    state = np.random.SeedSequence([seed, iteration]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state) >> 1)
+
+
+def train(
+    learner: MetaSGD,
+    sampler: Sampler,
+    iterations: int,
+    *,
+    meta_batch: int = 4,
+    seed: int = 0,
+    schedule: Callable[[float], float] = cosine_decay,
+    validate: Callable[[MetaSGD], float] | None = None,
+    validate_every: int = 100,
+    out: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 100,
+    config: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Meta-train a learner in place and return its history, one dict an iteration (chapter 8).
+
+    Args:
+        learner: what to train. With ``validate``, it ends as the best validated iterate, else as the last one.
+        sampler: where meta-training tasks come from.
+        iterations: meta-updates in all, those before a resume included.
+        meta_batch: tasks in each meta-update.
+        seed: of the tasks.
+        schedule: factor of both outer learning rates as a function of the fraction of the run that is done.
+        validate: ``validate(learner) -> score``, larger is better, on tasks that are neither trained on nor tested on.
+        validate_every: iterations between two validations; the last iterate is always validated.
+        out: folder for the checkpoint (None: nothing is written).
+        resume: go on from the checkpoint in ``out``, if there is one.
+        checkpoint_every: iterations between two checkpoints.
+        config: stored in the checkpoint; a resumed run must have the same.
+        progress: show a bar on standard error.
+
+    Raises:
+        FileExistsError: ``out`` holds a run already and ``resume`` is not set.
+        OSError: ``out`` cannot be written.
+        ValueError: the checkpoint is damaged, or belongs to another model or configuration.
+        FloatingPointError: the loss or its gradient is not finite. The state before that iteration is kept.
+    """
+    for name, value in (("iterations", iterations), ("meta_batch", meta_batch)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+    config = dict(config or {})
+    run = Checkpoint(0, {}, [], None, config)
+    if out is not None:
+        out = prepare_folder(out)
+        if (out / CHECKPOINT).exists():
+            run = read_checkpoint(out)
+            if not resume:
+                raise FileExistsError(
+                    f"{out} already holds a run, at iteration {run.iteration}; resume it, or choose another folder"
+                )
+            if run.config != config:
+                changed = sorted(key for key in {**run.config, **config} if run.config.get(key) != config.get(key))
+                raise ValueError(
+                    f"{out} was made with other settings of {changed}: {[run.config.get(key) for key in changed]}, "
+                    f"now {[config.get(key) for key in changed]}; resume with the same, or choose another folder"
+                )
+            restore(learner, run.state, out)
+    history, best = list(run.history), run.best
+    initial_rates = [group.setdefault("initial_lr", group["lr"]) for group in learner.meta_optimizer.param_groups]
+
+    def save(done: int) -> None:
+        if out is not None:
+            write_checkpoint(out, Checkpoint(done, learner.state_dict(), history, best, config))
+
+    with tqdm(total=iterations, initial=run.iteration, disable=not progress, unit="step", desc="meta-training") as bar:
+        for iteration in range(run.iteration, iterations):
+            for group, rate in zip(learner.meta_optimizer.param_groups, initial_rates, strict=True):
+                group["lr"] = rate * schedule(iteration / iterations)
+            tasks = sampler.sample(meta_batch, iteration_generator(seed, iteration, sampler.device))
+            try:
+                metrics = learner.meta_update(tasks)
+            except FloatingPointError as error:
+                save(iteration)  # the failed update changed nothing
+                kept = f"; {out / CHECKPOINT} holds the state before it" if out is not None else ""
+                raise FloatingPointError(f"iteration {iteration}: {error}{kept}") from error
+            done = iteration + 1
+            if validate is not None and (done % validate_every == 0 or done == iterations):
+                metrics["validation"] = score = validate(learner)
+                if best is None or score > best["score"]:
+                    weights = {key: value for key, value in learner.state_dict().items() if key != "_extra_state"}
+                    weights = {key: value.clone() for key, value in weights.items()}
+                    best = {"score": score, "iteration": done, "state": weights}
+            history.append(metrics)
+            if done % checkpoint_every == 0 or done == iterations:
+                save(done)
+            bar.set_postfix(metrics, refresh=False)
+            bar.update()
+    if best is not None:
+        learner.load_state_dict(learner.state_dict() | best["state"])
+    return history
+
+
+def prepare_folder(folder: str | Path) -> Path:
+    """Make a folder and prove that files can be written there, before any work is done."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder") from error
+    return folder
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the folder's checkpoint in one atomic step: a kill leaves the old one or the new one, never half."""
+    partial = folder / (CHECKPOINT + ".partial")
+    with open(partial, "wb") as file:
+        torch.save({"format": FORMAT, **checkpoint._asdict()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder / CHECKPOINT)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the checkpoint of a run folder, or a checkpoint file; no code in it is executed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is truncated or no checkpoint, or of a newer format.
+    """
+    path = Path(path)
+    file = path / CHECKPOINT if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {file}; name the folder given to train as out")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        version = content.pop("format")
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        OSError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise ValueError(f"{file} is truncated or not a checkpoint; train again, or use a copy") from error
+    if version > FORMAT:
+        raise ValueError(f"{file} has format {version}, and this version reads up to {FORMAT}; upgrade metasgd")
+    return Checkpoint(**content)
+
+
+def restore(learner: MetaSGD, state: Mapping[str, Any], source: str | Path) -> None:
+    """Load a learner's state, refusing that of another model before anything is changed."""
+    own, other = (
+        {key: tuple(value.shape) for key, value in mapping.items() if isinstance(value, torch.Tensor)}
+        for mapping in (learner.state_dict(), state)
+    )
+    if own != other:
+        wrong = sorted(key for key in own.keys() | other.keys() if own.get(key) != other.get(key))
+        first = wrong[0]
+        raise ValueError(
+            f"{source} belongs to another model: {len(wrong)} tensors differ, e.g. {first} is {other.get(first)} "
+            f"there and {own.get(first)} here; build the learner with the settings of that run"
+        )
+    learner.load_state_dict(dict(state))

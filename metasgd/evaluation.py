@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from metasgd.meta_sgd import Task, as_list
 

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 
 import matplotlib.pyplot as plt
 import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
+
+from metasgd.evaluation import Evaluation
+from metasgd.meta_sgd import Task
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in print. Meta-SGD is blue in every figure.
 COLOURS = {
@@ -69,7 +75,8 @@ def step_directions(
     """Draw where one inner step goes on the loss contours of a task with two weights (chapter 3).
 
     Args:
-        support_loss, query_loss: functions from weights of shape (..., 2) to losses of shape (...).
+        support_loss: a function from weights of shape (..., 2) to losses of shape (...).
+        query_loss: the same for the query set.
         start: theta, shape (2,).
         ends: theta' for each kind of step, by its label.
         optima: the best weights of several tasks, shape (tasks, 2).
@@ -170,8 +177,10 @@ def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: 
     """Draw how theta and alpha move during meta-training, with dashed lines where theory ends (chapter 4).
 
     Args:
-        theta, alpha: the values before every meta-step, shape (steps, d).
-        best_theta, best_alpha: the closed form, shape (d,).
+        theta: its values before every meta-step, shape (steps, d).
+        alpha: likewise.
+        best_theta: the closed form, shape (d,).
+        best_alpha: likewise.
     """
     with figure(2, 1, size=(6.4, 5.6), sharex=True) as (fig, rows):
         for axes, path, best, name in zip(
@@ -208,4 +217,166 @@ def loss_against_scale(
             xlabel="largest input scale / smallest input scale", ylabel="query loss after one step", ylim=(0, None)
         )
         axes.legend(fontsize=10)
+    return fig
+
+
+def _show_grid(axes: Axes, pictures: Tensor, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> None:
+    """Show pictures (rows, columns, height, width), uint8 or 0..1, as ink on paper, with names left and above."""
+    pictures = pictures.cpu() / (255 if pictures.dtype == torch.uint8 else 1)
+    gap = max(1, pictures.shape[-1] // 12)
+    cells = F.pad(pictures, (0, gap, 0, gap))  # blank paper right of and below every picture
+    height, width = cells.shape[2:]
+    axes.imshow(cells.transpose(1, 2).flatten(2).flatten(0, 1)[:-gap, :-gap], cmap="gray_r", vmin=0, vmax=1)
+    axes.set_yticks([height * row + (height - gap) / 2 for row in range(len(rows))], rows)
+    axes.set_xticks([width * column + (width - gap) / 2 for column in range(len(columns))], columns)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+
+
+def picture_grid(pictures: Tensor, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Figure:
+    """Draw pictures in rows and columns, as ink on paper (chapters 7 and 8).
+
+    Args:
+        pictures: uint8 or float in 0..1, of shape (rows, columns, height, width).
+        rows: a name for each row, or none.
+        columns: a name for each column, or none.
+    """
+    down, across = pictures.shape[:2]
+    with figure(size=(6.4, 0.4 + 5.8 * down / across)) as (fig, axes):
+        _show_grid(axes, pictures, rows, columns)
+    return fig
+
+
+def episodes(tasks: Task) -> Figure:
+    """Draw a batch of image episodes: support left, query right, one row of pictures for each label (chapter 7)."""
+    support, query = (
+        [x[y == label] for label in y.unique()]
+        for x, y in ((tasks.support_x, tasks.support_y), (tasks.query_x, tasks.query_y))
+    )
+    count, ways = len(tasks.support_y), len(support)
+    # (labels, episodes * examples, 1, height, width) -> (episodes, labels, examples, height, width)
+    support, query = (torch.stack(x).unflatten(1, (count, -1)).squeeze(3).transpose(0, 1) for x in (support, query))
+    widths = [support.shape[2], query.shape[2]]
+    size = (6.4, 0.3 + 5.3 / sum(widths) * ways * count)
+    with figure(count, 2, size=size, width_ratios=widths, squeeze=False) as (fig, rows):
+        for index, (left, right) in enumerate(rows):
+            _show_grid(left, support[index], [f"label {label}" for label in range(ways)])
+            _show_grid(right, query[index])
+        rows[0, 0].set_title("support")
+        rows[0, 1].set_title("query")
+    return fig
+
+
+def fold_table(held_out: Sequence[Sequence[int]]) -> Figure:
+    """Draw which of the ten digits each fold trains on and which it holds out (chapter 7)."""
+    with figure(size=(6.4, 2.6)) as (fig, axes):
+        for fold, digits in enumerate(held_out):
+            for digit in range(10):
+                test = digit in digits
+                face = COLOURS["orange"] if test else "white"
+                axes.add_patch(Rectangle((digit - 0.5, fold - 0.5), 1, 1, facecolor=face, edgecolor=COLOURS["grey"]))
+                text, weight = ("test", "bold") if test else ("train", "normal")
+                axes.text(digit, fold, text, ha="center", va="center", fontsize=10, fontweight=weight)
+        axes.set(xlim=(-0.5, 9.5), ylim=(len(held_out) - 0.5, -0.5), xlabel="digit", ylabel="fold")
+        axes.set_xticks(range(10))
+        axes.set_yticks(range(len(held_out)))
+        axes.tick_params(length=0)
+        axes.grid(False)
+    return fig
+
+
+def place_shares(shares: Mapping[str, Tensor], expected: float) -> Figure:
+    """Draw how often each number is drawn to each place, one panel for each way of drawing (chapter 7).
+
+    Args:
+        shares: for each way of drawing, fractions of shape (places, numbers).
+        expected: the fraction if all are equally likely.
+    """
+    with figure(1, len(shares), size=(6.4, 3.2), sharey=True) as (fig, panels):
+        for axes, (title, places) in zip(panels, shares.items(), strict=True):
+            for place, (fractions, marker) in enumerate(zip(places, "os^v", strict=False), 1):
+                axes.plot(fractions, marker, linestyle="-", linewidth=1, label=f"place {place}")
+            axes.axhline(expected, color=COLOURS["black"], linestyle="--", linewidth=1)
+            axes.set(title=title, xlabel="number drawn", xticks=range(places.shape[1]))
+        panels[0].set_ylabel("fraction of draws")
+        panels[0].set_ylim(bottom=0)
+        panels[0].legend(fontsize=10)
+    return fig
+
+
+def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]], widths: Sequence[float]) -> Figure:
+    """Draw how often an interval holds the true mean, and its half-width, against the number of tasks (chapter 7).
+
+    Args:
+        counts: numbers of tasks.
+        coverage: for each kind of interval, the fraction of experiments in which it holds the true mean.
+        widths: mean half-width of the first kind, as a fraction.
+    """
+    with figure(1, 2, size=(6.6, 3.4)) as (fig, (left, right)):
+        for (label, fractions), marker in zip(coverage.items(), "os", strict=True):
+            left.plot(counts, [100 * value for value in fractions], marker, linestyle="-", label=label)
+        left.axhline(95, color=COLOURS["black"], linestyle="--", linewidth=1)
+        left.set(xscale="log", xlabel="tasks", ylabel="holds the true mean [%]", ylim=(50, 100))
+        left.legend(fontsize=10, loc="lower left")
+        right.loglog(counts, [100 * width for width in widths], "o", label="half-width")
+        law = [100 * widths[-1] * (counts[-1] / count) ** 0.5 for count in counts]
+        right.loglog(counts, law, "--", color=COLOURS["black"], linewidth=1, label=r"$\propto 1/\sqrt{T}$")
+        right.set(xlabel="tasks $T$", ylabel="half-width [points]")
+        right.legend(fontsize=10)
+    return fig
+
+
+def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) -> Figure:
+    """Draw the accuracy in every fold with its 95% interval, one series for each label (chapters 7 and 8)."""
+    with figure() as (fig, axes):
+        for index, ((label, folds), marker) in enumerate(zip(scores.items(), "osD^vP", strict=False)):
+            place = [fold + 0.12 * (index - (len(scores) - 1) / 2) for fold in range(len(folds))]
+            means = [100 * fold.mean for fold in folds]
+            widths = [100 * fold.half_width for fold in folds]
+            axes.errorbar(place, means, widths, fmt=marker, markersize=5, capsize=4, label=label)
+            for x, mean in zip(place, means, strict=True):
+                axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center", fontsize=10)
+        axes.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", label="guessing")
+        axes.set(xlabel="fold", ylabel="accuracy [%]", ylim=(0, 100), xticks=range(len(folds)))
+        axes.legend(loc="outside upper center", ncols=len(scores) + 1, fontsize=10)
+    return fig
+
+
+def turned_digits(shares: Tensor, kept: Tensor) -> Figure:
+    """Draw how often a turned digit is closest to an upright one, with a frame around the turns kept (chapter 7).
+
+    Args:
+        shares: fractions of shape (turns, digits) for one, two and three quarter turns.
+        kept: bool, the same shape.
+    """
+    with figure(size=(6.6, 2.8)) as (fig, axes):
+        image = axes.imshow(100 * shares, cmap="Oranges", vmin=0, vmax=50, aspect="auto")
+        for turn, digit in product(*map(range, shares.shape)):
+            axes.text(digit, turn, f"{100 * shares[turn, digit]:.0f}", ha="center", va="center", fontsize=11)
+            if kept[turn, digit]:
+                frame = Rectangle((digit - 0.44, turn - 0.44), 0.88, 0.88, fill=False, edgecolor=COLOURS["blue"])
+                frame.set_linewidth(2.5)
+                axes.add_patch(frame)
+        axes.set_yticks(range(len(shares)), ["90°", "180°", "270°"])
+        axes.set_xticks(range(shares.shape[1]))
+        axes.set(xlabel="digit", ylabel="turned by")
+        axes.grid(False)
+        fig.colorbar(image, ax=axes, label="closest to upright [%]", pad=0.02)
+    return fig
+
+
+def selection_bias(counts: Sequence[int], reported: Sequence[float], fresh: Sequence[float]) -> Figure:
+    """Draw the winner's accuracy on the tasks that chose it, and on fresh ones, against their number (chapter 7)."""
+    with figure() as (fig, axes):
+        for values, label, marker in (
+            (reported, "on the tasks that chose it", "s"),
+            (fresh, "on fresh tasks", "o"),
+        ):
+            axes.plot(counts, [100 * value for value in values], marker, linestyle="-", label=label)
+        axes.fill_between(counts, *([100 * value for value in values] for values in (fresh, reported)), alpha=0.15)
+        axes.set(xscale="log", xlabel="tasks used for choosing", ylabel="accuracy of the winner [%]")
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
+        axes.legend()
     return fig

@@ -80,10 +80,30 @@ class LinearRegressionSampler:
     def best_alpha(self) -> Tensor:
         r"""Return the alpha that one inner step on the mean squared error of this distribution wants (chapter 4).
 
-        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K shots
-        and theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) + (\sum_j \lambda_j d_j +
-        \sigma^2) / K\big)`. Shape (d,).
+        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K
+        shots and theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) +
+        (\sum_j \lambda_j d_j + \sigma^2) / K\big)`. Shape (d,).
         """
-        input_variance, weight_variance = self.input_scale**2, self.weight_scale**2
-        spread = ((input_variance * weight_variance).sum() + self.noise**2) / self.shots
-        return weight_variance / (2 * (input_variance * weight_variance * (1 + 1 / self.shots) + spread))
+        return self.weight_scale**2 / (2 * self._gradient_power(self.weight_scale**2))
+
+    def expected_query_loss(self, alpha: Tensor | float, theta: Tensor | None = None) -> Tensor:
+        r"""Return the mean squared error on the query set after one inner step, expected over tasks (chapter 4).
+
+        With :math:`q_i = d_i + (\theta_i - m_i)^2` for weights of mean :math:`m_i`, and :math:`b_i =
+        \lambda_i q_i (1 + 1/K) + (\sum_j \lambda_j q_j + \sigma^2) / K`, it is :math:`\sigma^2 + \sum_i \lambda_i
+        (q_i - 4 \alpha_i \lambda_i q_i + 4 \alpha_i^2 \lambda_i b_i)`: a scalar, differentiable in both arguments.
+
+        Args:
+            alpha: the rates, shape (d,), or one rate for all.
+            theta: where the step starts, shape (d,) (None: the weights' mean).
+        """
+        start = self.weight_mean if theta is None else theta
+        spread = self.weight_scale**2 + (start - self.weight_mean) ** 2
+        power, variance = self._gradient_power(spread), self.input_scale**2
+        left = spread - 4 * alpha * variance * spread + 4 * alpha**2 * variance * power
+        return self.noise**2 + (variance * left).sum()
+
+    def _gradient_power(self, spread: Tensor) -> Tensor:
+        """Return b of chapter 4, E[g_i^2] / (4 lambda_i) for a support gradient g and E[(theta - w)^2] = spread."""
+        signal = self.input_scale**2 * spread
+        return signal * (1 + 1 / self.shots) + (signal.sum() + self.noise**2) / self.shots

@@ -97,7 +97,7 @@ def step_directions(
             axes.plot([], [], color=colour, label=label)
         axes.plot(*start, "o", color=COLOURS["black"], markersize=7, label=r"start $\theta$", zorder=6)
         axes.grid(False)
-        axes.legend(loc="outside upper center", ncols=2, fontsize=10)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 
@@ -120,7 +120,7 @@ def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Te
         axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.axvline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.grid(False)
-        axes.legend(loc="outside upper center", ncols=2, fontsize=10)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 

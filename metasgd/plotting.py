@@ -57,12 +57,12 @@ def figure(
 
 
 def _contours(axes: Axes, function: Callable[[Tensor], Tensor], levels: Sequence[float], **style: object) -> None:
-    """Draw the contours of a function from points (..., 2) to values (...) within the limits of the axes."""
+    """Draw the contours of a function from points (n, 2) to values (n,) within the limits of the axes."""
     first, second = (
         torch.linspace(*limits, 201, dtype=torch.float64) for limits in (axes.get_xlim(), axes.get_ylim())
     )
-    points = torch.cartesian_prod(first, second).reshape(201, 201, 2)
-    axes.contour(first, second, function(points).T, levels, linewidths=1, **style)
+    points = torch.cartesian_prod(first, second)
+    axes.contour(first, second, function(points).reshape(201, 201).T, levels, linewidths=1, **style)
 
 
 def step_directions(
@@ -75,7 +75,7 @@ def step_directions(
     """Draw where one inner step goes on the loss contours of a task with two weights (chapter 3).
 
     Args:
-        support_loss: a function from weights of shape (..., 2) to losses of shape (...).
+        support_loss: a function from weights of shape (n, 2) to losses of shape (n,).
         query_loss: the same for the query set.
         start: theta, shape (2,).
         ends: theta' for each kind of step, by its label.
@@ -90,7 +90,7 @@ def step_directions(
         axes.plot([], [], "--", color=COLOURS["grey"], linewidth=1, label="support loss")
         axes.plot([], [], color=COLOURS["sky"], linewidth=1, label="query loss")
         axes.plot(*optima.T, "*", color=COLOURS["green"], markersize=12, label="best weights of tasks", zorder=4)
-        colours = [COLOURS[name] for name in ("black", "red", "blue")]
+        colours = [COLOURS[name] for name in ("red", "blue")]
         for (label, end), colour in zip(ends.items(), colours, strict=False):
             arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", xy=end.tolist(), xytext=start.tolist(), arrowprops=arrow, zorder=5)
@@ -105,7 +105,7 @@ def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Te
     """Draw the meta-loss over the two entries of alpha, and the way of the outer updates through it (chapter 3).
 
     Args:
-        meta_loss: a function from rates of shape (..., 2) to meta-losses of shape (...).
+        meta_loss: a function from rates of shape (n, 2) to meta-losses of shape (n,).
         path: alpha after every outer update, shape (updates, 2).
         best: the alpha of the smallest meta-loss, shape (2,).
         best_single: the best alpha whose two entries are equal, shape (2,).

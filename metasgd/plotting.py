@@ -226,7 +226,8 @@ def _show_grid(axes: Axes, pictures: Tensor, rows: Sequence[str] = (), columns: 
     gap = max(1, pictures.shape[-1] // 12)
     cells = F.pad(pictures, (0, gap, 0, gap))  # blank paper right of and below every picture
     height, width = cells.shape[2:]
-    axes.imshow(cells.transpose(1, 2).flatten(2).flatten(0, 1)[:-gap, :-gap], cmap="gray_r", vmin=0, vmax=1)
+    mosaic = cells.transpose(1, 2).flatten(2).flatten(0, 1)[:-gap, :-gap]
+    axes.imshow(mosaic.numpy(), cmap="gray_r", vmin=0, vmax=1)
     axes.set_yticks([height * row + (height - gap) / 2 for row in range(len(rows))], rows)
     axes.set_xticks([width * column + (width - gap) / 2 for column in range(len(columns))], columns)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -258,13 +259,13 @@ def episodes(tasks: Task) -> Figure:
     # (labels, episodes * examples, 1, height, width) -> (episodes, labels, examples, height, width)
     support, query = (torch.stack(x).unflatten(1, (count, -1)).squeeze(3).transpose(0, 1) for x in (support, query))
     widths = [support.shape[2], query.shape[2]]
-    size = (6.4, 0.3 + 5.3 / sum(widths) * ways * count)
+    size = (6.4, (0.4 + 5.3 / sum(widths) * ways) * count)
     with figure(count, 2, size=size, width_ratios=widths, squeeze=False) as (fig, rows):
         for index, (left, right) in enumerate(rows):
             _show_grid(left, support[index], [f"label {label}" for label in range(ways)])
             _show_grid(right, query[index])
-        rows[0, 0].set_title("support")
-        rows[0, 1].set_title("query")
+            left.set_title("support")
+            right.set_title("query")
     return fig
 
 
@@ -322,7 +323,11 @@ def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]
         right.loglog(counts, [100 * width for width in widths], "o", label="half-width")
         law = [100 * widths[-1] * (counts[-1] / count) ** 0.5 for count in counts]
         right.loglog(counts, law, "--", color=COLOURS["black"], linewidth=1, label=r"$\propto 1/\sqrt{T}$")
-        right.set(xlabel="tasks $T$", ylabel="half-width [points]")
+        right.set(xlabel="tasks", ylabel="half-width [points]")
+        right.set_yticks([1, 2, 5], ["1", "2", "5"])
+        for axes in (left, right):
+            axes.set_xticks(counts[::2], [str(count) for count in counts[::2]])
+            axes.minorticks_off()
         right.legend(fontsize=10)
     return fig
 
@@ -339,30 +344,33 @@ def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) 
                 axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center", fontsize=10)
         axes.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", label="guessing")
         axes.set(xlabel="fold", ylabel="accuracy [%]", ylim=(0, 100), xticks=range(len(folds)))
-        axes.legend(loc="outside upper center", ncols=len(scores) + 1, fontsize=10)
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
     return fig
 
 
-def turned_digits(shares: Tensor, kept: Tensor) -> Figure:
-    """Draw how often a turned digit is closest to an upright one, with a frame around the turns kept (chapter 7).
+def turned_digits(accuracy: Tensor, closest: Tensor, kept: Tensor) -> Figure:
+    """Draw how well turned digits are told from the most similar upright digit, the turns kept framed (chapter 7).
 
     Args:
-        shares: fractions of shape (turns, digits) for one, two and three quarter turns.
+        accuracy: fractions of shape (turns, digits) for one, two and three quarter turns.
+        closest: the upright digit in question, the same shape.
         kept: bool, the same shape.
     """
-    with figure(size=(6.6, 2.8)) as (fig, axes):
-        image = axes.imshow(100 * shares, cmap="Oranges", vmin=0, vmax=50, aspect="auto")
-        for turn, digit in product(*map(range, shares.shape)):
-            axes.text(digit, turn, f"{100 * shares[turn, digit]:.0f}", ha="center", va="center", fontsize=11)
+    with figure(size=(6.6, 3.0)) as (fig, axes):
+        image = axes.imshow(100 * accuracy.numpy(), cmap="Oranges_r", vmin=50, vmax=100, aspect="auto")
+        for turn, digit in product(*map(range, accuracy.shape)):
+            text = f"{100 * accuracy[turn, digit]:.0f}\n({closest[turn, digit]})"
+            colour = "white" if accuracy[turn, digit] < 0.65 else "black"
+            axes.text(digit, turn, text, ha="center", va="center", fontsize=11, color=colour)
             if kept[turn, digit]:
                 frame = Rectangle((digit - 0.44, turn - 0.44), 0.88, 0.88, fill=False, edgecolor=COLOURS["blue"])
                 frame.set_linewidth(2.5)
                 axes.add_patch(frame)
-        axes.set_yticks(range(len(shares)), ["90°", "180°", "270°"])
-        axes.set_xticks(range(shares.shape[1]))
+        axes.set_yticks(range(len(accuracy)), ["90°", "180°", "270°"])
+        axes.set_xticks(range(accuracy.shape[1]))
         axes.set(xlabel="digit", ylabel="turned by")
         axes.grid(False)
-        fig.colorbar(image, ax=axes, label="closest to upright [%]", pad=0.02)
+        fig.colorbar(image, ax=axes, label="told apart [%]", pad=0.02)
     return fig
 
 

@@ -1,0 +1,41 @@
+"""The methods that Meta-SGD is compared with, on tasks small enough to work by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from metasgd.baselines import nearest_class_mean
+
+# Class 0 has the support examples (4, 0) and (0, 3), with the mean (2, 1.5); class 1 has (0, -1) and (0, -3), with the
+# mean (0, -2). The labels are not in order, as nothing promises that they are.
+SUPPORT_X = torch.tensor([[0.0, -1.0], [4.0, 0.0], [0.0, -3.0], [0.0, 3.0]])
+SUPPORT_Y = torch.tensor([1, 0, 1, 0])
+
+
+def test_scores_are_cosines_to_the_class_means() -> None:
+    """(1, 0) has the cosine 2 / |(2, 1.5)| = 0.8 to the first mean and 0 to the second.
+
+    (0, 10) has 1.5 / 2.5 = 0.6 and -1: the length of a query does not matter. (-3, -4) has (-6 - 6) / (5 * 2.5) =
+    -0.96 and 8 / (5 * 2) = 0.8. Had each support example been scaled to length one before the mean, the first class
+    would point to (1, 1) instead, and the first score would be 0.71.
+    """
+    query_x = torch.tensor([[1.0, 0.0], [0.0, 10.0], [-3.0, -4.0]])
+    expected = torch.tensor([[0.8, 0.0], [0.6, -1.0], [-0.96, 0.8]])
+    torch.testing.assert_close(nearest_class_mean(SUPPORT_X, SUPPORT_Y, query_x), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (2, 1)])
+def test_pictures_give_the_scores_of_their_pixels(shape: tuple[int, ...]) -> None:
+    query_x = torch.tensor([[1.0, 0.0], [0.0, 10.0], [-3.0, -4.0]])
+
+    def pictures(x: Tensor) -> Tensor:
+        return x.unflatten(1, shape)
+
+    flat = nearest_class_mean(SUPPORT_X, SUPPORT_Y, query_x)
+    assert torch.equal(nearest_class_mean(pictures(SUPPORT_X), SUPPORT_Y, pictures(query_x)), flat)
+
+
+def test_a_blank_picture_is_similar_to_no_class() -> None:
+    """A picture of zeros has no direction; it scores 0 everywhere rather than NaN."""
+    scores = nearest_class_mean(SUPPORT_X, SUPPORT_Y, torch.zeros(1, 2))
+    assert torch.equal(scores, torch.zeros(1, 2))

@@ -1,0 +1,141 @@
+"""Evaluation: the interval is the textbook's, and every method meets the same tasks."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metasgd import MetaSGD, Task, evaluate
+from metasgd.evaluation import accuracy, interval, mean_squared_error
+from metasgd.tasks import EpisodeSampler, LinearRegressionSampler
+
+
+@pytest.fixture
+def regression(device: torch.device) -> LinearRegressionSampler:
+    return LinearRegressionSampler([1.0, 1.0], [1.0, 1.0], device=device)
+
+
+def predict_zero(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+    return torch.zeros(len(query_x), *support_y.shape[1:], device=query_x.device)
+
+
+def test_the_interval_by_hand() -> None:
+    """0, 1, 2, 3: mean 1.5, squared deviations 2.25 + 0.25 + 0.25 + 2.25 = 5, variance 5/3, so 1.96 sqrt(5/3) / 2."""
+    mean, half_width, per_task = interval(torch.tensor([0, 1, 2, 3]))
+    assert mean == 1.5
+    assert half_width == pytest.approx(1.96 * math.sqrt(5 / 3) / 2, rel=1e-15)
+    assert per_task.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_one_task_has_no_interval() -> None:
+    mean, half_width, _ = interval(torch.tensor([0.75]))
+    assert mean == 0.75
+    assert math.isnan(half_width)
+
+
+def test_the_interval_covers_the_mean_in_95_of_100_samples() -> None:
+    """Of 2,000 samples of 100 uniform numbers; four standard errors of a rate of 95% over 2,000 are 2%."""
+    samples = torch.rand(2000, 100, generator=torch.Generator().manual_seed(0))
+    covered = [abs(mean - 0.5) <= half_width for mean, half_width, _ in map(interval, samples)]
+    assert sum(covered) / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_accuracy_by_hand(device: torch.device) -> None:
+    """The largest outputs are 1, 0, 2 and 2; the targets 1, 0, 2 and 0: three of four."""
+    outputs = torch.tensor([[0, 5, 1], [3, 2, 1], [-3, -2, -1], [0, 0, 1]], device=device)
+    assert accuracy(outputs, torch.tensor([1, 0, 2, 0], device=device)) == 0.75
+
+
+def test_mean_squared_error_by_hand(device: torch.device) -> None:
+    prediction, target = torch.tensor([[1.0], [2.0]], device=device), torch.tensor([[0.0], [4.0]], device=device)
+    assert mean_squared_error(prediction, target) == 2.5
+
+
+def test_every_method_meets_the_same_tasks(regression: LinearRegressionSampler) -> None:
+    """Two methods record what they are given; using the sampler in between changes nothing."""
+    seen = {}
+
+    def recorder(name: str):
+        def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            seen.setdefault(name, []).append((support_x, support_y, query_x))
+            return predict_zero(support_x, support_y, query_x)
+
+        return method
+
+    first = evaluate(recorder("first"), regression, 30, seed=4)
+    regression.sample(5)
+    second = evaluate(recorder("second"), regression, 30, seed=4)
+    assert len(seen["first"]) == 30
+    for one, other in zip(seen["first"], seen["second"], strict=True):
+        assert all(torch.equal(values, same) for values, same in zip(one, other, strict=True))
+    assert torch.equal(first.per_task, second.per_task)
+
+
+def test_another_seed_means_other_tasks(regression: LinearRegressionSampler) -> None:
+    one, other = (evaluate(predict_zero, regression, 30, seed=seed).per_task for seed in (4, 5))
+    assert not torch.equal(one, other)
+
+
+def test_the_first_100_tasks_of_600_are_the_100(regression: LinearRegressionSampler) -> None:
+    few, many = (evaluate(predict_zero, regression, count) for count in (100, 600))
+    assert len(many.per_task) == 600
+    assert torch.equal(few.per_task, many.per_task[:100])
+
+
+@pytest.mark.parametrize("count", [1, 7, 21])
+def test_exactly_as_many_tasks_as_asked_for(count: int, regression: LinearRegressionSampler) -> None:
+    assert len(evaluate(predict_zero, regression, count).per_task) == count
+
+
+def test_float_targets_are_scored_by_mean_squared_error(regression: LinearRegressionSampler) -> None:
+    """Predicting zero for y = w . x with unit variances everywhere costs the variance of y, 2."""
+    mean, half_width, _ = evaluate(predict_zero, regression)
+    assert abs(mean - 2) < 2 * half_width
+
+
+def test_integer_targets_are_scored_by_accuracy(device: torch.device) -> None:
+    """Always saying class 0 of three is right exactly once in three."""
+    sampler = EpisodeSampler(torch.rand(3, 10, 1, 2), 3, 1, 4, device=device)
+
+    def say_zero(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0, 0.0], device=query_x.device).expand(len(query_x), 3)
+
+    mean, half_width, _ = evaluate(say_zero, sampler, 20)
+    assert mean == pytest.approx(1 / 3)
+    assert half_width == pytest.approx(0, abs=1e-12)
+
+
+def test_a_metric_of_ones_own_replaces_the_default(regression: LinearRegressionSampler) -> None:
+    def count(prediction: Tensor, target: Tensor) -> float:
+        return float(len(target))
+
+    assert evaluate(predict_zero, regression, 3, metric=count).per_task.tolist() == [15.0] * 3
+
+
+def test_a_learner_is_a_method(regression: LinearRegressionSampler, device: torch.device) -> None:
+    """It adapts before it predicts, is not trained by it, and scores the loss of the same task."""
+    learner = MetaSGD(nn.Linear(2, 1).to(device), F.mse_loss, task_lr=0.1)
+    before = {name: value.clone() for name, value in learner.state_dict().items() if isinstance(value, Tensor)}
+    result = evaluate(learner, regression, 20, seed=3)
+    tasks = regression.sample(20, torch.Generator(device).manual_seed(3))
+    # float32 on both sides, summed in another order.
+    expected = [learner.meta_loss([Task(*parts)]).item() for parts in zip(*tasks, strict=True)]
+    assert result.per_task.tolist() == pytest.approx(expected, rel=1e-5)
+    assert all(torch.equal(learner.state_dict()[name], value) for name, value in before.items())
+
+
+def test_no_tasks_are_refused(regression: LinearRegressionSampler) -> None:
+    with pytest.raises(ValueError, match="num_tasks is 0"):
+        evaluate(predict_zero, regression, 0)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_goes_to_stderr_if_asked_for(
+    progress: bool, regression: LinearRegressionSampler, capsys: pytest.CaptureFixture
+) -> None:
+    evaluate(predict_zero, regression, 3, progress=progress)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("3/3" in printed.err) == progress

@@ -1,0 +1,85 @@
+"""Models: their shapes, their sizes, and two rewritings that must change nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from metasgd.models import BatchNorm, convnet, linear, mlp
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_linear_starts_at_zero(device: torch.device) -> None:
+    model = linear(3, 2).to(device)
+    assert count(model) == 3 * 2 + 2
+    assert model(torch.ones(4, 3, device=device)).tolist() == [[0.0, 0.0]] * 4
+
+
+def test_linear_without_bias_has_only_weights() -> None:
+    assert [tuple(parameter.shape) for parameter in linear(3, bias=False).parameters()] == [(1, 3)]
+
+
+def test_the_mlp_has_a_relu_between_layers_and_none_at_the_end(device: torch.device) -> None:
+    model = mlp(2, (5, 4), 3).to(device)
+    assert [type(layer).__name__ for layer in model] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert model(torch.ones(7, 2, device=device)).shape == (7, 3)
+    assert count(model) == (2 * 5 + 5) + (5 * 4 + 4) + (4 * 3 + 3)
+
+
+def test_the_convnet_of_64_filters_has_112261_parameters(device: torch.device) -> None:
+    """First block 9 * 64 + 64 + 2 * 64 = 768; three of 9 * 64 * 64 + 64 + 2 * 64 = 37,056; head 64 * 5 + 5 = 325."""
+    model = convnet(ways=5).to(device)
+    assert count(model) == 768 + 3 * 37_056 + 325 == 112_261
+    assert model(torch.rand(3, 1, 28, 28, device=device)).shape == (3, 5)
+
+
+@pytest.mark.parametrize(("blocks", "side"), [(1, 14), (2, 7), (3, 3), (4, 1)])
+def test_the_convnets_head_fits_any_number_of_blocks(blocks: int, side: int, device: torch.device) -> None:
+    model = convnet(ways=2, width=3, channels=2, blocks=blocks).to(device)
+    assert model[-1].in_features == 3 * side * side
+    assert model(torch.rand(4, 2, 28, 28, device=device)).shape == (4, 2)
+
+
+@pytest.mark.usefixtures("float64")
+def test_batch_norm_is_pytorchs_in_training_mode(device: torch.device) -> None:
+    """Output and gradients of nn.BatchNorm2d with the same scale and shift; float64, so only rounding remains."""
+    torch.manual_seed(0)
+    ours, theirs = BatchNorm(3).to(device), nn.BatchNorm2d(3).to(device).train()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter)
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    x = torch.randn(4, 3, 5, 6, device=device)
+    outputs, gradients = [], []
+    for norm in (ours, theirs):
+        inputs = x.clone().requires_grad_()
+        outputs.append(norm(inputs))
+        gradients.append(torch.autograd.grad(outputs[-1].cosh().log().sum(), [inputs, *norm.parameters()]))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+
+
+def test_batch_norm_uses_the_batch_in_evaluation_mode_too(device: torch.device) -> None:
+    norm, x = BatchNorm(2).to(device), torch.rand(4, 2, 3, 3, device=device)
+    assert torch.equal(norm.train()(x), norm.eval()(x))
+    assert list(norm.buffers()) == []
+
+
+@pytest.mark.usefixtures("float64")
+def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) -> None:
+    """Both are increasing, so the order changes no output, and no gradient where no activation is exactly zero."""
+    torch.manual_seed(0)
+    model = convnet(ways=3, width=4).to(device)
+    order = [4 * block + layer for block in range(4) for layer in (0, 1, 3, 2)]
+    textbook = nn.Sequential(*(model[index] for index in order), *model[16:])
+    assert [type(layer).__name__ for layer in textbook][12:] == [
+        *("Conv2d", "BatchNorm", "ReLU", "MaxPool2d"),
+        *("Flatten", "Linear"),
+    ]
+    x = torch.rand(6, 1, 28, 28, device=device)
+    assert torch.equal(model(x), textbook(x))
+    gradients = [
+        torch.autograd.grad(network(x).square().sum(), list(model.parameters())) for network in (model, textbook)
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)

@@ -39,11 +39,11 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
         ValueError: a file is corrupt, or ``download`` without a folder.
 
     >>> digits = load_mnist(quiet=True)
-    >>> len(digits), digits[3].shape, digits[3].dtype
-    (10, torch.Size([1000, 28, 28]), torch.uint8)
+    >>> len(digits), digits[3].shape[1:], digits[3].dtype
+    (10, torch.Size([28, 28]), torch.uint8)
     """
     folder = root or os.environ.get("METASGD_DATA")
-    if folder is None:
+    if not folder:
         if download:
             raise ValueError("download=True needs a folder to download into; pass root='data'")
         source, classes = f"the embedded sample of {SAMPLE.name}", _load_sample()

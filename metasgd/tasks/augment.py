@@ -17,11 +17,11 @@ class Augment:
 
     Args:
         rotation: degrees to either side.
-        scale: relative change of size, e.g. 0.2 for 0.8 to 1.2.
+        scale: relative change of the width and of the height that is looked at: 0.2 for 1/1.2 to 1/0.8 times the size.
         shear: tangent of the shear angle.
         shift: fraction of the picture's width.
         warp: standard deviation of a smooth displacement, as a fraction of the picture's width.
-        thickness: 1 for strokes up to one pixel thicker or thinner on every side.
+        thickness: 1 for strokes up to one pixel thicker on every side, or one pixel thinner on the left and right.
         blur: weight of a blurred copy.
         contrast: relative change of brightness.
     """

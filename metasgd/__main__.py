@@ -9,15 +9,14 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 import metasgd
-from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
-from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, train_mnist
-from metasgd.models import convnet
-from metasgd.training import CHECKPOINT
+from metasgd.experiments import EXPERIMENTS, run_experiment
+from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, support_only_methods, train_mnist
+from metasgd.training import CHECKPOINT, prepare_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +38,14 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     device = choose_device(arguments.device)
     images = load_mnist(arguments.data_root, download=arguments.download)
     started = time.perf_counter()
-    _, history = train_mnist(config, images, device=device, out=arguments.out, resume=arguments.resume)
+    _, history = train_mnist(
+        config,
+        images,
+        device=device,
+        out=arguments.out,
+        resume=arguments.resume,
+        checkpoint_every=arguments.checkpoint_every,
+    )
     last = [entry["loss"] for entry in history[-100:]]
     return {
         "checkpoint": f"{arguments.out}/{CHECKPOINT}",
@@ -63,7 +69,7 @@ def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     sampler = held_out_sampler(images, config, device)
     methods: dict[str, Method] = {config.method: learner}
     if arguments.baselines:
-        methods |= baselines(config, device)
+        methods |= support_only_methods(config, device)
     scores = {}
     for name, method in methods.items():
         tqdm.write(f"{name}: {arguments.tasks} tasks", file=sys.stderr)
@@ -81,16 +87,25 @@ def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def baselines(config: MnistConfig, device: torch.device) -> dict[str, Method]:
-    """Return the methods that learn from the support set alone, as tuned on meta-training digits (chapter 8)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = convnet(config.ways, width=config.width).to(device)
-    return {
-        "nearest class mean": nearest_class_mean,
-        "from scratch, SGD": from_scratch(network, torch.optim.SGD, lr=0.1, steps=20),
-        "from scratch, Adam": from_scratch(network, torch.optim.Adam, lr=0.01, steps=20),
-    }
+def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run an experiment and say where its results are."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    out, work = (prepare_folder(folder) for folder in (arguments.out, arguments.work))
+    written = run_experiment(
+        arguments.name,
+        load_mnist(arguments.data_root),
+        out=out,
+        work=work,
+        tasks=arguments.tasks,
+        device=choose_device(arguments.device),
+        shard=tuple(arguments.shard),
+        command=" ".join(["python -m metasgd", *sys.argv[1:]]),
+        iterations=arguments.iterations,
+        width=arguments.width,
+        seed=arguments.seed,
+    )
+    return {"experiment": arguments.name, "results": None if written is None else str(written)}
 
 
 def choose_device(name: str) -> torch.device:
@@ -121,6 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     add_train(commands)
     add_evaluate(commands)
+    add_experiment(commands)
     return parser
 
 
@@ -130,9 +146,9 @@ def add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="meta-train on one fold of MNIST",
-        description="Meta-train on five of the ten digits; the fold says which. A killed run goes on with --resume and "
-        "ends with the same parameters. Prints one JSON object.",
-        epilog="example: python -m metasgd train --ways 5 --shots 1 --fold 0 --iterations 300 --out runs/first",
+        description="Meta-train on five of the ten digits; the fold says which. A killed run goes on with --resume "
+        "and ends with the same parameters. Prints one JSON object.",
+        epilog="example: python -m metasgd train --fold 0 --shots 1 --iterations 300 --out runs/first",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.set_defaults(run=run_train)
@@ -176,6 +192,9 @@ def add_train(commands: Any) -> None:
     run.add_argument("--seed", type=int, default=default.seed, help="of the start and of the tasks")
     run.add_argument("--out", required=True, metavar="FOLDER", help="where the checkpoint goes")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    run.add_argument(
+        "--checkpoint-every", type=int, default=100, metavar="N", help="iterations between two checkpoints"
+    )
     add_common(run)
     run.add_argument("--download", action="store_true", help="let torchvision download MNIST into --data-root")
 
@@ -195,6 +214,30 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="of the test tasks")
     command.add_argument(
         "--baselines", action="store_true", help="score methods without meta-training on the same tasks, too"
+    )
+    add_common(command)
+
+
+def add_experiment(commands: Any) -> None:
+    """Add ``experiment``."""
+    command = commands.add_parser(
+        "experiment",
+        help="remake a results file of the book",
+        description="Run every cell of an experiment that is not done yet, and write its results file when all are. "
+        "It may be killed and started again. Prints one JSON object.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=run_named_experiment)
+    command.add_argument("name", choices=list(EXPERIMENTS), help="which experiment")
+    command.add_argument("--out", default="book/results", metavar="FOLDER", help="where the results file goes")
+    command.add_argument("--work", default="runs/experiments", metavar="FOLDER", help="checkpoints and finished cells")
+    command.add_argument("--tasks", type=int, default=600, help="test tasks of each cell")
+    command.add_argument("--iterations", type=int, default=MnistConfig().iterations, help="meta-updates of each cell")
+    command.add_argument("--width", type=int, default=MnistConfig().width, help="filters of each convolution")
+    command.add_argument("--seed", type=int, default=MnistConfig().seed, help="of the start and of the training tasks")
+    command.add_argument("--threads", type=int, help="CPU threads of this process (default: all)")
+    command.add_argument(
+        "--shard", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="run cells I, I + N, ..."
     )
     add_common(command)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from metasgd.evaluation import evaluate
+from metasgd.baselines import from_scratch, nearest_class_mean
+from metasgd.evaluation import Method, evaluate
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import convnet
 from metasgd.tasks import Augment, EpisodeSampler, composites, fold_digits, orientations
@@ -16,6 +17,12 @@ from metasgd.training import Checkpoint, read_checkpoint, restore, train
 
 QUERIES = 15  # of each class in a test task, in all of the literature
 METHODS = ("meta-sgd", "first-order", "maml")
+SGD, ADAM = "from scratch, SGD", "from scratch, Adam"
+# By shots: optimiser, learning rate, steps. The best of book/results/mnist-scratch.json, which a test checks.
+SCRATCH = {
+    1: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
+    5: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class MnistConfig:
     method: str = "meta-sgd"
     width: int = 32
     inner_steps: int = 1
-    iterations: int = 1500
-    meta_batch: int = 8
+    iterations: int = 700
+    meta_batch: int = 4
     train_queries: int = 5
     meta_lr: float = 2e-3
     alpha_lr: float = 2e-3
@@ -57,12 +64,9 @@ class MnistConfig:
 
 
 def make_learner(config: MnistConfig, device: torch.device | str = "cpu") -> MetaSGD:
-    """Return the untrained learner of a run; the same seed gives the same start on every device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = convnet(config.ways, width=config.width)
+    """Return the untrained learner of a run."""
     return MetaSGD(
-        model,
+        make_network(config),
         meta_lr=config.meta_lr,
         alpha_lr=config.alpha_lr,
         task_lr=config.task_lr,
@@ -109,6 +113,33 @@ def held_out_sampler(
     return EpisodeSampler(classes, config.ways, config.shots, QUERIES, device=device)
 
 
+def own_digits_sampler(
+    images: Sequence[Tensor], config: MnistConfig, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return tasks of the digits that a run was trained on, upright, as they are: how well it knows its own."""
+    classes = [images[digit] for digit in fold_digits(config.fold)[0]]
+    return EpisodeSampler(classes, config.ways, config.shots, QUERIES, device=device)
+
+
+def support_only_methods(config: MnistConfig, device: torch.device | str = "cpu") -> dict[str, Method]:
+    """Return the methods that learn from a support set alone: the pixels' class means, and training from scratch.
+
+    The learning rate and the number of steps of training from scratch were tuned on tasks of meta-training digits
+    (``python -m metasgd experiment mnist-scratch``).
+    """
+    methods: dict[str, Method] = {"nearest class mean": nearest_class_mean}
+    for name, (optimizer, lr, steps) in SCRATCH[config.shots if config.shots in SCRATCH else 1].items():
+        methods[name] = from_scratch(make_network(config).to(device), optimizer, lr=lr, steps=steps)
+    return methods
+
+
+def make_network(config: MnistConfig) -> nn.Module:
+    """Return the convnet of a run at its random start; the same seed gives the same start on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return convnet(config.ways, width=config.width)
+
+
 def run_config(config: MnistConfig, images: Sequence[Tensor]) -> dict[str, Any]:
     """Return what the checkpoint of a run stores: its settings, and how many images it was given."""
     return {"data": "mnist", "images": sum(map(len, images)), **asdict(config)}
@@ -121,6 +152,8 @@ def train_mnist(
     device: torch.device | str = "cpu",
     out: str | Path | None = None,
     resume: bool = False,
+    checkpoint_every: int = 100,
+    validate_every: int = 100,
     progress: bool = True,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
     """Meta-train on one fold and return (learner, history); see ``metasgd.training.train`` for the rest.
@@ -145,8 +178,10 @@ def train_mnist(
         meta_batch=config.meta_batch,
         seed=config.seed,
         validate=validate,
+        validate_every=validate_every,
         out=out,
         resume=resume,
+        checkpoint_every=checkpoint_every,
         config=run_config(config, images),
         progress=progress,
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
@@ -89,7 +89,11 @@ def train(
         ValueError: the checkpoint is damaged, or belongs to another model or configuration.
         FloatingPointError: the loss or its gradient is not finite. The state before that iteration is kept.
     """
-    for name, value in (("iterations", iterations), ("meta_batch", meta_batch)):
+    for name, value in (
+        ("iterations", iterations),
+        ("meta_batch", meta_batch),
+        ("checkpoint_every", checkpoint_every),
+    ):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
     config = dict(config or {})

@@ -1,0 +1,233 @@
+"""Experiments whose results the book shows: each is a list of cells, each cell one run of the code of chapter 8.
+
+A finished cell is a small JSON file in the work folder, an unfinished one a checkpoint there, so an experiment can be
+killed and started again at any moment, or split over processes by ``--shard``. When all cells are there, they are
+joined into one results file that says how it was made.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import metasgd
+from metasgd.baselines import from_scratch
+from metasgd.evaluation import Evaluation, Method, evaluate
+from metasgd.mnist import (
+    ADAM,
+    SGD,
+    MnistConfig,
+    held_out_sampler,
+    make_network,
+    own_digits_sampler,
+    support_only_methods,
+    train_mnist,
+    validation_sampler,
+)
+from metasgd.tasks.folds import NUM_FOLDS
+
+TEST_SEED = 2024
+CURVE_EVERY = 20
+SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
+SCRATCH_STEPS = (5, 20, 60)
+
+
+class Bench(NamedTuple):
+    """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute."""
+
+    images: list[Tensor]
+    tasks: int
+    device: torch.device | str
+
+
+Cells = dict[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
+
+
+def mnist_folds(bench: Bench, **changes: Any) -> Cells:
+    """Return the five folds, 1 and 5 shots, by Meta-SGD and by MAML."""
+    return {
+        f"fold{fold}-{shots}shot-{method}": partial(
+            run_cell, MnistConfig(fold=fold, shots=shots, method=method, **changes), bench
+        )
+        for method in ("meta-sgd", "maml")
+        for shots in (1, 5)
+        for fold in range(NUM_FOLDS)
+    }
+
+
+def mnist_scratch(bench: Bench, **changes: Any) -> Cells:
+    """Return the grid that tunes training from scratch, on tasks of fold 0's meta-training digits."""
+    return {
+        f"{shots}shot-{name}-{lr}": partial(tune_scratch, MnistConfig(shots=shots, **changes), bench, name, lr)
+        for shots in (1, 5)
+        for name, rates in SCRATCH_RATES.items()
+        for lr in rates
+    }
+
+
+def mnist_classes(bench: Bench, **changes: Any) -> Cells:
+    """Return what widens five digits, one ingredient more in each cell, at 1 shot in fold 1.
+
+    The same ladder stands once more with two of the meta-training digits of fold 0 left out for validation, which is
+    where the recipe was chosen; three digits alone are too few for five ways, so that ladder starts one rung higher.
+    """
+    ladder = [
+        ("digits", {"use_orientations": False, "augment": False, "num_composites": 0}),
+        ("orientations", {"augment": False, "num_composites": 0}),
+        ("augmented", {"num_composites": 0}),
+        ("composites", {}),
+    ]
+    held_out = {f"fold1-{name}": MnistConfig(**changes | {"fold": 1} | rung) for name, rung in ladder}
+    validation = MnistConfig(**changes | {"fold": 0, "validation_digits": (7, 9)})
+    composites = min(validation.num_composites, 30)  # three digits have six orientations, which make 30 pairs
+    validated = {
+        f"validation-{name}": replace(validation, **{"num_composites": composites} | rung) for name, rung in ladder[1:]
+    }
+    return {name: partial(run_cell, config, bench) for name, config in (held_out | validated).items()}
+
+
+EXPERIMENTS = {"mnist-folds": mnist_folds, "mnist-scratch": mnist_scratch, "mnist-classes": mnist_classes}
+
+
+def run_experiment(
+    name: str,
+    images: list[Tensor],
+    *,
+    out: Path,
+    work: Path,
+    tasks: int = 600,
+    device: torch.device | str = "cpu",
+    shard: tuple[int, int] = (0, 1),
+    command: str = "",
+    **changes: Any,
+) -> Path | None:
+    """Run the cells of one experiment that are not done yet; write and return the results file when all are.
+
+    Args:
+        name: one of ``EXPERIMENTS``.
+        images: MNIST by class.
+        out: folder of the results file, ``NAME.json``.
+        work: folder of checkpoints and finished cells.
+        tasks: test tasks of each cell.
+        device: where to train.
+        shard: (i, n): run only every n-th cell, from the i-th on.
+        command: what was typed, for the record.
+        changes: fields of ``MnistConfig`` that differ from their defaults in every cell.
+    """
+    cells = EXPERIMENTS[name](Bench(images, tasks, device), **changes)
+    work = work / name
+    first, step = shard
+    for cell in list(cells)[first::step]:
+        if not (work / cell / "result.json").exists():
+            started = time.perf_counter()
+            result = cells[cell](work / cell)
+            result |= {"seconds": round(time.perf_counter() - started, 1), **circumstances(device)}
+            write_json(work / cell / "result.json", result)
+    finished = {cell: work / cell / "result.json" for cell in cells}
+    if not all(file.exists() for file in finished.values()):
+        return None
+    results = {
+        "experiment": name,
+        "command": command,
+        "tasks": tasks,
+        "task_seed": TEST_SEED,
+        "images": sum(map(len, images)),
+        "cells": {cell: json.loads(file.read_text()) for cell, file in finished.items()},
+    }
+    target = out / f"{name}.json"
+    write_json(target, results)
+    return target
+
+
+def run_cell(config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Train one run (going on from its checkpoint, if any), test it, and return everything worth keeping.
+
+    Validated once, at the end, the run keeps its last iterate: cells are compared at equal budgets.
+    """
+    images, tasks, device = bench
+    learner, history = train_mnist(
+        config, images, device=device, out=folder, resume=True, validate_every=config.iterations
+    )
+    methods: dict[str, Method] = {config.method: learner}
+    if config.validation_digits:
+        scores = {"validation": evaluate(learner, validation_sampler(images, config, device), tasks, seed=TEST_SEED)}
+    else:
+        methods |= support_only_methods(config, device) if config.method == "meta-sgd" else {}
+        sampler = held_out_sampler(images, config, device)
+        scores = {name: evaluate(method, sampler, tasks, seed=TEST_SEED) for name, method in methods.items()}
+        own = own_digits_sampler(images, config, device)
+        scores["own digits"] = evaluate(learner, own, tasks // 2, seed=TEST_SEED)
+    losses = torch.tensor([entry["loss"] for entry in history])
+    whole = len(losses) // CURVE_EVERY * CURVE_EVERY
+    return {
+        "config": asdict(config),
+        "accuracy": {name: summary(score) for name, score in scores.items()},
+        "loss_curve": {"every": CURVE_EVERY, "mean_loss": losses[:whole].reshape(-1, CURVE_EVERY).mean(1).tolist()},
+    }
+
+
+def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
+    """Return the accuracy of training from scratch at one learning rate, for several numbers of steps."""
+    images, tasks, device = bench
+    sampler, network = own_digits_sampler(images, config, device), make_network(config).to(device)
+    optimizer = {SGD: torch.optim.SGD, ADAM: torch.optim.Adam}[name]
+    scores = {
+        steps: evaluate(from_scratch(network, optimizer, lr=lr, steps=steps), sampler, tasks // 6, seed=TEST_SEED)
+        for steps in SCRATCH_STEPS
+    }
+    return {
+        "shots": config.shots,
+        "method": name,
+        "lr": lr,
+        "accuracy": {str(steps): summary(score) for steps, score in scores.items()},
+    }
+
+
+def circumstances(device: torch.device | str) -> dict[str, Any]:
+    """Return what a result needs beside its settings to be understood later."""
+    return {
+        "metasgd": metasgd.__version__,
+        "commit": current_commit(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name()
+        if torch.device(device).type == "cuda"
+        else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def summary(score: Evaluation) -> dict[str, float]:
+    """Return what a results file keeps of an evaluation."""
+    return {"mean": round(score.mean, 5), "half_width_95": round(score.half_width, 5), "tasks": len(score.per_task)}
+
+
+def current_commit() -> str | None:
+    """Return the commit of the checkout that the package is imported from (None: it is installed)."""
+    try:
+        output = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return output.stdout.strip()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)

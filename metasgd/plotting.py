@@ -146,11 +146,12 @@ def task_parabolas(rates: Tensor, losses: Tensor, best: float) -> Figure:
         for index, row in enumerate(losses):
             axes.plot(rates, row, color=COLOURS["sky"], linewidth=1, label="one task" if index == 0 else None)
             lowest = row.argmin()
-            axes.plot(rates[lowest], row[lowest], ".", color=COLOURS["sky"])
+            if 0 < lowest < len(rates) - 1:
+                axes.plot(rates[lowest], row[lowest], ".", color=COLOURS["sky"])
         axes.plot(rates, losses.mean(0), color=COLOURS["blue"], label="mean of these tasks")
         axes.axvline(best, linestyle="--", color=COLOURS["green"], label=r"best shared $\alpha$, all tasks")
-        axes.set(xlabel=r"rate $\alpha$", ylabel="query loss / loss before the step", ylim=(0, 2))
-        axes.legend(fontsize=10)
+        axes.set(xlabel=r"rate $\alpha$", ylabel="query loss / loss before the step", ylim=(-0.05, 2))
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
     return fig
 
 
@@ -168,8 +169,10 @@ def rates_against_shots(
         for (label, values), marker in zip(rates.items(), "os^v", strict=False):
             (line,) = axes.semilogx(shots, values, marker, linestyle="-", markersize=5, label=label)
             axes.axhline(limits[label], linestyle="--", linewidth=1, color=line.get_color())
-        axes.set(xlabel="support examples $K$", ylabel=r"best rate $\alpha_i$")
-        axes.legend(fontsize=10)
+        axes.set(xlabel="support examples $K$", ylabel=r"best rate $\alpha_i$", ylim=(-0.005, 3))
+        axes.set_yscale("symlog", linthresh=0.03)
+        axes.set_yticks([0, 0.03, 0.1, 0.3, 1, 3], ["0", "0.03", "0.1", "0.3", "1", "3"])
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 
@@ -217,6 +220,8 @@ def loss_against_scale(
             xlabel="largest input scale / smallest input scale", ylabel="query loss after one step", ylim=(0, None)
         )
         axes.legend(fontsize=10)
+        axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+        axes.minorticks_off()
     return fig
 
 

@@ -53,6 +53,9 @@ def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -
     >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 5])
     """
+    for name, value in (("ways", ways), ("width", width), ("channels", channels)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
     layers: list[nn.Module] = []
     for block in range(blocks):
         layers += [

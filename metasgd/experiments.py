@@ -38,7 +38,7 @@ from metasgd.tasks.folds import NUM_FOLDS
 TEST_SEED = 2024
 CURVE_EVERY = 20
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
-SCRATCH_STEPS = (5, 20, 60)
+SCRATCH_STEPS = (5, 20)
 
 
 class Bench(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
@@ -219,9 +220,9 @@ def loss_against_scale(
         axes.set(
             xlabel="largest input scale / smallest input scale", ylabel="query loss after one step", ylim=(0, None)
         )
-        axes.legend(fontsize=10)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.minorticks_off()
+        axes.legend(fontsize=10)
     return fig
 
 
@@ -392,4 +393,244 @@ def selection_bias(counts: Sequence[int], reported: Sequence[float], fresh: Sequ
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
         axes.legend()
+    return fig
+
+
+def rate_sweep(rates: Sequence[float], fixed: Sequence[Evaluation], learned: Evaluation) -> Figure:
+    """Draw the query loss that each fixed rate reaches, and the level of learned rates, with 95% bands (chapter 5)."""
+    with figure() as (fig, axes):
+        means, widths = [score.mean for score in fixed], [score.half_width for score in fixed]
+        axes.errorbar(rates, means, widths, fmt="s", capsize=4, color=COLOURS["orange"], label="one fixed rate")
+        axes.axhline(learned.mean, color=COLOURS["blue"], label="Meta-SGD")
+        low, high = learned.mean - learned.half_width, learned.mean + learned.half_width
+        axes.axhspan(low, high, color=COLOURS["blue"], alpha=0.2, linewidth=0)
+        axes.set(xscale="log", xlabel="inner rate (the same for every weight)", ylabel="query loss", ylim=(0, None))
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        axes.legend()
+    return fig
+
+
+def gradient_paths() -> Figure:
+    """Draw where the meta-gradient can flow: exact, first order, written in place, and on a copy (chapter 5)."""
+    places = {
+        r"$\theta$": (0.08, 0.5),
+        r"$g_{S}$": (0.36, 0.84),
+        r"$\alpha$": (0.36, 0.16),
+        r"$\theta'$": (0.64, 0.5),
+        r"$L_{Q}$": (0.92, 0.5),
+    }
+    theta, gradient, alpha, adapted, loss = places
+    edges = [(loss, adapted), (adapted, theta), (adapted, alpha), (adapted, gradient), (gradient, theta)]
+    open_edges = {"exact": 5, "first order": 3, "written in place": 2, "on a copy": 1}  # so many of the edges
+    with figure(2, 2, size=(6.4, 4.6)) as (fig, axes):
+        for panel, (title, count) in zip(axes.flat, open_edges.items(), strict=True):
+            panel.set_title(title, fontsize=12)
+            panel.set(xlim=(0, 1), ylim=(0, 1))
+            panel.set_axis_off()
+            for name, place in places.items():
+                panel.annotate(
+                    name,
+                    place,
+                    ha="center",
+                    va="center",
+                    fontsize=13,
+                    bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": COLOURS["black"]},
+                )
+            for index, (source, target) in enumerate(edges):
+                lucky = title == "written in place" and (source, target) == (adapted, theta)
+                colour = "red" if lucky else "blue" if index < count else "grey"
+                panel.annotate(
+                    "",
+                    places[target],
+                    places[source],
+                    arrowprops={
+                        "arrowstyle": "-|>" if index < count else "-",
+                        "color": COLOURS[colour],
+                        "linestyle": "-" if index < count else ":",
+                        "linewidth": 2,
+                        "shrinkA": 15,
+                        "shrinkB": 15,
+                    },
+                )
+        keys = [
+            Line2D([], [], color=COLOURS["blue"], label="meta-gradient flows"),
+            Line2D([], [], color=COLOURS["grey"], linestyle=":", label="cut"),
+            Line2D([], [], color=COLOURS["red"], label="arrives by accident"),
+        ]
+        fig.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=10)
+    return fig
+
+
+def loss_against_shots(shots: Sequence[int], losses: Mapping[str, Sequence[Evaluation]], trained_at: int) -> Figure:
+    """Draw the query loss after one step against the shots, one series a learner, with 95% intervals (chapter 5)."""
+    with figure() as (fig, axes):
+        for (label, scores), marker in zip(losses.items(), "os", strict=True):
+            means, widths = [score.mean for score in scores], [score.half_width for score in scores]
+            axes.errorbar(shots, means, widths, fmt=f"{marker}-", capsize=4, label=label)
+        axes.axvline(trained_at, color=COLOURS["grey"], linestyle="--", label="shots in training")
+        axes.set(xscale="log", yscale="log", xlabel="support examples (shots)", ylabel="query loss")
+        axes.set_xticks(shots, [str(count) for count in shots])
+        axes.minorticks_off()
+        axes.legend()
+    return fig
+
+
+def reported_losses(
+    reported: Mapping[str, Sequence[float]], measured: Mapping[str, Evaluation], window: int = 20
+) -> Figure:
+    """Draw the meta-loss that each program prints in training, and what its result is worth (chapter 5).
+
+    Args:
+        reported: for each program, the meta-loss of every meta-step.
+        measured: for each program, the query loss of the trained learner, all on the same test tasks.
+        window: meta-steps over which a curve is averaged.
+    """
+    looks = zip(
+        ("blue", "orange", "green", "red", "purple", "black"), ("-", "-", "--", "-", "--", "-"), "osD^vP", strict=True
+    )
+    with figure(1, 2, size=(6.6, 4.2), sharey=True, width_ratios=(3, 1)) as (fig, (left, right)):
+        for place, (label, (colour, line, marker)) in enumerate(zip(reported, looks, strict=True)):
+            smooth = F.avg_pool1d(torch.tensor(reported[label])[None], window, 1)[0]
+            left.plot(range(window, len(reported[label]) + 1), smooth, linestyle=line, color=COLOURS[colour])
+            score, style = measured[label], {"fmt": marker, "linestyle": line, "color": COLOURS[colour]}
+            right.errorbar(place, score.mean, score.half_width, capsize=4, label=label, **style)
+        left.set(yscale="log", xlabel="meta-step", ylabel="query loss", title="reported in training")
+        right.set(xticks=[], xlim=(-1, len(measured)), title="measured")
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
+def accuracy_bars(scores: Mapping[str, Evaluation], chance: float) -> Figure:
+    """Draw accuracies as bars with 95% intervals, the first one, which is not to be believed, in red (chapter 5)."""
+    with figure(size=(6.4, 3.2)) as (fig, axes):
+        labels = list(scores)
+        means = [100 * score.mean for score in scores.values()]
+        widths = [100 * score.half_width for score in scores.values()]
+        colours = [COLOURS[name] for name in ("red", "orange", "blue", "grey")]
+        axes.barh(labels, means, xerr=widths, color=colours, height=0.6, capsize=4)
+        for label, mean, width in zip(labels, means, widths, strict=True):
+            axes.text(mean + width + 1, label, f"{mean:.1f}", va="center", fontsize=11)
+        axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
+        axes.set(xlabel="accuracy [%] (dashed: guessing)", xlim=(0, 100))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    return fig
+
+
+def training_curves(
+    losses: Mapping[str, Sequence[float]], window: int, steps: Sequence[int], accuracy: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Draw the meta-loss, averaged over a window, and the accuracy on several kinds of tasks (chapter 8).
+
+    Args:
+        losses: by method, the loss of every meta-update.
+        window: meta-updates in one point of the loss.
+        steps: meta-updates done at each measurement of accuracy.
+        accuracy: by kind of tasks, the accuracy in 0..1 at these steps.
+    """
+    with figure(1, 2, size=(6.8, 3.4)) as (fig, (left, right)):
+        for label, values in losses.items():
+            means = torch.tensor(values).unfold(0, window, window).mean(1)
+            left.plot([window * (index + 1) for index in range(len(means))], means, label=label)
+        left.set(xlabel="meta-update", ylabel="query loss after the step", ylim=(0, None))
+        left.legend(fontsize=10)
+        for (label, values), marker, colour in zip(accuracy.items(), "os^", ("green", "blue", "red"), strict=False):
+            right.plot(steps, [100 * value for value in values], marker=marker, color=COLOURS[colour], label=label)
+        right.set(xlabel="meta-update", ylabel="accuracy [%]", ylim=(0, 100))
+        right.legend(fontsize=10, loc="lower right")
+    return fig
+
+
+def method_intervals(scores: Mapping[str, Evaluation], chance: float, highlight: str) -> Figure:
+    """Draw accuracies with their 95% intervals, one row a method, the band of one of them marked (chapter 8)."""
+    with figure(size=(6.4, 0.9 + 0.42 * len(scores))) as (fig, axes):
+        for label, score in scores.items():
+            colour = COLOURS["blue" if label == highlight else "grey"]
+            axes.errorbar(100 * score.mean, label, xerr=100 * score.half_width, fmt="o", capsize=4, color=colour)
+            axes.annotate(
+                f"{100 * score.mean:.1f}", (100 * score.mean, label), (0, 7), textcoords="offset points", ha="center"
+            )
+        best = scores[highlight]
+        axes.axvspan(
+            100 * (best.mean - best.half_width), 100 * (best.mean + best.half_width), color=COLOURS["blue"], alpha=0.12
+        )
+        axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--")
+        axes.set(xlabel="accuracy on held-out digits [%] (dashed: guessing)", xlim=(0, 100))
+        axes.set_ylim(len(scores) - 0.5, -0.7)
+    return fig
+
+
+def class_probabilities(before: Tensor, after: Tensor, names: Sequence[str]) -> Figure:
+    """Draw the mean probability of each class for the queries of each class, before and after the step (chapter 8).
+
+    Args:
+        before: probabilities with the initialisation, (queries, ways), the queries class by class.
+        after: the same with the adapted parameters.
+        names: what each class shows.
+    """
+    ways = len(names)
+    with figure(1, 2, size=(6.6, 3.4), sharey=True) as (fig, axes):
+        for panel, probabilities, title in zip(axes, (before, after), ("before the step", "after it"), strict=True):
+            table = probabilities.reshape(ways, -1, ways).mean(1).cpu()
+            panel.imshow(table, cmap="Blues", vmin=0, vmax=1)
+            for row in range(ways):
+                for column in range(ways):
+                    value = table[row, column].item()
+                    ink = "white" if value > 0.5 else "black"
+                    panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
+            panel.set(title=title, xlabel="predicted", xticks=range(ways), yticks=range(ways))
+            panel.set_xticklabels(names)
+            panel.set_yticklabels(names)
+            panel.grid(False)
+        axes[0].set_ylabel("queries of digit")
+    return fig
+
+
+def layer_steps(moves: Mapping[str, float], rates: Mapping[str, Tensor]) -> Figure:
+    """Draw how far one step moves each layer, and the middle and the ends of its learned rates (chapter 8).
+
+    Args:
+        moves: by layer, the length of the step relative to the length of the weights.
+        rates: by layer, its entries of alpha.
+    """
+    names = list(moves)
+    with figure(1, 2, size=(6.8, 0.9 + 0.36 * len(names)), sharey=True) as (fig, (left, right)):
+        left.barh(names, [100 * move for move in moves.values()], color=COLOURS["blue"])
+        left.set(xlabel="step / weights [%]")
+        for name, values in rates.items():
+            low, middle, high = (
+                values.flatten().quantile(torch.tensor([0.05, 0.5, 0.95], device=values.device)).tolist()
+            )
+            right.plot([low, high], [name, name], color=COLOURS["orange"], linewidth=6, solid_capstyle="butt")
+            right.plot(middle, name, "|", color=COLOURS["black"], markersize=12, markeredgewidth=2)
+        right.axvline(0, color=COLOURS["grey"], linewidth=1)
+        right.set(xlabel="alpha: 5% to 95% of entries")
+        left.invert_yaxis()
+        left.grid(axis="y", visible=False)
+        right.grid(axis="y", visible=False)
+    return fig
+
+
+def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
+    """Draw accuracy on a run's own digits and on held-out ones, one pair for each widening of the classes (chapter 8).
+
+    Args:
+        rungs: by name, (own digits, held-out digits).
+    """
+    with figure(size=(6.4, 3.4)) as (fig, axes):
+        for place, (own, held_out) in enumerate(rungs.values()):
+            axes.plot([place, place], [100 * own.mean, 100 * held_out.mean], color=COLOURS["grey"], linewidth=1)
+            for score, colour, marker, below in ((own, "green", "o", 6), (held_out, "blue", "s", -16)):
+                axes.errorbar(
+                    place, 100 * score.mean, 100 * score.half_width, fmt=marker, color=COLOURS[colour], capsize=4,
+                    label={"green": "its own digits", "blue": "held-out digits"}[colour] if place == 0 else None,
+                )  # fmt: skip
+                axes.annotate(
+                    f"{100 * score.mean:.1f}", (place, 100 * score.mean), (0, below), textcoords="offset points",
+                    ha="center",
+                )  # fmt: skip
+        axes.set(ylabel="accuracy [%]", ylim=(40, 105), xticks=range(len(rungs)), xlim=(-0.5, len(rungs) - 0.5))
+        axes.set_xticklabels(list(rungs))
+        axes.legend(fontsize=10, loc="lower right")
     return fig

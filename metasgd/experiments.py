@@ -231,3 +231,22 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(partial, path)
+
+
+def load_results(name: str) -> dict[str, Any]:
+    """Return the results file of an experiment: from the checkout's ``book/results``, or as shipped in the package.
+
+    Raises:
+        FileNotFoundError: no such file; it names the command that makes it.
+    """
+    package = Path(__file__).parent
+    for folder in (package.parent / "book" / "results", package / "assets" / "results"):
+        if (folder / f"{name}.json").is_file():
+            return json.loads((folder / f"{name}.json").read_text())
+    raise FileNotFoundError(f"there are no results of {name!r}; make them by python -m metasgd experiment {name}")
+
+
+def score_of(cell: dict[str, Any], name: str) -> Evaluation:
+    """Return one score of a finished cell as an evaluation; the values of its tasks are not stored."""
+    stored = cell["accuracy"][name]
+    return Evaluation(stored["mean"], stored["half_width_95"], torch.empty(0))

@@ -634,3 +634,35 @@ def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
         axes.set_xticklabels(list(rungs))
         axes.legend(fontsize=10, loc="lower right")
     return fig
+
+
+def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]], chance: float) -> Figure:
+    """Draw the book's story: one task of digits never seen before, and how well methods do on such tasks (README).
+
+    Args:
+        task: one image episode; one support picture of each class and its first query pictures are shown.
+        scores: by panel title, then by method, the scores of the five folds.
+        chance: the accuracy of guessing.
+    """
+    ways = int(task.support_y.max()) + 1
+    support = torch.stack([task.support_x[task.support_y == label][0] for label in range(ways)])
+    queries = torch.stack([task.query_x[task.query_y == label][:4] for label in range(ways)])
+    with figure(1, 2 + len(scores), size=(9.6, 3.3), width_ratios=[0.25, 1, *[1.3] * len(scores)]) as (fig, axes):
+        _show_grid(axes[0], support)
+        axes[0].set_title("learn from", fontsize=11)
+        _show_grid(axes[1], queries.squeeze(2))
+        axes[1].set_title("then read", fontsize=11)
+        for index, (panel, (title, methods)) in enumerate(zip(axes[2:], scores.items(), strict=True)):
+            for label, folds in methods.items():
+                colour = COLOURS["blue" if label == "Meta-SGD" else "grey"]
+                mean = 100 * sum(fold.mean for fold in folds) / len(folds)
+                panel.barh(label, mean, color=colour, height=0.6, alpha=0.85)
+                panel.plot([100 * fold.mean for fold in folds], [label] * len(folds), "k|", markersize=9)
+                panel.text(2, label, f"{mean:.1f}", va="center", color="white", fontweight="bold")
+            panel.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
+            panel.set(title=title, xlim=(0, 100), xlabel="accuracy [%]")
+            panel.grid(axis="y", visible=False)
+            panel.invert_yaxis()
+            if index:
+                panel.set_yticklabels([])
+    return fig

@@ -38,7 +38,7 @@ from metasgd.tasks.folds import NUM_FOLDS
 TEST_SEED = 2024
 CURVE_EVERY = 20
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
-SCRATCH_STEPS = (5, 20)
+SCRATCH_STEPS = (5, 10)
 
 
 class Bench(NamedTuple):
@@ -181,7 +181,7 @@ def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Pat
     sampler, network = own_digits_sampler(images, config, device), make_network(config).to(device)
     optimizer = {SGD: torch.optim.SGD, ADAM: torch.optim.Adam}[name]
     scores = {
-        steps: evaluate(from_scratch(network, optimizer, lr=lr, steps=steps), sampler, tasks // 6, seed=TEST_SEED)
+        steps: evaluate(from_scratch(network, optimizer, lr=lr, steps=steps), sampler, tasks // 10, seed=TEST_SEED)
         for steps in SCRATCH_STEPS
     }
     return {

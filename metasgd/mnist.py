@@ -20,8 +20,8 @@ METHODS = ("meta-sgd", "first-order", "maml")
 SGD, ADAM = "from scratch, SGD", "from scratch, Adam"
 # By shots: optimiser, learning rate, steps. The best of book/results/mnist-scratch.json, which a test checks.
 SCRATCH = {
-    1: {SGD: (torch.optim.SGD, 0.1, 20), ADAM: (torch.optim.Adam, 0.01, 20)},
-    5: {SGD: (torch.optim.SGD, 0.1, 20), ADAM: (torch.optim.Adam, 0.01, 20)},
+    1: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
+    5: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
 }
 
 

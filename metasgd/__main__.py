@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import fields
 from typing import Any
 
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an expected failure is one line on standard error and exit status 2."""
     arguments = make_parser().parse_args(argv)
     try:
-        result = arguments.run(arguments)
+        with redirect_stdout(sys.stderr):  # whatever the libraries print: standard output holds the result alone
+            result = arguments.run(arguments)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"metasgd: error: {error}", file=sys.stderr)
         return 2

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
         source, classes = f"the files in {folder}", _load_folder(Path(folder).expanduser(), download)
     if not quiet:
         total = sum(map(len, classes))
-        print(f"MNIST: {total:,} images of {len(classes)} digits, from {source}", file=sys.stderr)
+        print(f"MNIST: {total:,} images of {len(classes)} digits, from {source}")
     return classes
 
 

@@ -43,11 +43,10 @@ def test_an_empty_environment_variable_names_no_folder(monkeypatch: pytest.Monke
     assert sum(map(len, load_mnist(quiet=True))) == 10_000
 
 
-def test_the_source_is_printed_to_stderr(capsys: pytest.CaptureFixture) -> None:
+def test_the_source_is_printed(capsys: pytest.CaptureFixture) -> None:
     load_mnist()
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err == "MNIST: 10,000 images of 10 digits, from the embedded sample of mnist_sample.npz\n"
+    printed = capsys.readouterr().out
+    assert printed == "MNIST: 10,000 images of 10 digits, from the embedded sample of mnist_sample.npz\n"
 
 
 @pytest.fixture

@@ -349,8 +349,8 @@ def test_a_shift_that_normalisation_removes_gets_zero_gradient_up_to_rounding(de
     """A bias before batch norm changes nothing, so both its meta-gradients vanish, to the rounding of sums."""
     learner = make_learner(IMAGE_NETS["metasgd.models.BatchNorm"], device, F.cross_entropy)
     theta_gradient, alpha_gradient = meta_gradients(learner, draw_tasks(device, (1, 6, 6), classify=True))
-    assert theta_gradient["0.bias"].abs().max() < 1e-14
-    assert alpha_gradient["0.bias"].abs().max() < 1e-14
+    assert theta_gradient["0.bias"].abs().max() < 1e-13
+    assert alpha_gradient["0.bias"].abs().max() < 1e-13
 
 
 class Tied(nn.Module):

@@ -38,7 +38,13 @@ def accuracy(prediction: Tensor, target: Tensor) -> float:
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> float:
-    """Return the mean squared error."""
+    """Return the mean squared error.
+
+    Raises:
+        ValueError: the shapes differ, so that broadcasting would compare every prediction with every target.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(f"predictions have shape {tuple(prediction.shape)}, targets {tuple(target.shape)}")
     return (prediction - target).double().square().mean().item()
 
 

@@ -53,13 +53,12 @@ Cells = dict[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, 
 
 
 def mnist_folds(bench: Bench, **changes: Any) -> Cells:
-    """Return the five folds, 1 and 5 shots, by Meta-SGD and by MAML."""
+    """Return the five folds: by Meta-SGD at 1 and 5 shots, by MAML at 1 shot."""
     return {
         f"fold{fold}-{shots}shot-{method}": partial(
             run_cell, MnistConfig(fold=fold, shots=shots, method=method, **changes), bench
         )
-        for method in ("meta-sgd", "maml")
-        for shots in (1, 5)
+        for method, shots in (("meta-sgd", 1), ("meta-sgd", 5), ("maml", 1))
         for fold in range(NUM_FOLDS)
     }
 
@@ -77,8 +76,9 @@ def mnist_scratch(bench: Bench, **changes: Any) -> Cells:
 def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     """Return what widens five digits, one ingredient more in each cell, at 1 shot in fold 1.
 
-    The same ladder stands once more with two of the meta-training digits of fold 0 left out for validation, which is
-    where the recipe was chosen; three digits alone are too few for five ways, so that ladder starts one rung higher.
+    Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with two
+    of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three digits
+    alone are too few for five ways, so that ladder starts one rung higher.
     """
     ladder = [
         ("digits", {"use_orientations": False, "augment": False, "num_composites": 0}),
@@ -86,7 +86,7 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
         ("augmented", {"num_composites": 0}),
         ("composites", {}),
     ]
-    held_out = {f"fold1-{name}": MnistConfig(**changes | {"fold": 1} | rung) for name, rung in ladder}
+    held_out = {f"fold1-{name}": MnistConfig(**changes | {"fold": 1} | rung) for name, rung in ladder[:-1]}
     validation = MnistConfig(**changes | {"fold": 0, "validation_digits": (7, 9)})
     composites = min(validation.num_composites, 30)  # three digits have six orientations, which make 30 pairs
     validated = {

@@ -652,7 +652,7 @@ def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]
         axes[0].set_title("learn from", fontsize=11)
         _show_grid(axes[1], queries.squeeze(2))
         axes[1].set_title("then read", fontsize=11)
-        for index, (panel, (title, methods)) in enumerate(zip(axes[2:], scores.items(), strict=True)):
+        for panel, (title, methods) in zip(axes[2:], scores.items(), strict=True):
             for label, folds in methods.items():
                 colour = COLOURS["blue" if label == "Meta-SGD" else "grey"]
                 mean = 100 * sum(fold.mean for fold in folds) / len(folds)
@@ -663,6 +663,4 @@ def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]
             panel.set(title=title, xlim=(0, 100), xlabel="accuracy [%]")
             panel.grid(axis="y", visible=False)
             panel.invert_yaxis()
-            if index:
-                panel.set_yticklabels([])
     return fig

@@ -139,3 +139,8 @@ def test_progress_goes_to_stderr_if_asked_for(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert ("3/3" in printed.err) == progress
+
+
+def test_squared_errors_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"predictions have shape \(3, 1\), targets \(3,\)"):
+        mean_squared_error(torch.zeros(3, 1), torch.zeros(3))

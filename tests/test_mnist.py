@@ -1,9 +1,12 @@
 """Few-shot MNIST: what a run trains on, what it is tested on, and the experiments behind the book's results."""
 
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from metasgd import experiments, mnist
 from metasgd.data import load_mnist
@@ -153,3 +156,11 @@ def test_stored_meta_sgd_is_ahead_of_all_methods_without_meta_training(shots, fo
 def test_missing_results_name_the_command():
     with pytest.raises(FileNotFoundError, match="python -m metasgd experiment nothing"):
         experiments.load_results("nothing")
+
+
+def test_the_headline_picture_shows_the_stored_results():
+    """The picture stores a digest of what it was drawn from; draw it again by ``python book/_static/headline.py``."""
+    script = Path(__file__).parents[1] / "book" / "_static" / "headline.py"
+    digest = runpy.run_path(str(script))["digest"]
+    with Image.open(script.with_name("headline.png")) as picture:
+        assert picture.text["Description"] == digest(experiments.load_results("mnist-folds"))

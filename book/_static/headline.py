@@ -24,13 +24,13 @@ METHODS = {
 def fold_scores(results: dict, shots: int) -> dict[str, list[Evaluation]]:
     """Return the scores of the five folds, by the label of the method."""
     cells = results["cells"]
-    return {
-        label: [
-            score_of(cells[f"fold{fold}-{shots}shot-{name if name == 'maml' else 'meta-sgd'}"], name)
-            for fold in range(NUM_FOLDS)
-        ]
-        for name, label in METHODS.items()
-    }
+    table = {}
+    for name, label in METHODS.items():
+        trained = name if name == "maml" else "meta-sgd"  # the cell that holds the score
+        wanted = [f"fold{fold}-{shots}shot-{trained}" for fold in range(NUM_FOLDS)]
+        if set(wanted) <= cells.keys():
+            table[label] = [score_of(cells[cell], name) for cell in wanted]
+    return table
 
 
 def digest(results: dict) -> str:

@@ -76,9 +76,9 @@ def mnist_scratch(bench: Bench, **changes: Any) -> Cells:
 def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     """Return what widens five digits, one ingredient more in each cell, at 1 shot in fold 1.
 
-    Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with two
-    of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three digits
-    alone are too few for five ways, so that ladder starts one rung higher.
+    Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with
+    two of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three
+    digits alone are too few for five ways, so that ladder starts one rung higher.
     """
     ladder = [
         ("digits", {"use_orientations": False, "augment": False, "num_composites": 0}),

@@ -56,7 +56,10 @@ def mnist_folds(bench: Bench, **changes: Any) -> Cells:
     """Return the five folds: by Meta-SGD at 1 and 5 shots, by MAML at 1 shot."""
     return {
         f"fold{fold}-{shots}shot-{method}": partial(
-            run_cell, MnistConfig(fold=fold, shots=shots, method=method, **changes), bench
+            run_cell,
+            MnistConfig(fold=fold, shots=shots, method=method, **changes),
+            bench,
+            others=method == "meta-sgd",
         )
         for method, shots in (("meta-sgd", 1), ("meta-sgd", 5), ("maml", 1))
         for fold in range(NUM_FOLDS)
@@ -148,10 +151,11 @@ def run_experiment(
     return target
 
 
-def run_cell(config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = False) -> dict[str, Any]:
     """Train one run (going on from its checkpoint, if any), test it, and return everything worth keeping.
 
-    Validated once, at the end, the run keeps its last iterate: cells are compared at equal budgets.
+    With ``others``, the methods that learn from the support set alone are tested on the same tasks. Validated once, at
+    the end, the run keeps its last iterate: cells are compared at equal budgets.
     """
     images, tasks, device = bench
     learner, history = train_mnist(
@@ -161,7 +165,7 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
     if config.validation_digits:
         scores = {"validation": evaluate(learner, validation_sampler(images, config, device), tasks, seed=TEST_SEED)}
     else:
-        methods |= support_only_methods(config, device) if config.method == "meta-sgd" else {}
+        methods |= support_only_methods(config, device) if others else {}
         sampler = held_out_sampler(images, config, device)
         scores = {name: evaluate(method, sampler, tasks, seed=TEST_SEED) for name, method in methods.items()}
         own = own_digits_sampler(images, config, device)

@@ -37,6 +37,7 @@ from metasgd.tasks.folds import NUM_FOLDS
 
 TEST_SEED = 2024
 CURVE_EVERY = 20
+LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
 
@@ -81,7 +82,8 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
 
     Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with
     two of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three
-    digits alone are too few for five ways, so that ladder starts one rung higher.
+    digits alone are too few for five ways, so that ladder starts one rung higher. Two rungs stand again with ``LONGER``
+    times the meta-updates.
     """
     ladder = [
         ("digits", {"use_orientations": False, "augment": False, "num_composites": 0}),
@@ -95,7 +97,13 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     validated = {
         f"validation-{name}": replace(validation, **{"num_composites": composites} | rung) for name, rung in ladder[1:]
     }
-    return {name: partial(run_cell, config, bench) for name, config in (held_out | validated).items()}
+    longer = {
+        f"fold1-{name}-long": MnistConfig(
+            **changes | {"fold": 1, "iterations": LONGER * validation.iterations} | dict(ladder)[name]
+        )
+        for name in ("orientations", "composites")
+    }
+    return {name: partial(run_cell, config, bench) for name, config in (held_out | validated | longer).items()}
 
 
 EXPERIMENTS = {"mnist-folds": mnist_folds, "mnist-scratch": mnist_scratch, "mnist-classes": mnist_classes}

@@ -82,8 +82,8 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
 
     Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with
     two of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three
-    digits alone are too few for five ways, so that ladder starts one rung higher. Two rungs stand again with ``LONGER``
-    times the meta-updates.
+    digits alone are too few for five ways, so that ladder starts one rung higher. Two rungs stand again with
+    ``LONGER`` times the meta-updates.
     """
     ladder = [
         ("digits", {"use_orientations": False, "augment": False, "num_composites": 0}),

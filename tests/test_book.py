@@ -1,4 +1,4 @@
-"""The form of every chapter: what a reader may rely on finding, and that nothing in it points nowhere."""
+"""The form of every chapter and appendix: what a reader may rely on finding, and that nothing in it points nowhere."""
 
 import ast
 import inspect
@@ -14,8 +14,9 @@ from metasgd import plotting
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
-CHAPTERS = [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-PAGES = [TOC["root"], *CHAPTERS]
+PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
+CHAPTERS = [page for page in PAGES if (BOOK / f"{page}.ipynb").is_file()]  # the other pages are Markdown: appendices
+APPENDICES = [page for page in PAGES[1:] if page not in CHAPTERS]
 FIGURES = {"figure"} | {
     name for name, function in inspect.getmembers(plotting, inspect.isfunction)
     if inspect.signature(function).return_annotation in (plotting.Figure, "Figure")
@@ -70,6 +71,13 @@ def test_chapter_opens_with_its_label_and_its_number(chapter: str) -> None:
     label, title = cells(chapter)[0].source.splitlines()[:2]
     assert re.fullmatch(r"\(ch-[a-z-]+\)=", label)
     assert title.startswith(f"# {int(chapter[:2])}. ")
+
+
+@pytest.mark.parametrize("page", APPENDICES)
+def test_appendix_opens_with_its_label_and_a_title_without_a_number(page: str) -> None:
+    label, title = text(page).splitlines()[:2]
+    assert re.fullmatch(r"\(app-[a-z-]+\)=", label)
+    assert re.match(r"# [A-Z]", title)
 
 
 @in_every_chapter

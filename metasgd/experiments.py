@@ -2,7 +2,8 @@
 
 A finished cell is a small JSON file in the work folder, an unfinished one a checkpoint there, so an experiment can be
 killed and started again at any moment, or split over processes by ``--shard``. When all cells are there, they are
-joined into one results file that says how it was made.
+joined into one results file that says how it was made. The seconds of a cell are those of the process that finished
+it.
 """
 
 import json

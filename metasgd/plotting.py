@@ -647,11 +647,11 @@ def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]
     ways = int(task.support_y.max()) + 1
     support = torch.stack([task.support_x[task.support_y == label][0] for label in range(ways)])
     queries = torch.stack([task.query_x[task.query_y == label][:4] for label in range(ways)])
-    with figure(1, 2 + len(scores), size=(9.6, 3.3), width_ratios=[0.25, 1, *[1.3] * len(scores)]) as (fig, axes):
+    with figure(1, 2 + len(scores), size=(9.6, 3.3), width_ratios=[0.36, 1, *[1.3] * len(scores)]) as (fig, axes):
         _show_grid(axes[0], support)
-        axes[0].set_title("learn from", fontsize=11)
+        axes[0].set_title("learn", fontsize=11)
         _show_grid(axes[1], queries.squeeze(2))
-        axes[1].set_title("then read", fontsize=11)
+        axes[1].set_title("then read these", fontsize=11)
         for panel, (title, methods) in zip(axes[2:], scores.items(), strict=True):
             for label, folds in methods.items():
                 colour = COLOURS["blue" if label == "Meta-SGD" else "grey"]

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -26,10 +27,12 @@ in_every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 on_every_page = pytest.mark.parametrize("page", PAGES)
 
 
+@cache
 def cells(chapter: str) -> list[NotebookNode]:
     return nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
 
 
+@cache
 def text(page: str) -> str:
     """The Markdown of a page, without its code."""
     if (BOOK / f"{page}.md").is_file():
@@ -96,7 +99,7 @@ def test_chapter_ends_with_summary_exercises_and_references(chapter: str) -> Non
 
 @in_every_chapter
 def test_chapter_has_three_kinds_of_exercises_each_with_a_folded_solution(chapter: str) -> None:
-    """An exercise opens with its number in bold; its solution is a folded box or a code cell that is folded."""
+    """An exercise opens with its number in bold; its solution is a folded box or a folded cell, output and all."""
     flat = "\n\n".join(
         cell.source if cell.cell_type == "markdown" else f"<code {' '.join(cell.metadata.get('tags', []))}>"
         for cell in section(chapter, "Exercises")
@@ -108,7 +111,7 @@ def test_chapter_has_three_kinds_of_exercises_each_with_a_folded_solution(chapte
         assert any(kind in title for title in titles), f"no exercise '{kind}'"
     for exercise in exercises:
         folded = re.search(r"^:{3,}\{admonition\} .*\n:class: dropdown$", exercise, re.MULTILINE)
-        assert folded or "<code hide-input>" in exercise, f"no folded solution: {exercise.splitlines()[0]}"
+        assert folded or "<code hide-cell>" in exercise, f"no folded solution: {exercise.splitlines()[0]}"
 
 
 @in_every_chapter

@@ -95,7 +95,7 @@ def test_an_experiment_runs_a_cell_at_small_size(digits, tmp_path, monkeypatch, 
     """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
     monkeypatch.setattr(experiments, "SCRATCH_STEPS", (1,))
     count = len(experiments.EXPERIMENTS[name](experiments.Bench(digits, 6, "cpu"), **SMALL))
-    sizes = {"out": tmp_path, "work": tmp_path / "work", "tasks": 6, "command": "as typed", **SMALL}
+    sizes = {"out": tmp_path, "work": tmp_path / "work", "tasks": 10, "command": "as typed", **SMALL}
     assert experiments.run_experiment(name, digits, shard=(cell, count), **sizes) is None
     (finished,) = (tmp_path / "work" / name).glob("*/result.json")
     for other in experiments.EXPERIMENTS[name](experiments.Bench(digits, 6, "cpu")):

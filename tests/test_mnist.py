@@ -114,8 +114,8 @@ def check_cell(cell):
     assert cell["accuracy"]
     for score in cell["accuracy"].values():
         assert 0 <= score["mean"] <= 1
-        assert score["half_width_95"] > 0 or score["tasks"] < 7
-    assert cell["seconds"] > 0
+        assert score["half_width_95"] >= 0 or score["tasks"] == 1
+    assert cell["seconds"] >= 0
     assert {"metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
 
 

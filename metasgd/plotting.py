@@ -339,14 +339,17 @@ def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]
 
 
 def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) -> Figure:
-    """Draw the accuracy in every fold with its 95% interval, one series for each label (chapters 7 and 8)."""
+    """Draw the accuracy in every fold with its 95% interval, one series for each label (chapters 7 and 8).
+
+    The values stand beside the points where there is room: up to two series.
+    """
     with figure() as (fig, axes):
         for index, ((label, folds), marker) in enumerate(zip(scores.items(), "osD^vP", strict=False)):
             place = [fold + 0.12 * (index - (len(scores) - 1) / 2) for fold in range(len(folds))]
             means = [100 * fold.mean for fold in folds]
             widths = [100 * fold.half_width for fold in folds]
             axes.errorbar(place, means, widths, fmt=marker, markersize=5, capsize=4, label=label)
-            for x, mean in zip(place, means, strict=True):
+            for x, mean in zip(place, means, strict=True) if len(scores) <= 2 else ():
                 axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center", fontsize=10)
         axes.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", label="guessing")
         axes.set(xlabel="fold", ylabel="accuracy [%]", ylim=(0, 100), xticks=range(len(folds)))
@@ -579,11 +582,11 @@ def class_probabilities(before: Tensor, after: Tensor, names: Sequence[str]) -> 
                     value = table[row, column].item()
                     ink = "white" if value > 0.5 else "black"
                     panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
-            panel.set(title=title, xlabel="predicted", xticks=range(ways), yticks=range(ways))
+            panel.set(title=title, xlabel="predicted label", xticks=range(ways), yticks=range(ways))
             panel.set_xticklabels(names)
             panel.set_yticklabels(names)
             panel.grid(False)
-        axes[0].set_ylabel("queries of digit")
+        axes[0].set_ylabel("queries of label")
     return fig
 
 
@@ -647,7 +650,7 @@ def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]
     ways = int(task.support_y.max()) + 1
     support = torch.stack([task.support_x[task.support_y == label][0] for label in range(ways)])
     queries = torch.stack([task.query_x[task.query_y == label][:4] for label in range(ways)])
-    with figure(1, 2 + len(scores), size=(9.6, 3.3), width_ratios=[0.36, 1, *[1.3] * len(scores)]) as (fig, axes):
+    with figure(1, 2 + len(scores), size=(9.6, 3.3), width_ratios=[0.27, 1, *[1.3] * len(scores)]) as (fig, axes):
         _show_grid(axes[0], support)
         axes[0].set_title("learn", fontsize=11)
         _show_grid(axes[1], queries.squeeze(2))

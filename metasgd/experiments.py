@@ -69,7 +69,10 @@ def mnist_folds(bench: Bench, **changes: Any) -> Cells:
 
 
 def mnist_scratch(bench: Bench, **changes: Any) -> Cells:
-    """Return the grid that tunes training from scratch, on tasks of fold 0's meta-training digits."""
+    """Return the grid that tunes training from scratch, on tasks of fold 0's meta-training digits.
+
+    Other folds hold some of these digits out, so there the tuning favours training from scratch.
+    """
     return {
         f"{shots}shot-{name}-{lr}": partial(tune_scratch, MnistConfig(shots=shots, **changes), bench, name, lr)
         for shots in (1, 5)
@@ -82,8 +85,8 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     """Return what widens five digits, one ingredient more in each cell, at 1 shot in fold 1.
 
     Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with
-    two of the meta-training digits of fold 0 left out for validation, which is where the recipe was chosen; three
-    digits alone are too few for five ways, so that ladder starts one rung higher. Two rungs stand again with
+    two of the meta-training digits of fold 0 left out for validation; three digits alone are too few for five ways, so
+    that ladder starts one rung higher. Two rungs stand again with
     ``LONGER`` times the meta-updates.
     """
     ladder = [
@@ -257,6 +260,13 @@ def load_results(name: str) -> dict[str, Any]:
         if (folder / f"{name}.json").is_file():
             return json.loads((folder / f"{name}.json").read_text())
     raise FileNotFoundError(f"there are no results of {name!r}; make them by python -m metasgd experiment {name}")
+
+
+def fold_scores(results: dict[str, Any], name: str, shots: int) -> list[Evaluation]:
+    """Return the scores of a method in the five folds of ``mnist-folds``; empty if it was not run at these shots."""
+    trained = "maml" if name == "maml" else "meta-sgd"  # the cells that hold the score
+    cells = [results["cells"].get(f"fold{fold}-{shots}shot-{trained}") for fold in range(NUM_FOLDS)]
+    return [] if None in cells else [score_of(cell, name) for cell in cells]
 
 
 def score_of(cell: dict[str, Any], name: str) -> Evaluation:

@@ -93,6 +93,7 @@ def train(
         ("iterations", iterations),
         ("meta_batch", meta_batch),
         ("checkpoint_every", checkpoint_every),
+        ("validate_every", validate_every),
     ):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")

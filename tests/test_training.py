@@ -248,7 +248,7 @@ def test_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
         trained(out=tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("option", ["iterations", "meta_batch", "checkpoint_every"])
+@pytest.mark.parametrize("option", ["iterations", "meta_batch", "checkpoint_every", "validate_every"])
 def test_counts_below_one_are_refused(option):
     with pytest.raises(ValueError, match=f"{option} is 0"):
         train(make_learner(), make_sampler(), **{"iterations": 5, option: 0})

@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metasgd._tasks import as_list
+
 if TYPE_CHECKING:
-    from metasgd.meta_sgd import LossFn, Task
+    from metasgd._tasks import Task, Tasks
+    from metasgd.meta_sgd import LossFn
 
 
 def check_model(model: nn.Module) -> None:
@@ -49,26 +52,34 @@ def check_task(task: Task) -> None:
                 )
 
 
-def check_labels(loss_fn: LossFn, prediction: Tensor, target: Tensor) -> None:
-    """Refuse class indices that the model has no output for (a crash of the whole process on a GPU)."""
+def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
+    """Refuse class indices that a model with so many outputs has none for (a crash of the whole process on a GPU)."""
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
-    if not is_cross_entropy or target.is_floating_point() or prediction.ndim < 2:
+    if not is_cross_entropy or target.is_floating_point() or outputs == 0:
         return
     ignored = getattr(loss_fn, "ignore_index", -100)
     labels = target[target != ignored]
-    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < prediction.shape[1]:
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < outputs:
         raise ValueError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {prediction.shape[1]} "
-            f"outputs; labels must lie in 0..{prediction.shape[1] - 1}"
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
+            f"outputs; labels must lie in 0..{outputs - 1}"
         )
 
 
-def check_finite(loss: Tensor, tasks: list[Task], optimizer: torch.optim.Optimizer) -> None:
+def check_scalar(loss: Tensor) -> Tensor:
+    """Return a loss, refusing one that is not a single number."""
+    if loss.ndim != 0:
+        raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'")
+    return loss
+
+
+def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -> None:
     """Stop before a step that would destroy the parameters, and say where the bad number came from."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    if torch.stack([loss.isfinite(), *(gradient.isfinite().all() for gradient in gradients)]).all():
+    # One small copy and one test: a test of each gradient costs more than the whole meta-step of a small network.
+    if torch.cat([loss.reshape(1), *(gradient.reshape(-1).to(loss) for gradient in gradients)]).isfinite().all():
         return
-    for index, task in enumerate(tasks):
+    for index, task in enumerate(as_list(tasks)):
         for field, values in task._asdict().items():
             if not values.isfinite().all():
                 raise FloatingPointError(f"task {index} has NaN or infinite values in {field}; clean the data")

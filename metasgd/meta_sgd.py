@@ -5,46 +5,37 @@ The formulas are derived in chapter 3 of the book, and the class is written from
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metasgd._checks import check_finite, check_labels, check_model, check_task
+from metasgd._checks import check_finite, check_labels, check_model, check_scalar, check_task
 from metasgd._rates import initial_rates
+from metasgd._tasks import Task, Tasks, as_list
+from metasgd.strategies import Execution, meta_backward
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
 
 
-class Task(NamedTuple):
-    """A support set to adapt on and a query set to judge the adaptation by (chapter 3).
-
-    One task holds inputs of shape ``(examples, ...)`` and targets of shape ``(examples, ...)``. A batch of B
-    tasks is the same tuple with a leading dimension B on all four tensors. It unpacks in the order
-    ``x_train, y_train, x_val, y_val``.
-
-    >>> x_train, y_train, x_val, y_val = Task(torch.ones(5, 1), torch.ones(5), torch.ones(15, 1), torch.ones(15))
-    >>> x_val.shape
-    torch.Size([15, 1])
-    """
-
-    support_x: Tensor
-    support_y: Tensor
-    query_x: Tensor
-    query_y: Tensor
-
-
-Tasks = Task | Sequence[Task]
+def adam(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return Adam with one kernel for all parameters where there is one: far faster for a small network."""
+    groups = list(groups)
+    try:
+        return torch.optim.Adam([dict(group) for group in groups], fused=True)
+    except RuntimeError:  # not for this device or type, or not in this version of PyTorch
+        return torch.optim.Adam(groups)
 
 
 class MetaSGD(nn.Module):
     """Meta-SGD for any module and any loss: ``theta' = theta - alpha * grad L(support; theta)``.
 
     The meta-gradient is exact (second order) unless ``first_order`` is set. Every task is adapted on its own, so
-    tasks may differ in size, and the memory of a meta-step is that of one task.
+    tasks may differ in size. ``strategy``, ``compile``, ``chunk`` and ``recompute`` decide how it is computed, and
+    change it by rounding alone; ``precision`` trades digits for speed (chapters 9 and 10).
 
     Args:
         model: the network. Its parameters are theta at the start; those with ``requires_grad=False`` stay as
@@ -57,15 +48,24 @@ class MetaSGD(nn.Module):
         inner_steps: gradient steps on the support set, all with the same alpha.
         first_order: drop the second derivatives from the meta-gradient of theta.
         learn_alpha: False holds alpha at its start, which with a single number is MAML (Finn et al. 2017).
-        meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's.
+        meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's (Adam).
         seed: for drawing alpha from a range.
+        strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
+            ``"batched"`` (many tasks at once, by vmap), or ``"auto"``, which chooses by device and model.
+        compile: compile the whole meta-gradient by ``torch.compile``, once for each size of tasks. It takes about a
+            minute, and needs a C++ compiler on a CPU; without one, a warning is given and nothing is compiled.
+        chunk: tasks that ``"batched"`` computes at a time (None: as many as fit into memory).
+        precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).
+        recompute: build the graph of an inner step again for the way back, so that memory does not grow with
+            ``inner_steps``. Not for models that draw random numbers.
 
     Raises:
         ValueError: a model without trainable parameters, or with running statistics that adaptation would corrupt;
-            a loss that is not a scalar; tasks whose tensors disagree in length, dtype or device; a label out of range.
+            a loss that is not a scalar; tasks whose tensors disagree in length, dtype or device; a label out of range;
+            a strategy or precision that does not exist, or not on this device.
         FloatingPointError: a loss or a meta-gradient that is not finite; theta and alpha are then unchanged.
 
-    >>> learner = MetaSGD(nn.Linear(1, 1), F.mse_loss, task_lr=0.1)
+    >>> learner = MetaSGD(nn.Linear(1, 1), F.mse_loss, task_lr=0.1, strategy="loop")
     >>> x = torch.linspace(-1, 1, 6).reshape(3, 2, 1)                       # three tasks of two examples
     >>> sorted(learner.meta_update(Task(x, 2 * x, -x, -2 * x)))
     ['loss']
@@ -82,8 +82,13 @@ class MetaSGD(nn.Module):
         inner_steps: int = 1,
         first_order: bool = False,
         learn_alpha: bool = True,
-        meta_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        meta_optimizer: Callable[..., torch.optim.Optimizer] = adam,
         seed: int = 0,
+        strategy: str = "auto",
+        compile: bool = False,
+        chunk: int | None = None,
+        precision: str = "float32",
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         check_model(model)
@@ -93,6 +98,8 @@ class MetaSGD(nn.Module):
         self.loss_fn = loss_fn
         self.inner_steps = inner_steps
         self.first_order = first_order
+        self.learns_alpha = learn_alpha
+        self.execution = Execution(strategy, compile, chunk, precision, recompute)
         # A second module of the same structure holds alpha, so that both share names, shapes and devices.
         self.rates = copy.deepcopy(model)
         for name, rate in initial_rates(self.theta, task_lr, seed).items():
@@ -156,23 +163,26 @@ class MetaSGD(nn.Module):
 
     def meta_update(self, tasks: Tasks) -> dict[str, float]:
         """Take one step of the outer optimiser on ``meta_loss(tasks)`` and return ``{"loss": ...}`` before it."""
-        tasks = as_list(tasks)
+        return self.meta_step(self.meta_backward(tasks), tasks)
+
+    def meta_backward(self, tasks: Tasks) -> Tensor:
+        """Leave the gradient of ``meta_loss(tasks)`` in ``.grad`` of theta and alpha, by the strategy, without a step.
+
+        Returns:
+            the loss, a detached scalar.
+        """
         self.meta_optimizer.zero_grad()
-        total = torch.zeros(())
-        for task in tasks:  # one backward pass a task: the graph of a single task is alive at a time
-            loss = self.task_loss(task) / len(tasks)
-            loss.backward()
-            total = total.to(loss) + loss.detach()
-        check_finite(total, tasks, self.meta_optimizer)
+        return meta_backward(self, tasks)
+
+    def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
+        """Take the step of the outer optimiser that ``meta_backward`` has prepared, unless a number is not finite."""
+        check_finite(loss, tasks, self.meta_optimizer)
         self.meta_optimizer.step()
-        return {"loss": total.item()}
+        return {"loss": loss.item()}
 
     def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        check_labels(self.loss_fn, prediction, target)
-        loss = self.loss_fn(prediction, target)
-        if loss.ndim != 0:
-            raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'")
-        return loss
+        check_labels(self.loss_fn, prediction.shape[1] if prediction.ndim > 1 else 0, target)
+        return check_scalar(self.loss_fn(prediction, target))
 
     # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
     def get_extra_state(self) -> dict[str, Any]:
@@ -188,19 +198,3 @@ class MetaSGD(nn.Module):
         super()._apply(fn, recurse)
         self.meta_optimizer.load_state_dict(self.meta_optimizer.state_dict())  # its state follows the parameters
         return self
-
-
-def as_list(tasks: Tasks) -> list[Task]:
-    """Return a batch of tasks (a leading dimension on every tensor) or a sequence of tasks as a list.
-
-    Raises:
-        ValueError: no task at all, or tensors that disagree about the number of tasks.
-    """
-    if isinstance(tasks, Task):
-        sizes = {field: len(values) for field, values in tasks._asdict().items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"the tensors disagree about the number of tasks: {sizes}; pass one task as [task]")
-        tasks = [Task(*parts) for parts in zip(*tasks, strict=True)]
-    if not tasks:
-        raise ValueError("no tasks given; a meta-loss needs at least one")
-    return list(tasks)

@@ -2,9 +2,7 @@
 
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 
 def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
@@ -26,30 +24,14 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
 
-class BatchNorm(nn.Module):
-    """Batch normalisation of images by the statistics of the batch at hand, with a learned scale and shift.
-
-    There are no running statistics: a support set is normalised by the support set, a query set by the query set
-    (transductive, as in MAML and Meta-SGD). Input and output: (examples, channels, height, width).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x``; scale and shift stay outside F.batch_norm, whose second derivative vmap gets wrong."""
-        normalised = F.batch_norm(x, None, None, training=True)
-        return normalised * self.weight[:, None, None] + self.bias[:, None, None]
-
-
 def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -> nn.Sequential:
     """Return the convnet of Vinyals et al. 2016, MAML and Meta-SGD, for images of 28 x 28 pixels (chapter 8).
 
     Each of four blocks is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling, which leaves
-    ``width`` features for the linear head. Input (examples, channels, 28, 28), output (examples, ways).
+    ``width`` features for the linear head. Input (examples, channels, 28, 28), output (examples, ways). A support set
+    is normalised by the support set, a query set by the query set (transductive, as in MAML and Meta-SGD).
 
+    >>> import torch
     >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 5])
     """
@@ -60,7 +42,7 @@ def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -
     for block in range(blocks):
         layers += [
             nn.Conv2d(channels if block == 0 else width, width, 3, padding=1),
-            BatchNorm(width),
+            nn.BatchNorm2d(width, track_running_stats=False),
             nn.MaxPool2d(2),  # pooling commutes with ReLU, and a ReLU on a quarter of the pixels is cheaper
             nn.ReLU(),
         ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from metasgd.models import BatchNorm, convnet, linear, mlp
+from metasgd.models import convnet, linear, mlp
 
 
 def count(model: nn.Module) -> int:
@@ -43,30 +43,6 @@ def test_the_convnets_head_fits_any_number_of_blocks(blocks: int, side: int, dev
 
 
 @pytest.mark.usefixtures("float64")
-def test_batch_norm_is_pytorchs_in_training_mode(device: torch.device) -> None:
-    """Output and gradients of nn.BatchNorm2d with the same scale and shift; float64, so only rounding remains."""
-    torch.manual_seed(0)
-    ours, theirs = BatchNorm(3).to(device), nn.BatchNorm2d(3).to(device).train()
-    for parameter in ours.parameters():
-        nn.init.normal_(parameter)
-    theirs.load_state_dict(ours.state_dict(), strict=False)
-    x = torch.randn(4, 3, 5, 6, device=device)
-    outputs, gradients = [], []
-    for norm in (ours, theirs):
-        inputs = x.clone().requires_grad_()
-        outputs.append(norm(inputs))
-        gradients.append(torch.autograd.grad(outputs[-1].cosh().log().sum(), [inputs, *norm.parameters()]))
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
-
-
-def test_batch_norm_uses_the_batch_in_evaluation_mode_too(device: torch.device) -> None:
-    norm, x = BatchNorm(2).to(device), torch.rand(4, 2, 3, 3, device=device)
-    assert torch.equal(norm.train()(x), norm.eval()(x))
-    assert list(norm.buffers()) == []
-
-
-@pytest.mark.usefixtures("float64")
 def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) -> None:
     """Both are increasing, so the order changes no output, and no gradient where no activation is exactly zero."""
     torch.manual_seed(0)
@@ -74,7 +50,7 @@ def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) ->
     order = [4 * block + layer for block in range(4) for layer in (0, 1, 3, 2)]
     textbook = nn.Sequential(*(model[index] for index in order), *model[16:])
     assert [type(layer).__name__ for layer in textbook][12:] == [
-        *("Conv2d", "BatchNorm", "ReLU", "MaxPool2d"),
+        *("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"),
         *("Flatten", "Linear"),
     ]
     x = torch.rand(6, 1, 28, 28, device=device)

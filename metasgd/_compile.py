@@ -1,0 +1,55 @@
+"""Compilation of a whole meta-gradient, with the second derivatives in it (chapter 10)."""
+
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+Function = Callable[..., Any]
+
+
+class Compiled:
+    """Compiled forms of functions of tensors, one for each key and each set of shapes.
+
+    A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
+    compiled by ``torch.compile``. Where that fails, e.g. for want of a C++ compiler, a warning says so and the
+    function is called as it is. A copy of the object starts empty.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[Hashable, Function] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple:
+        return Compiled, ()
+
+    def call(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Any:
+        """Return ``function(*inputs)``, compiled at the first call."""
+        key = (key, *((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs))
+        if key not in self._functions:
+            with self._lock:  # two threads that need the same function compile it once
+                if key not in self._functions:
+                    self._functions[key] = compile_or_warn(function, inputs)
+        return self._functions[key](*inputs)
+
+
+def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function:
+    """Return the compiled function, or the function itself and a warning."""
+    try:
+        graph = make_fx(function)(*inputs)
+        fast = torch.compile(graph, dynamic=False, fullgraph=True)
+
+        def call(*tensors: Tensor) -> Any:
+            with torch.no_grad():  # the derivatives are in the graph
+                return fast(*tensors)
+
+        call(*inputs)
+    except Exception as error:  # whatever a compiler can raise; a wrong input raises again below, uncompiled
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
+        return function
+    return call

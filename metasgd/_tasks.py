@@ -1,0 +1,75 @@
+"""What a task is, and tasks of any form as a list or as batches."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Task(NamedTuple):
+    """A support set to adapt on and a query set to judge the adaptation by (chapter 3).
+
+    One task holds inputs of shape ``(examples, ...)`` and targets of shape ``(examples, ...)``. A batch of B
+    tasks is the same tuple with a leading dimension B on all four tensors. It unpacks in the order
+    ``x_train, y_train, x_val, y_val``.
+
+    >>> x_train, y_train, x_val, y_val = Task(torch.ones(5, 1), torch.ones(5), torch.ones(15, 1), torch.ones(15))
+    >>> x_val.shape
+    torch.Size([15, 1])
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+
+
+Tasks = Task | Sequence[Task]
+
+
+def as_list(tasks: Tasks) -> list[Task]:
+    """Return a batch of tasks (a leading dimension on every tensor) or a sequence of tasks as a list.
+
+    Raises:
+        ValueError: no task at all, or tensors that disagree about the number of tasks.
+    """
+    if isinstance(tasks, Task):
+        check_batch(tasks)
+        tasks = [Task(*parts) for parts in zip(*tasks, strict=True)]
+    if not tasks:
+        raise ValueError("no tasks given; a meta-loss needs at least one")
+    return list(tasks)
+
+
+def as_batches(tasks: Tasks) -> list[Task]:
+    """Return tasks as batches, one for each size of task, in the order in which the sizes first occur.
+
+    Raises:
+        ValueError: as ``as_list``.
+    """
+    if isinstance(tasks, Task):
+        check_batch(tasks)
+        if len(tasks.support_x):
+            return [tasks]
+    groups: dict[Any, list[Task]] = {}
+    for task in as_list(tasks):
+        groups.setdefault((shapes_of(task), *((x.dtype, x.device) for x in task)), []).append(task)
+    return [Task(*map(torch.stack, zip(*group, strict=True))) for group in groups.values()]
+
+
+def check_batch(batch: Task) -> None:
+    """Refuse a batch whose tensors disagree about the number of tasks."""
+    sizes = {field: len(values) for field, values in batch._asdict().items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"the tensors disagree about the number of tasks: {sizes}; pass one task as [task]")
+
+
+def shapes_of(task: Task) -> tuple[torch.Size, ...]:
+    """Return the shapes of the four tensors."""
+    return tuple(values.shape for values in task)
+
+
+def part_of(batch: Task, start: int, stop: int) -> Task:
+    """Return some tasks of a batch."""
+    return Task(*(values[start:stop] for values in batch))

@@ -1,11 +1,12 @@
 """The command line, ``python -m metasgd``: progress goes to standard error, one JSON result to standard output."""
 
 import argparse
+import io
 import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 import metasgd
+from metasgd import distributed
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
 from metasgd.experiments import EXPERIMENTS, run_experiment
@@ -23,31 +25,38 @@ from metasgd.training import CHECKPOINT, prepare_folder
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an expected failure is one line on standard error and exit status 2."""
     arguments = make_parser().parse_args(argv)
+    rank, processes = distributed.launched()
     try:
-        with redirect_stdout(sys.stderr):  # whatever the libraries print: standard output holds the result alone
+        # Whatever the libraries print: standard output holds the result alone, and process 0 speaks for the others.
+        stream = sys.stderr if rank == 0 else io.StringIO()
+        with redirect_stdout(stream), redirect_stderr(stream):
             result = arguments.run(arguments)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"metasgd: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError, distributed.GroupError, distributed.Terminated) as error:
+        # Where process 0 was killed, its progress bar has left an unfinished line.
+        print("metasgd:" if processes == 1 else f"\nmetasgd, process {rank}:", f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(result))
+    if rank == 0:
+        print(json.dumps(result))
     return 0
 
 
 def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Meta-train on one fold of MNIST and describe the run."""
+    """Meta-train on one fold of MNIST, with all processes that torchrun started, and describe the run."""
     settings = vars(arguments)
     config = MnistConfig(**{f.name: settings[f.name] for f in fields(MnistConfig)})
-    device = choose_device(arguments.device)
-    images = load_mnist(arguments.data_root, download=arguments.download)
+    device = choose_device(distributed.own_device(arguments.device))
     started = time.perf_counter()
-    _, history = train_mnist(
-        config,
-        images,
-        device=device,
-        out=arguments.out,
-        resume=arguments.resume,
-        checkpoint_every=arguments.checkpoint_every,
-    )
+    with distributed.process_group(device):
+        if arguments.download:
+            download_mnist(arguments.data_root)
+        _, history = train_mnist(
+            config,
+            load_mnist(arguments.data_root),
+            device=device,
+            out=arguments.out,
+            resume=arguments.resume,
+            checkpoint_every=arguments.checkpoint_every,
+        )
     last = [entry["loss"] for entry in history[-100:]]
     return {
         "checkpoint": f"{arguments.out}/{CHECKPOINT}",
@@ -59,8 +68,15 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
             if "validation" in entry
         ],
         "seconds": round(time.perf_counter() - started, 1),
+        "processes": distributed.launched()[1],
         **versions(device),
     }
+
+
+def download_mnist(root: str | None) -> None:
+    """Let one process of each machine download MNIST, and the others wait for it."""
+    with distributed.world() as world:
+        world.together(lambda: load_mnist(root, download=True, quiet=True) if distributed.first_of_machine() else None)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -119,7 +135,7 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} cannot be used here; try --device auto or cpu") from error
-    print(f"device: {device}", file=sys.stderr)
+    print(f"device: {device}")
     return device
 
 
@@ -150,7 +166,10 @@ def add_train(commands: Any) -> None:
         help="meta-train on one fold of MNIST",
         description="Meta-train on five of the ten digits; the fold says which. A killed run goes on with --resume "
         "and ends with the same parameters. Prints one JSON object.",
-        epilog="example: python -m metasgd train --fold 0 --shots 1 --iterations 300 --out runs/first",
+        epilog="example: python -m metasgd train --fold 0 --shots 1 --iterations 300 --out runs/first. "
+        "Several GPUs share each meta-batch with: torchrun --nproc-per-node 2 -m metasgd train ... (the same options; "
+        "with --device cpu, several processes). The run does not depend on how many they are, and goes on with any "
+        "number: if one is lost, all stop, and --resume continues from the last checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.set_defaults(run=run_train)

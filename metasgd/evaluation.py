@@ -1,14 +1,14 @@
 """How well a method adapts: its score on many tasks that it has never seen, with an interval (chapter 8)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metasgd.meta_sgd import Task, as_list
+from metasgd.meta_sgd import MetaSGD, Task, as_list
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 DRAW = 20  # tasks drawn at a time
@@ -90,10 +90,18 @@ def evaluate(
     with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
         while len(values) < num_tasks:
             # Always drawn DRAW at a time, so that 100 tasks are the first 100 of 600.
-            for task in as_list(sampler.sample(DRAW, generator))[: num_tasks - len(values)]:
-                score = metric or (mean_squared_error if task.query_y.is_floating_point() else accuracy)
-                with torch.no_grad():
-                    prediction = method(task.support_x, task.support_y, task.query_x)
-                values.append(score(prediction, task.query_y))
-                bar.update()
+            tasks = sampler.sample(DRAW, generator)
+            tasks = Task(*(field[: num_tasks - len(values)] for field in tasks))
+            score = metric or (mean_squared_error if tasks.query_y.is_floating_point() else accuracy)
+            with torch.no_grad():
+                predictions = predict_all(method, tasks)
+            values += map(score, predictions, tasks.query_y)
+            bar.update(len(predictions))
     return interval(torch.tensor(values, dtype=torch.float64))
+
+
+def predict_all(method: Method, tasks: Task) -> Iterable[Tensor]:
+    """Return the method's predictions for a batch of tasks: at once where it can, else one after the other."""
+    if isinstance(method, MetaSGD):
+        return method.predict_tasks(tasks)
+    return [method(task.support_x, task.support_y, task.query_x) for task in as_list(tasks)]

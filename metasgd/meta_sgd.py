@@ -16,7 +16,7 @@ from torch.func import functional_call
 from metasgd._checks import check_finite, check_labels, check_model, check_scalar, check_task
 from metasgd._rates import initial_rates
 from metasgd._tasks import Task, Tasks, as_list
-from metasgd.strategies import Execution, meta_backward
+from metasgd.strategies import Execution, meta_backward, predict_tasks
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
 
@@ -151,6 +151,14 @@ class MetaSGD(nn.Module):
     def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
         return self.predict(query_x, self.inner_update(support_x, support_y))
+
+    def predict_tasks(self, tasks: Task) -> Tensor:
+        """Adapt to every task of a batch and predict its query set, by the strategy, without gradients.
+
+        Returns:
+            the model's outputs, (B, queries, ...), which differ from ``forward``'s by rounding alone.
+        """
+        return predict_tasks(self, tasks)
 
     def task_loss(self, task: Task) -> Tensor:
         """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""

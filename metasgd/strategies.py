@@ -11,7 +11,7 @@ thrown away and built again when its turn comes (``recompute``). ``threads`` doe
 ``batched`` for many tasks at once by ``torch.func.vmap``.
 
 A strategy is a function ``(learner, tasks) -> mean query loss`` that adds the gradient of that loss to ``.grad`` of
-theta and alpha. To add one, write it and enter it in ``STRATEGIES``.
+theta and alpha, and another that predicts. To add one, write the two and enter them in ``STRATEGIES``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, grad_and_value, vmap
 
-from metasgd._batch_norm import BatchNormMode, Normalise, affine_outside, fast_second_derivative
+from metasgd._batch_norm import BatchNormMode, affine_outside, fast_second_derivative
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._precision import check_precision, forward_precision, matmul_precision
@@ -78,7 +78,13 @@ def meta_backward(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss."""
     execution = learner.execution
     with matmul_precision(execution.precision, device_of(learner)):
-        return STRATEGIES[strategy_of(learner)](learner, tasks)
+        return STRATEGIES[strategy_of(learner)].backward(learner, tasks)
+
+
+def predict_tasks(learner: MetaSGD, tasks: Task) -> Tensor:
+    """Adapt to every task of a batch and predict its query set, by the learner's strategy: (B, queries, ...)."""
+    with torch.no_grad(), matmul_precision(learner.execution.precision, device_of(learner)):
+        return torch.cat(list(STRATEGIES[strategy_of(learner)].predict(learner, tasks)))
 
 
 def strategy_of(learner: MetaSGD) -> str:
@@ -126,6 +132,13 @@ def loop(learner: MetaSGD, tasks: Tasks) -> Tensor:
     return total
 
 
+def predict_in_loop(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
+    """Predict the query set of one task after the other."""
+    for task in as_list(tasks):
+        with forward_precision(learner.execution.precision, task.support_x.device):
+            yield learner(task.support_x, task.support_y, task.query_x)[None]
+
+
 def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """Work on one task in each thread, each thread on one core: the fastest way for convolutions on a CPU.
 
@@ -133,21 +146,13 @@ def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     summed in their order, so that the result does not depend on the number of threads.
     """
     tasks = as_list(tasks)
-    check_tasks(learner, tasks)
-    problem = Problem.of(learner, channels_last)
-    structures: SimpleQueue[nn.Module] = SimpleQueue()
-    for _ in range(torch.get_num_threads()):
-        structures.put(structure_of(learner.model))
+    return accumulate(learner, each_task(learner, tasks, Problem.sums), len(tasks))
 
-    def sums(task: Task) -> Sums:
-        model = structures.get()  # functional_call exchanges a module's parameters: one thread, one module
-        task = task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
-        try:
-            return problem._replace(model=model).sums(task, is_batch=False)
-        finally:
-            structures.put(model)
 
-    return accumulate(learner, in_order(sums, tasks), len(tasks))
+def predict_in_threads(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
+    """Predict the query sets, one task in each thread."""
+    for prediction in each_task(learner, as_list(tasks), Problem.predictions):
+        yield prediction[None]
 
 
 def batched(learner: MetaSGD, tasks: Tasks) -> Tensor:
@@ -156,27 +161,27 @@ def batched(learner: MetaSGD, tasks: Tasks) -> Tensor:
     Tasks of different sizes are sorted into batches of one size, and batches are cut into chunks that fit into memory.
     """
     batches = as_batches(tasks)
-    check_tasks(learner, batches, is_batch=True)
-    problem = Problem.of(learner)
-
-    def parts() -> Iterator[Sums]:
-        for batch in batches:
-            count, start = len(batch.support_x), 0
-            while start < count:
-                size = tasks_at_a_time(learner, problem, batch)
-                try:
-                    yield problem.sums(part_of(batch, start, start + size), is_batch=True)
-                except torch.cuda.OutOfMemoryError:
-                    if size == 1:
-                        raise
-                    learner.execution.chunks[shapes_of(batch)] = size // 2
-                else:
-                    start += size
-
-    return accumulate(learner, parts(), sum(len(batch.support_x) for batch in batches))
+    count = sum(len(batch.support_x) for batch in batches)
+    return accumulate(learner, each_chunk(learner, batches, Problem.sums), count)
 
 
-STRATEGIES: dict[str, Callable[[MetaSGD, Tasks], Tensor]] = {"loop": loop, "threads": threads, "batched": batched}
+def predict_in_batches(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
+    """Predict the query sets, many tasks at once."""
+    return each_chunk(learner, as_batches(tasks), Problem.predictions)
+
+
+class Strategy(NamedTuple):
+    """How to meta-train, and how to predict: predictions come one after the other, each with a leading dimension."""
+
+    backward: Callable[[MetaSGD, Tasks], Tensor]
+    predict: Callable[[MetaSGD, Task], Iterator[Tensor]]
+
+
+STRATEGIES = {
+    "loop": Strategy(loop, predict_in_loop),
+    "threads": Strategy(threads, predict_in_threads),
+    "batched": Strategy(batched, predict_in_batches),
+}
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -192,105 +197,126 @@ class Sums(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What all tasks of a meta-step share: the learner's settings, and its tensors as they are now, detached."""
+    """What all tasks of a meta-step share: the learner's settings, and its tensors as they are now, detached.
+
+    Its methods take one task, or, if ``is_batch``, a batch of them, whose tensors have a leading dimension more.
+    """
 
     learner: MetaSGD
     model: nn.Module
+    is_batch: bool
     names: tuple[str, ...]  # of the parameters that adapt
     theta: Tensors
     alpha: Tensors
     held: dict[str, Tensor]  # frozen parameters and buffers
 
     @classmethod
-    def of(cls, learner: MetaSGD, store: Callable[[Tensor], Tensor] = Tensor.detach) -> Problem:
-        """Take the learner as it is now, every tensor stored as ``store`` says."""
+    def of(cls, learner: MetaSGD, *, is_batch: bool) -> Problem:
+        """Take the learner as it is now."""
         theta, alpha = learner.theta, learner.alpha
         names = tuple(name for name, value in theta.items() if value.requires_grad)
         held = {name: value.detach() for name, value in theta.items() if name not in names}
+        store = Tensor.detach if is_batch else channels_last
         return cls(
             learner,
             learner.model,
+            is_batch,
             names,
             [store(theta[name].detach()) for name in names],
             [store(alpha[name].detach()) for name in names],
             held | dict(learner.model.named_buffers()),
         )
 
-    def sums(self, tasks: Task, *, is_batch: bool) -> Sums:
-        """Return the sums over one task, or over a batch of them, compiled if the learner says so."""
+    def sums(self, tasks: Task) -> Sums:
+        """Return the sums over the task or tasks, compiled if the learner says so."""
         if not self.learner.execution.compile:
-            return self.adjoint(self.theta, self.alpha, tasks, is_batch=is_batch)
+            return self.adjoint(tasks)
         adapt, held = len(self.names), list(self.held)
 
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             theta, alpha, rest = list(tensors[:adapt]), list(tensors[adapt : 2 * adapt]), tensors[2 * adapt :]
-            problem = self._replace(held=dict(zip(held, rest, strict=False)))
-            result = problem.adjoint(theta, alpha, type(tasks)(*rest[len(held) :]), is_batch=is_batch)
+            values = dict(zip(held, rest, strict=False))
+            problem = self._replace(theta=theta, alpha=alpha, held=values)
+            result = problem.adjoint(type(tasks)(*rest[len(held) :]))
             return result.loss, *result.theta, *result.alpha
 
-        key = is_batch, self.learner.training
+        key = self.is_batch, self.learner.training
         inputs = [*self.theta, *self.alpha, *self.held.values(), *tasks]
         loss, *gradients = self.learner.execution.compiled.call(key, flat, inputs)
         return Sums(loss, gradients[:adapt], gradients[adapt:])
 
-    def adjoint(self, theta: Tensors, alpha: Tensors, tasks: Task, *, is_batch: bool) -> Sums:
+    def adjoint(self, tasks: Task) -> Sums:
         """Go forward over the inner steps and back again, as the head of this module says."""
         learner, recompute = self.learner, self.learner.execution.recompute
         support, query = tasks[:2], tasks[2:]
         second_order = not learner.first_order
-        visited, params = [], leaves(theta)
-        for step in range(learner.inner_steps):
-            g = self.gradients(params, support, is_batch and step == 0, is_batch, second_order and not recompute)
+        visited, params = [], leaves(self.theta)
+        for _ in range(learner.inner_steps):
+            g = self.gradients(params, support, differentiable=second_order and not recompute)
             visited.append((params, detached(g) if recompute else g))
-            params = leaves(p - a * slope.detach() for p, a, slope in zip(params, alpha, g, strict=True))
-        losses, v = self.values_and_gradients(params, query, is_batch)
+            params = leaves(self.step(params, g))
+        loss, v = self.loss_and_gradients(params, query)
 
-        rate_gradients = [torch.zeros_like(a) for a in alpha]
-        for step, (params, g) in reversed(list(enumerate(visited))):
+        rate_gradients = [torch.zeros_like(a) for a in self.alpha]
+        for params, g in reversed(visited):
             if learner.learns_alpha:
                 products = [w * slope.detach() for w, slope in zip(v, g, strict=True)]
-                products = [product.sum(0) for product in products] if is_batch else products
+                products = [product.sum(0) for product in products] if self.is_batch else products
                 rate_gradients = [r - product for r, product in zip(rate_gradients, products, strict=True)]
-            direction = [a * w for a, w in zip(alpha, v, strict=True)]
-            if is_batch and step == 0:  # all tasks start from the same theta: from here on, their sum
+            direction = [a * w for a, w in zip(self.alpha, v, strict=True)]
+            if self.is_batch and params is visited[0][0]:  # all tasks start from one theta: from here on, their sum
                 v = [w.sum(0) for w in v]
             if second_order:
                 if recompute:
-                    g = self.gradients(params, support, is_batch and step == 0, is_batch, True)
+                    g = self.gradients(params, support, differentiable=True)
                 v = [w - h for w, h in zip(v, hessian_times(g, params, direction), strict=True)]
-        return Sums(losses.sum(), v, rate_gradients if learner.learns_alpha else [])
+        return Sums(loss, v, rate_gradients if learner.learns_alpha else [])
 
-    def gradients(
-        self, params: Tensors, examples: Sequence[Tensor], shared: bool, is_batch: bool, differentiable: bool
-    ) -> Tensors:
-        """Return the gradient of the loss, for a batch one for each task, whose parameters are ``shared`` or not."""
-        if not is_batch:
-            with torch.enable_grad():
-                loss = self.loss(params, *examples, fast_second_derivative)
-                return list(torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True))
-        with torch.set_grad_enabled(differentiable):
-            return vmap(grad(self.loss), (None if shared else 0, 0, 0), randomness="different")(params, *examples)
-
-    def values_and_gradients(
-        self, params: Tensors, examples: Sequence[Tensor], is_batch: bool
-    ) -> tuple[Tensor, Tensors]:
-        """Return the loss and its gradient, for a batch one of each for every task."""
-        if not is_batch:
-            with torch.enable_grad():
-                loss = self.loss(params, *examples, fast_second_derivative)
-            return loss.detach(), list(torch.autograd.grad(loss, params, materialize_grads=True))
+    def predictions(self, tasks: Task) -> Tensor:
+        """Adapt to the support set or sets, and predict the query set or sets, without gradients."""
+        params = self.theta
+        for _ in range(self.learner.inner_steps):
+            params = self.step(params, self.gradients(leaves(params), tasks[:2], differentiable=False))
         with torch.no_grad():
-            v, losses = vmap(grad_and_value(self.loss), randomness="different")(params, *examples)
-        return losses, v
+            output = vmap(self.output, randomness="different") if self.is_batch else self.output
+            return output(params, tasks.query_x)
 
-    def loss(self, params: Tensors, x: Tensor, y: Tensor, normalise: Normalise = affine_outside) -> Tensor:
+    def step(self, params: Tensors, g: Tensors) -> Tensors:
+        """Return ``params - alpha * g``, without a graph."""
+        with torch.no_grad():
+            return [p - a * slope for p, a, slope in zip(params, self.alpha, g, strict=True)]
+
+    def gradients(self, params: Tensors, examples: Sequence[Tensor], *, differentiable: bool) -> Tensors:
+        """Return the gradient of the loss; for a batch, one for each task, also where all share their parameters."""
+        if self.is_batch:
+            shared = params[0].ndim == self.theta[0].ndim
+            with torch.set_grad_enabled(differentiable):
+                return vmap(grad(self.loss), (None if shared else 0, 0, 0), randomness="different")(params, *examples)
+        with torch.enable_grad():
+            loss = self.loss(params, *examples)
+            return list(torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True))
+
+    def loss_and_gradients(self, params: Tensors, examples: Sequence[Tensor]) -> tuple[Tensor, Tensors]:
+        """Return the loss, summed over tasks, and its gradient; for a batch, one for each task."""
+        if self.is_batch:
+            with torch.no_grad():
+                v, losses = vmap(grad_and_value(self.loss), randomness="different")(params, *examples)
+            return losses.sum(), v
+        with torch.enable_grad():
+            loss = self.loss(params, *examples)
+        return loss.detach(), list(torch.autograd.grad(loss, params, materialize_grads=True))
+
+    def loss(self, params: Tensors, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss of one task's examples at the given parameters."""
+        with forward_precision(self.learner.execution.precision, x.device):
+            return check_scalar(self.learner.loss_fn(self.output(params, x), y))
+
+    def output(self, params: Tensors, x: Tensor) -> Tensor:
+        """Return the model's output for one task's examples at the given parameters."""
         values = self.held | dict(zip(self.names, params, strict=True))
-        with (
-            forward_precision(self.learner.execution.precision, x.device),
-            BatchNormMode(normalise),
-        ):
-            return check_scalar(self.learner.loss_fn(functional_call(self.model, values, (x,)), y))
+        normalise = affine_outside if self.is_batch else fast_second_derivative
+        with forward_precision(self.learner.execution.precision, x.device), BatchNormMode(normalise):
+            return functional_call(self.model, values, (x,))
 
 
 def hessian_times(g: Tensors, params: Tensors, direction: Tensors) -> Tensors:
@@ -330,7 +356,26 @@ def accumulate(learner: MetaSGD, parts: Iterable[Sums], count: int) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Threads
+# One task in each thread
+
+
+def each_task(learner: MetaSGD, tasks: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
+    """Yield ``work(problem, task)`` for each task, in order, computed by one thread on each core."""
+    check_tasks(learner, tasks)
+    problem = Problem.of(learner, is_batch=False)
+    structures: SimpleQueue[nn.Module] = SimpleQueue()
+    for _ in range(torch.get_num_threads()):
+        structures.put(structure_of(learner.model))
+
+    def work_on(task: Task) -> Result:
+        model = structures.get()  # functional_call exchanges a module's parameters: one thread, one module
+        task = task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
+        try:
+            return work(problem._replace(model=model), task)
+        finally:
+            structures.put(model)
+
+    return in_order(work_on, tasks)
 
 
 def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -373,7 +418,26 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Memory
+# Many tasks at once, as many as fit into memory
+
+
+def each_chunk(learner: MetaSGD, batches: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
+    """Yield ``work(problem, chunk)`` for the chunks of the batches, smaller ones if a GPU runs out of memory."""
+    check_tasks(learner, batches, is_batch=True)
+    problem = Problem.of(learner, is_batch=True)
+    for batch in batches:
+        count, start = len(batch.support_x), 0
+        while start < count:
+            size = tasks_at_a_time(learner, problem, batch)
+            try:
+                result = work(problem, part_of(batch, start, start + size))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                learner.execution.chunks[shapes_of(batch)] = size // 2
+            else:
+                yield result
+                start += size
 
 
 def tasks_at_a_time(learner: MetaSGD, problem: Problem, batch: Task) -> int:
@@ -400,7 +464,7 @@ def saved_bytes(problem: Problem, batch: Task) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        problem.adjoint(problem.theta, problem.alpha, type(batch)(*(values[0] for values in batch)), is_batch=False)
+        problem._replace(is_batch=False).adjoint(type(batch)(*(values[0] for values in batch)))
     return max(1, sum(sizes.values()))
 
 

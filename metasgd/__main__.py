@@ -2,23 +2,26 @@
 
 import argparse
 import io
+import itertools
 import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 import metasgd
-from metasgd import distributed
+from metasgd import benchmark, distributed
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
 from metasgd.experiments import EXPERIMENTS, run_experiment
 from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, support_only_methods, train_mnist
+from metasgd.strategies import STRATEGIES
 from metasgd.training import CHECKPOINT, prepare_folder
 
 
@@ -126,6 +129,32 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"experiment": arguments.name, "results": None if written is None else str(written)}
 
 
+def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure the strategies and the peers on the chosen workloads."""
+    settings = benchmark.Settings(
+        choose_device(arguments.device), arguments.rounds, arguments.seconds, arguments.memory, arguments.seed
+    )
+    if arguments.out:
+        Path(arguments.out).touch()  # a file that cannot be written is refused before the work
+    workloads = []
+    if "convnet" in arguments.workloads:
+        cells = itertools.product(arguments.widths, arguments.shots, arguments.meta_batch)
+        workloads += [benchmark.Workload("convnet", batch, k, arguments.queries, width) for width, k, batch in cells]
+    if "sine" in arguments.workloads:
+        workloads += [benchmark.Workload("sine", batch) for batch in arguments.sine_meta_batch]
+    result = {"command": " ".join(["python -m metasgd", *sys.argv[1:]])} | benchmark.run_benchmark(
+        workloads,
+        settings,
+        strategies=arguments.strategies,
+        packages=arguments.peers,
+        compiled=arguments.compile,
+        threads=arguments.threads,
+    )
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
 def choose_device(name: str) -> torch.device:
     """Return the named device; ``auto`` is the GPU if there is one. Prints which one is used."""
     if name == "auto":
@@ -155,6 +184,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_evaluate(commands)
     add_experiment(commands)
+    add_benchmark(commands)
     return parser
 
 
@@ -261,6 +291,44 @@ def add_experiment(commands: Any) -> None:
         "--shard", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="run cells I, I + N, ..."
     )
     add_common(command)
+
+
+def add_benchmark(commands: Any) -> None:
+    """Add ``benchmark``."""
+    default = benchmark.Settings(torch.device("cpu"))
+    command = commands.add_parser(
+        "benchmark",
+        help="measure the speed and memory of a meta-step, beside other libraries",
+        description="Check every meta-gradient against the plain loop, then measure all strategies, and the peers "
+        "that are installed, in interleaved rounds. Prints tables, and one JSON object. The defaults take some "
+        "minutes; run it on a machine that does nothing else.",
+        epilog="the book's table: python -m metasgd benchmark --widths 32 64 --shots 1 5 --meta-batch 4 16 32 "
+        "--compile --out benchmark.json",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=run_benchmark)
+    work = command.add_argument_group("workloads")
+    work.add_argument("--workloads", nargs="+", choices=["convnet", "sine"], default=["convnet", "sine"])
+    work.add_argument("--widths", type=int, nargs="+", default=[32], metavar="N", help="filters of the convnet")
+    work.add_argument("--shots", type=int, nargs="+", default=[1], metavar="N", help="support images of a class")
+    work.add_argument("--queries", type=int, default=15, help="query images of a class")
+    work.add_argument("--meta-batch", type=int, nargs="+", default=[4, 32], metavar="N", help="tasks of the convnet")
+    work.add_argument("--sine-meta-batch", type=int, nargs="+", default=[4, 25], metavar="N", help="sine waves")
+    who = command.add_argument_group("contenders")
+    who.add_argument("--strategies", nargs="*", choices=STRATEGIES, default=list(STRATEGIES), help="of MetaSGD")
+    who.add_argument("--compile", action="store_true", help="measure compiled strategies, too: minutes more")
+    who.add_argument(
+        "--peers", nargs="*", choices=benchmark.PACKAGES, default=list(benchmark.PACKAGES),
+        help="packages to measure where installed; the algorithm of learn2learn takes part without the package",
+    )  # fmt: skip
+    how = command.add_argument_group("measurement")
+    how.add_argument("--rounds", type=int, default=default.rounds, help="times that each contender runs")
+    how.add_argument("--seconds", type=float, default=default.seconds, help="of a contender in a round, at least")
+    how.add_argument("--no-memory", dest="memory", action="store_false", help="do not start processes to find memory")
+    how.add_argument("--threads", type=int, help="CPU threads, and cores of this process (default: all)")
+    how.add_argument("--seed", type=int, default=default.seed, help="of theta, alpha, the tasks and the order")
+    how.add_argument("--device", default="auto", help="cpu, cuda, or auto: the GPU if there is one")
+    how.add_argument("--out", metavar="FILE", help="write the result here, too")
 
 
 def add_common(parser: Any) -> None:

@@ -1,0 +1,63 @@
+"""How much memory some work takes at its peak, found in a process of its own."""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPEATS = 3
+
+
+def peak_memory(make_work: Callable[..., Callable[[], Any]], *arguments: Any, device: torch.device) -> float:
+    """Return the megabytes that ``make_work(*arguments)()`` needs at its peak, above what was there before its start.
+
+    A new process imports everything, makes the work, does it once to warm up and then a few times. Of a GPU, the
+    memory is counted that PyTorch allocates there. The function and its arguments must be picklable.
+
+    Raises:
+        Exception: what the work raises, or ``BrokenProcessPool`` if the system kills the process.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_peak_here, make_work, arguments, device, torch.get_num_threads()).result()
+
+
+def _peak_here(
+    make_work: Callable[..., Callable[[], Any]], arguments: tuple, device: torch.device, threads: int
+) -> float:
+    torch.set_num_threads(threads)
+    with redirect_stdout(sys.stderr):
+        work = make_work(*arguments)
+        before = _restarted_peak(device)
+        work()
+        _restarted_peak(device)  # what compilation took for a moment does not count
+        for _ in range(REPEATS):
+            work()
+    return (_peak(device) - before) / 1e6
+
+
+def _restarted_peak(device: torch.device) -> int:
+    """Let the peak start from what is held now, and return it. Outside Linux, main memory cannot do that."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    return _peak(device)
+
+
+def _peak(device: torch.device) -> int:
+    """Return the bytes that were held at most."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux counts in ru_maxrss what the parent held when it started this process, which would hide a smaller peak.
+    with suppress(FileNotFoundError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

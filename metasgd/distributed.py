@@ -2,9 +2,9 @@
 
 Every process holds the same theta, alpha and outer optimiser. In an iteration each draws the *whole* meta-batch, from
 the same seeded generator, and keeps its own slice. That costs little, as drawing tasks takes a small part of a step,
-and it makes a run independent of the number of processes: the tasks are those of a single process, and so are, to
-rounding, the losses and the parameters. (GPUs of different models may draw different tasks; a run is then as good, but
-no repetition.)
+and it makes a run independent of the number of processes: the tasks are those of a single process, and so are the
+losses and the parameters, to the rounding of sums in another order (which a long run in float32 amplifies, as any
+change of the last digit). GPUs of different models may draw different tasks; a run is then as good, but no repetition.
 
 The gradients of the slices are summed over the processes, each weighted by its share of the meta-batch, so a
 meta-batch need not be a multiple of the number of processes. Then every process takes the same step.

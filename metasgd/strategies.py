@@ -145,13 +145,13 @@ def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     Images and filters are stored channels last, and batch normalisation has a second derivative of its own. Tasks are
     summed in their order, so that the result does not depend on the number of threads.
     """
-    tasks = as_list(tasks)
-    return accumulate(learner, each_task(learner, tasks, Problem.sums), len(tasks))
+    tasks, problem = as_list(tasks), Problem.of(learner, is_batch=False)
+    return accumulate(problem, each_task(problem, tasks, Problem.sums), len(tasks))
 
 
 def predict_in_threads(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
     """Predict the query sets, one task in each thread."""
-    for prediction in each_task(learner, as_list(tasks), Problem.predictions):
+    for prediction in each_task(Problem.of(learner, is_batch=False), as_list(tasks), Problem.predictions):
         yield prediction[None]
 
 
@@ -160,14 +160,14 @@ def batched(learner: MetaSGD, tasks: Tasks) -> Tensor:
 
     Tasks of different sizes are sorted into batches of one size, and batches are cut into chunks that fit into memory.
     """
-    batches = as_batches(tasks)
+    batches, problem = as_batches(tasks), Problem.of(learner, is_batch=True)
     count = sum(len(batch.support_x) for batch in batches)
-    return accumulate(learner, each_chunk(learner, batches, Problem.sums), count)
+    return accumulate(problem, each_chunk(problem, batches, Problem.sums), count)
 
 
 def predict_in_batches(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
     """Predict the query sets, many tasks at once."""
-    return each_chunk(learner, as_batches(tasks), Problem.predictions)
+    return each_chunk(Problem.of(learner, is_batch=True), as_batches(tasks), Problem.predictions)
 
 
 class Strategy(NamedTuple):
@@ -205,6 +205,7 @@ class Problem(NamedTuple):
     learner: MetaSGD
     model: nn.Module
     is_batch: bool
+    variables: Tensors  # theta and alpha themselves, whose .grad is wanted
     names: tuple[str, ...]  # of the parameters that adapt
     theta: Tensors
     alpha: Tensors
@@ -217,10 +218,12 @@ class Problem(NamedTuple):
         names = tuple(name for name, value in theta.items() if value.requires_grad)
         held = {name: value.detach() for name, value in theta.items() if name not in names}
         store = Tensor.detach if is_batch else channels_last
+        learned = (theta, alpha) if learner.learns_alpha else (theta,)
         return cls(
             learner,
             learner.model,
             is_batch,
+            [values[name] for values in learned for name in names],
             names,
             [store(theta[name].detach()) for name in names],
             [store(alpha[name].detach()) for name in names],
@@ -338,18 +341,14 @@ def detached(tensors: Iterable[Tensor]) -> Tensors:
     return [tensor.detach() for tensor in tensors]
 
 
-def accumulate(learner: MetaSGD, parts: Iterable[Sums], count: int) -> Tensor:
+def accumulate(problem: Problem, parts: Iterable[Sums], count: int) -> Tensor:
     """Add the mean over ``count`` tasks to ``.grad`` of theta and alpha, and return the mean loss."""
-    total: list[Tensor] = []
+    total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
         total = [a + b for a, b in zip(total, new, strict=True)] if total else new
     loss, *sums = total
-    adapt = [name for name, value in learner.theta.items() if value.requires_grad]
-    variables = [learner.theta[name] for name in adapt]
-    if learner.learns_alpha:
-        variables += [learner.alpha[name] for name in adapt]
-    for variable, value in zip(variables, sums, strict=True):
+    for variable, value in zip(problem.variables, sums, strict=True):
         mean = torch.empty_like(variable).copy_(value).div_(count)  # in the variable's own layout, for the optimiser
         variable.grad = mean if variable.grad is None else variable.grad + mean
     return loss / count
@@ -359,13 +358,12 @@ def accumulate(learner: MetaSGD, parts: Iterable[Sums], count: int) -> Tensor:
 # One task in each thread
 
 
-def each_task(learner: MetaSGD, tasks: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
+def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
     """Yield ``work(problem, task)`` for each task, in order, computed by one thread on each core."""
-    check_tasks(learner, tasks)
-    problem = Problem.of(learner, is_batch=False)
+    check_tasks(problem.learner, tasks)
     structures: SimpleQueue[nn.Module] = SimpleQueue()
     for _ in range(torch.get_num_threads()):
-        structures.put(structure_of(learner.model))
+        structures.put(structure_of(problem.model))
 
     def work_on(task: Task) -> Result:
         model = structures.get()  # functional_call exchanges a module's parameters: one thread, one module
@@ -421,28 +419,27 @@ def channels_last(tensor: Tensor) -> Tensor:
 # Many tasks at once, as many as fit into memory
 
 
-def each_chunk(learner: MetaSGD, batches: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
+def each_chunk(problem: Problem, batches: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
     """Yield ``work(problem, chunk)`` for the chunks of the batches, smaller ones if a GPU runs out of memory."""
-    check_tasks(learner, batches, is_batch=True)
-    problem = Problem.of(learner, is_batch=True)
+    check_tasks(problem.learner, batches, is_batch=True)
     for batch in batches:
         count, start = len(batch.support_x), 0
         while start < count:
-            size = tasks_at_a_time(learner, problem, batch)
+            size = tasks_at_a_time(problem, batch)
             try:
                 result = work(problem, part_of(batch, start, start + size))
             except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise
-                learner.execution.chunks[shapes_of(batch)] = size // 2
+                problem.learner.execution.chunks[shapes_of(batch)] = size // 2
             else:
                 yield result
                 start += size
 
 
-def tasks_at_a_time(learner: MetaSGD, problem: Problem, batch: Task) -> int:
+def tasks_at_a_time(problem: Problem, batch: Task) -> int:
     """Return into chunks of how many tasks a batch is cut: the learner's ``chunk``, or as many as fit into memory."""
-    execution, count, shapes = learner.execution, len(batch.support_x), shapes_of(batch)
+    execution, count, shapes = problem.learner.execution, len(batch.support_x), shapes_of(batch)
     if execution.chunk is not None:
         return min(execution.chunk, count)
     if shapes not in execution.chunks:

@@ -17,7 +17,8 @@ def peak_memory(make_work: Callable[..., Callable[[], Any]], *arguments: Any, de
     """Return the megabytes that ``make_work(*arguments)()`` needs at its peak, above what was there before its start.
 
     A new process imports everything, makes the work, does it once to warm up and then a few times. Of a GPU, the
-    memory is counted that PyTorch allocates there. The function and its arguments must be picklable.
+    memory is counted that PyTorch allocates there; of main memory, also the code of a compiler that the work loads.
+    The function and its arguments must be picklable.
 
     Raises:
         Exception: what the work raises, or ``BrokenProcessPool`` if the system kills the process.

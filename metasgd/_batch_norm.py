@@ -1,11 +1,12 @@
-"""Batch normalisation that can be differentiated twice: fast on a CPU, and correctly under vmap (chapter 9).
+"""Normalisation that can be differentiated twice: fast on a CPU, and correctly under vmap (chapter 9).
 
-Both are modes: within one, every ``F.batch_norm`` that uses the statistics of its batch is computed in another way,
-whatever module called it.
+A model is called within ``Replacing``, which computes some functions of PyTorch in another way, whatever module calls
+them: ``ONE_BY_ONE`` for a task alone, ``UNDER_VMAP`` for many at once, where the derivatives of several functions are
+silently wrong (PyTorch 2.15).
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,28 +14,37 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+Function = Callable[..., Any]
 Normalise = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
 SIGNATURE = inspect.signature(F.batch_norm)
 
 
-class BatchNormMode(TorchFunctionMode):
-    """Send ``F.batch_norm`` in training mode to ``normalise(x, weight, bias, eps)``."""
+class Replacing(TorchFunctionMode):
+    """Call other functions in the place of some: ``replacements`` has the other by the one."""
 
-    def __init__(self, normalise: Normalise) -> None:
+    def __init__(self, replacements: Mapping[Function, Function]) -> None:
         super().__init__()
-        self.normalise = normalise
+        self.replacements = replacements
 
     def __torch_function__(
-        self, function: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+        self, function: Function, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``normalise`` for a batch norm without running statistics, else the function itself."""
-        if function is F.batch_norm:
-            call = SIGNATURE.bind(*args, **(kwargs or {}))
-            call.apply_defaults()
-            given = call.arguments
-            if given["training"] and given["running_mean"] is None:
-                return self.normalise(given["input"], given["weight"], given["bias"], given["eps"])
-        return function(*args, **(kwargs or {}))
+        """Call the replacement of a function, or the function itself."""
+        return self.replacements.get(function, function)(*args, **(kwargs or {}))
+
+
+def batch_norm_by(normalise: Normalise) -> Function:
+    """Return ``F.batch_norm`` with ``normalise(x, weight, bias, eps)`` in it, where x has no running statistics."""
+
+    def batch_norm(*args: Any, **kwargs: Any) -> Tensor:
+        call = SIGNATURE.bind(*args, **kwargs)
+        call.apply_defaults()
+        given = call.arguments
+        if not given["training"] or given["running_mean"] is not None:
+            return F.batch_norm(*args, **kwargs)
+        return normalise(given["input"], given["weight"], given["bias"], given["eps"])
+
+    return batch_norm
 
 
 def affine_outside(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -43,6 +53,43 @@ def affine_outside(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: f
     if weight is not None:
         x = x * by_channel(weight, x)
     return x if bias is None else x + by_channel(bias, x)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Scale and shift after ``F.layer_norm``, which under vmap is wrong as batch normalisation is."""
+    x = F.layer_norm(input, normalized_shape, None, None, eps)
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def instance_norm(
+    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+    weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Scale and shift after ``F.instance_norm``, which is batch normalisation inside."""
+    x = F.instance_norm(input, running_mean, running_var, None, None, use_input_stats, momentum, eps)
+    x = x if weight is None else x * by_channel(weight, x)
+    return x if bias is None else x + by_channel(bias, x)
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    """Keep the gradient from the padding's row after ``F.embedding``, which under vmap does so for one task only."""
+    rows = F.embedding(input, weight, None, *args, **kwargs)
+    if padding_idx is None:
+        return rows
+    return torch.where((input == padding_idx % len(weight))[..., None], rows.detach(), rows)
+
+
+def view(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """View a tensor in another shape, also where it is stored channels last, unknown to the model."""
+    try:
+        return x.view(*args, **kwargs)
+    except RuntimeError:
+        return x.contiguous().view(*args, **kwargs)
 
 
 def fast_second_derivative(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -99,6 +146,8 @@ class _BatchNormBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, u: Tensor, a: Tensor, c: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # mean and r count as constants here, so that one more would be wrong
+            raise RuntimeError("a model that takes derivatives through batch norm itself has no meta-gradient here")
         dy, x, weight, mean, r, dw, db = ctx.saved_tensors
         n = x.numel() // x.shape[1]
         along_dy, uz, u_sum = project(u, x, weight, mean, r, ctx.eps)
@@ -117,3 +166,12 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (w r P(dy), sum(dy z), sum(dy)) by the kernel of the backward pass of batch normalisation."""
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
+
+
+ONE_BY_ONE = {F.batch_norm: batch_norm_by(fast_second_derivative), Tensor.view: view}
+UNDER_VMAP = {
+    F.batch_norm: batch_norm_by(affine_outside),
+    F.layer_norm: layer_norm,
+    F.instance_norm: instance_norm,
+    F.embedding: embedding,
+}

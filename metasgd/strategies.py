@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, grad_and_value, vmap
 
-from metasgd._batch_norm import BatchNormMode, affine_outside, fast_second_derivative
+from metasgd._batch_norm import ONE_BY_ONE, UNDER_VMAP, Replacing
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._precision import check_precision, forward_precision, matmul_precision
@@ -317,8 +317,8 @@ class Problem(NamedTuple):
     def output(self, params: Tensors, x: Tensor) -> Tensor:
         """Return the model's output for one task's examples at the given parameters."""
         values = self.held | dict(zip(self.names, params, strict=True))
-        normalise = affine_outside if self.is_batch else fast_second_derivative
-        with forward_precision(self.learner.execution.precision, x.device), BatchNormMode(normalise):
+        exact = Replacing(UNDER_VMAP if self.is_batch else ONE_BY_ONE)
+        with forward_precision(self.learner.execution.precision, x.device), exact:
             return functional_call(self.model, values, (x,))
 
 
@@ -401,7 +401,8 @@ def thread_pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "metasgd", initializer=torch.set_num_threads, initargs=(1,))
 
 
-os.register_at_fork(after_in_child=thread_pool.cache_clear)  # a forked process has none of the threads
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=thread_pool.cache_clear)  # a forked process has none of the threads
 
 
 def structure_of(model: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from metasgd import MetaSGD, Task
-from metasgd._batch_norm import BatchNormMode, Normalise, affine_outside
+from metasgd._batch_norm import Normalise, Replacing, affine_outside, batch_norm_by
 from metasgd.models import convnet, mlp
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -435,6 +435,6 @@ def test_batch_norm_under_vmap_has_the_meta_gradient_of_the_loop(
     def meta_loss(theta: Gradients, alpha: Gradients) -> Tensor:
         return vmap(task_loss, in_dims=(None, None, 0))(theta, alpha, batch).mean()
 
-    with BatchNormMode(normalise) if normalise else nullcontext():
+    with Replacing({F.batch_norm: batch_norm_by(normalise)}) if normalise else nullcontext():
         at_once = grad(meta_loss, argnums=(0, 1))(learner.theta, learner.alpha)
     torch.testing.assert_close(at_once, meta_gradients(learner, tasks), rtol=1e-10, atol=1e-10)

@@ -21,24 +21,27 @@ class Compiled:
     """
 
     def __init__(self) -> None:
-        self._functions: dict[Hashable, Function] = {}
+        self._functions: dict[Hashable, Function | None] = {}  # None: could not be compiled
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple:
         return Compiled, ()
 
     def call(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Any:
-        """Return ``function(*inputs)``, compiled at the first call."""
+        """Return ``function(*inputs)``, compiled at the first call.
+
+        Calls of one key are compiled once: their functions must differ in nothing but the inputs.
+        """
         key = (key, *((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs))
         if key not in self._functions:
             with self._lock:  # two threads that need the same function compile it once
                 if key not in self._functions:
                     self._functions[key] = compile_or_warn(function, inputs)
-        return self._functions[key](*inputs)
+        return (self._functions[key] or function)(*inputs)
 
 
-def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function:
-    """Return the compiled function, or the function itself and a warning."""
+def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | None:
+    """Return the compiled function, or a warning."""
     try:
         graph = make_fx(function)(*inputs)
         fast = torch.compile(graph, dynamic=False, fullgraph=True)
@@ -48,8 +51,10 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function:
                 return fast(*tensors)
 
         call(*inputs)
+    except torch.cuda.OutOfMemoryError:  # fewer tasks at a time may fit
+        raise
     except Exception as error:  # whatever a compiler can raise; a wrong input raises again below, uncompiled
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
-        return function
+        return None
     return call

@@ -35,12 +35,11 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
         raise ValueError(
             f"precision 'tf32' needs an NVIDIA GPU, and the model is on {device}; use float32 or bfloat16"
         )
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
-        for switch in switches:
-            switch.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
         yield
     finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.allow_tf32 = value
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions

@@ -20,6 +20,7 @@ import copy
 import functools
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,7 @@ class Execution:
     precision: str
     recompute: bool
     chosen: str | None = None
-    chunks: dict[Any, int] = field(default_factory=dict)  # tasks at a time, by shapes
+    chunks: dict[Any, int] = field(default_factory=dict)  # tasks at a time, by ``chunk_key``
     outputs: dict[Any, int] = field(default_factory=dict)  # classes that the model tells apart, by shape of its input
     compiled: Compiled = field(default_factory=Compiled)
 
@@ -76,15 +77,35 @@ class Execution:
 
 def meta_backward(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss."""
-    execution = learner.execution
-    with matmul_precision(execution.precision, device_of(learner)):
-        return STRATEGIES[strategy_of(learner)].backward(learner, tasks)
+    return by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
 
 
 def predict_tasks(learner: MetaSGD, tasks: Task) -> Tensor:
     """Adapt to every task of a batch and predict its query set, by the learner's strategy: (B, queries, ...)."""
-    with torch.no_grad(), matmul_precision(learner.execution.precision, device_of(learner)):
-        return torch.cat(list(STRATEGIES[strategy_of(learner)].predict(learner, tasks)))
+    with torch.no_grad():
+        return by_strategy(learner, lambda strategy: torch.cat(list(strategy.predict(learner, tasks))))
+
+
+def by_strategy(learner: MetaSGD, work: Callable[[Strategy], Tensor]) -> Tensor:
+    """Do the work by the learner's strategy; where ``auto`` chose one that the model does not allow, by the next."""
+    name, execution = strategy_of(learner), learner.execution
+    try:
+        with matmul_precision(execution.precision, device_of(learner)):
+            return work(STRATEGIES[name])
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # e.g. vmap and a value that decides how to go on, or a recurrent network
+        if execution.strategy != "auto" or name == "loop":
+            raise
+        reason = str(error).splitlines()[0]
+        execution.chosen = "threads" if name == "batched" and device_of(learner).type == "cpu" else "loop"
+    try:
+        result = by_strategy(learner, work)
+    except Exception:  # the loop cannot do it either: it is no matter of strategies
+        execution.chosen = name
+        raise
+    announce(f"MetaSGD: strategy '{execution.chosen}', as '{name}' cannot compute this: {reason}")
+    return result
 
 
 def strategy_of(learner: MetaSGD) -> str:
@@ -243,7 +264,17 @@ class Problem(NamedTuple):
             result = problem.adjoint(type(tasks)(*rest[len(held) :]))
             return result.loss, *result.theta, *result.alpha
 
-        key = self.is_batch, self.learner.training
+        key = (
+            self.is_batch,
+            self.names,
+            *held,
+            self.learner.inner_steps,
+            self.learner.first_order,
+            self.learner.learns_alpha,
+            self.learner.execution.precision,
+            self.learner.execution.recompute,
+            *(module.training for module in self.model.modules()),
+        )
         inputs = [*self.theta, *self.alpha, *self.held.values(), *tasks]
         loss, *gradients = self.learner.execution.compiled.call(key, flat, inputs)
         return Sums(loss, gradients[:adapt], gradients[adapt:])
@@ -398,7 +429,11 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Itera
 @functools.cache
 def thread_pool(workers: int) -> ThreadPoolExecutor:
     """Return threads that compute on one core each."""
-    return ThreadPoolExecutor(workers, "metasgd", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(workers, "metasgd", initializer=torch.set_num_threads, initargs=(1,))
+    barrier = threading.Barrier(workers)
+    list(pool.map(lambda _: barrier.wait(), range(workers)))  # all of them are started now
+    torch.set_num_threads(workers)  # what was set last is the number for threads that others start later
+    return pool
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -432,24 +467,31 @@ def each_chunk(problem: Problem, batches: list[Task], work: Callable[[Problem, T
             except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise
-                problem.learner.execution.chunks[shapes_of(batch)] = size // 2
+                problem.learner.execution.chunks[chunk_key(problem, batch)] = size // 2
             else:
                 yield result
                 start += size
 
 
 def tasks_at_a_time(problem: Problem, batch: Task) -> int:
-    """Return into chunks of how many tasks a batch is cut: the learner's ``chunk``, or as many as fit into memory."""
-    execution, count, shapes = problem.learner.execution, len(batch.support_x), shapes_of(batch)
-    if execution.chunk is not None:
-        return min(execution.chunk, count)
-    if shapes not in execution.chunks:
-        device = batch.support_x.device
-        budget = GPU_SHARE * free_memory(device) if device.type == "cuda" else CPU_BUDGET
-        limit = max(1, int(budget / (OVERHEAD * saved_bytes(problem, batch))))
+    """Return into chunks of how many tasks a batch is cut: at most ``chunk``, or as many as fit into memory."""
+    execution, count, key = problem.learner.execution, len(batch.support_x), chunk_key(problem, batch)
+    if key not in execution.chunks:
+        limit = execution.chunk
+        if limit is None:
+            device = batch.support_x.device
+            budget = GPU_SHARE * free_memory(device) if device.type == "cuda" else CPU_BUDGET
+            limit = max(1, int(budget / (OVERHEAD * saved_bytes(problem, batch))))
         chunks = -(-count // limit)
-        execution.chunks[shapes] = -(-count // chunks)  # chunks of nearly one size
-    return execution.chunks[shapes]
+        execution.chunks[key] = -(-count // chunks)  # chunks of nearly one size
+    return execution.chunks[key]
+
+
+def chunk_key(problem: Problem, batch: Task) -> tuple:
+    """Return what the size of a chunk depends on."""
+    learner, execution = problem.learner, problem.learner.execution
+    device = batch.support_x.device
+    return shapes_of(batch), device, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute
 
 
 def saved_bytes(problem: Problem, batch: Task) -> int:
@@ -487,8 +529,27 @@ def check_tasks(learner: MetaSGD, tasks: list[Task], *, is_batch: bool = False) 
         check_task(type(task)(*(values[0] for values in task)) if is_batch else task)
         x = task.support_x[0] if is_batch else task.support_x
         if x.shape not in learner.execution.outputs:
-            with torch.no_grad():
-                prediction = learner.predict(x)
-            learner.execution.outputs[x.shape] = prediction.shape[1] if prediction.ndim > 1 else 0
+            learner.execution.outputs[x.shape] = outputs_of(learner, x)
         for target in (task.support_y, task.query_y):
             check_labels(learner.loss_fn, learner.execution.outputs[x.shape], target)
+
+
+def outputs_of(learner: MetaSGD, x: Tensor) -> int:
+    """Return how many outputs the model has for each example, 0 for a number alone, found by asking a copy of it.
+
+    Raises:
+        RuntimeError: the model changes its buffers as it computes, so that its tasks must come one after the other.
+        ValueError: the model draws random numbers, and the learner means to compute the same thing twice.
+    """
+    model, gpus = copy.deepcopy(learner.model), [x.device] if x.device.type == "cuda" else []
+    versions = [buffer._version for buffer in model.buffers()]
+    with torch.no_grad(), torch.random.fork_rng(gpus):
+        before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+        prediction = model(x)
+        after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+    for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
+        if buffer._version != version:
+            raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
+    if learner.execution.recompute and not all(map(torch.equal, before, after)):
+        raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
+    return prediction.shape[1] if prediction.ndim > 1 else 0

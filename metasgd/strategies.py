@@ -428,12 +428,18 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Itera
 
 @functools.cache
 def thread_pool(workers: int) -> ThreadPoolExecutor:
-    """Return threads that compute on one core each."""
-    pool = ThreadPoolExecutor(workers, "metasgd", initializer=torch.set_num_threads, initargs=(1,))
-    barrier = threading.Barrier(workers)
-    list(pool.map(lambda _: barrier.wait(), range(workers)))  # all of them are started now
-    torch.set_num_threads(workers)  # what was set last is the number for threads that others start later
+    """Return threads that compute on one core each, all of them started."""
+    before, started = torch.get_num_threads(), threading.Barrier(workers)
+    pool = ThreadPoolExecutor(workers, "metasgd", initializer=use_one_core)
+    list(pool.map(lambda _: started.wait(), range(workers)))
+    torch.set_num_threads(before)  # what is set last, in any thread, is the number for threads that start later
     return pool
+
+
+def use_one_core() -> None:
+    """Let this thread compute on one core."""
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # else the first computation would take the number that was set last in any thread
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -497,6 +503,7 @@ def chunk_key(problem: Problem, batch: Task) -> tuple:
 def saved_bytes(problem: Problem, batch: Task) -> int:
     """Return the bytes that autograd saves for the meta-gradient of one task, found by computing it once."""
     sizes: dict[int, int] = {}
+    task = type(batch)(*(values[0].clone() for values in batch))  # a view would count as the whole batch
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -504,7 +511,7 @@ def saved_bytes(problem: Problem, batch: Task) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        problem._replace(is_batch=False).adjoint(type(batch)(*(values[0] for values in batch)))
+        problem._replace(is_batch=False).adjoint(task)
     return max(1, sum(sizes.values()))
 
 

@@ -1,4 +1,4 @@
-"""Experiments whose results the book shows: each is a list of cells, each cell one run of the code of chapter 8.
+"""Experiments whose results the book shows: each is a list of cells, each cell one run of a chapter's code.
 
 A finished cell is a small JSON file in the work folder, an unfinished one a checkpoint there, so an experiment can be
 killed and started again at any moment, or split over processes by ``--shard``. When all cells are there, they are
@@ -12,9 +12,10 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,8 @@ from metasgd.mnist import (
     train_mnist,
     validation_sampler,
 )
+from metasgd.sine import METHODS as SINE_METHODS
+from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks.folds import NUM_FOLDS
 
 TEST_SEED = 2024
@@ -41,12 +44,33 @@ CURVE_EVERY = 20
 LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
+VALIDATION_SEED = 2023  # of the curves that choose settings
+SINE_SEEDS = 2
+SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
+SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
+SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
+SINE_PLAIN = {  # the recipe's ingredients, each as one would have it without thinking, or as in the paper
+    "smaller-rate": {"meta_lr": 3e-3},
+    "no-warm-up": {"warmup": 0.0},
+    "no-clipping": {"clip": None},
+    "drawn-alpha": {"task_lr": (0.005, 0.1)},
+    "smaller-batch": {"meta_batch": 25},
+    "fewer-queries": {"train_queries": 5},
+}
+SINE_WITHOUT = {
+    "recipe": {},
+    **SINE_PLAIN,
+    "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
+}
 
 
 class Bench(NamedTuple):
-    """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute."""
+    """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute.
 
-    images: list[Tensor]
+    Sine waves need no images: theirs are None.
+    """
+
+    images: list[Tensor] | None
     tasks: int
     device: torch.device | str
 
@@ -110,16 +134,60 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     return {name: partial(run_cell, config, bench) for name, config in (held_out | validated | longer).items()}
 
 
-EXPERIMENTS = {"mnist-folds": mnist_folds, "mnist-scratch": mnist_scratch, "mnist-classes": mnist_classes}
+def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what helped (chapter 6).
+
+    The last two are shorter, and are judged on curves of their own.
+
+    Raises:
+        ValueError: a setting that sine waves do not have.
+    """
+    if unknown := changes.keys() - {field.name for field in fields(SineConfig)}:
+        raise ValueError(f"sine waves have no setting {', '.join(sorted(unknown))}; leave it out")
+    seeds = range(seed, seed + SINE_SEEDS)
+    table = {
+        f"{method}-{shots}points-seed{seed}": SineConfig(
+            **{"shots": shots, "method": method, "task_lr": SINE_RATES[method], "seed": seed} | changes
+        )
+        for method in SINE_METHODS
+        for shots in SHOTS
+        for seed in seeds
+    }
+    short = {"iterations": SINE_SHORT} | changes
+    tuning = {
+        f"maml-rate-{rate}": SineConfig(**{"method": "maml", "task_lr": rate, "seed": seed} | short)
+        for rate in SINE_MAML_RATES
+    }
+    tuning["maml-smaller-meta-rate"] = replace(tuning[f"maml-rate-{SINE_RATES['maml']}"], meta_lr=1e-2)
+    without = {
+        f"{name}-seed{seed}": SineConfig(**short | {"seed": seed} | change)
+        for name, change in SINE_WITHOUT.items()
+        for seed in seeds
+    }
+    tested = {name: partial(run_sine_cell, config, bench, TEST_SEED) for name, config in table.items()}
+    validated = {
+        name: partial(run_sine_cell, config, bench, VALIDATION_SEED) for name, config in (tuning | without).items()
+    }
+    return tested | validated
+
+
+EXPERIMENTS = {
+    "sine": sine,
+    "mnist-folds": mnist_folds,
+    "mnist-scratch": mnist_scratch,
+    "mnist-classes": mnist_classes,
+}
+WITHOUT_IMAGES = {"sine"}
+TEST_TASKS = {"sine": 2000}  # others: 600
 
 
 def run_experiment(
     name: str,
-    images: list[Tensor],
+    images: list[Tensor] | None,
     *,
     out: Path,
     work: Path,
-    tasks: int = 600,
+    tasks: int | None = None,
     device: torch.device | str = "cpu",
     shard: tuple[int, int] = (0, 1),
     command: str = "",
@@ -129,15 +197,16 @@ def run_experiment(
 
     Args:
         name: one of ``EXPERIMENTS``.
-        images: MNIST by class.
+        images: MNIST by class (None for an experiment in ``WITHOUT_IMAGES``).
         out: folder of the results file, ``NAME.json``.
         work: folder of checkpoints and finished cells.
-        tasks: test tasks of each cell.
+        tasks: test tasks of each cell (None: 2,000 sine waves, 600 of others).
         device: where to train.
         shard: (i, n): run only every n-th cell, from the i-th on.
         command: what was typed, for the record.
-        changes: fields of ``MnistConfig`` that differ from their defaults in every cell.
+        changes: fields of ``MnistConfig`` or ``SineConfig`` that differ from their defaults in every cell.
     """
+    tasks = TEST_TASKS.get(name, 600) if tasks is None else tasks
     cells = EXPERIMENTS[name](Bench(images, tasks, device), **changes)
     work = work / name
     first, step = shard
@@ -155,7 +224,7 @@ def run_experiment(
         "command": command,
         "tasks": tasks,
         "task_seed": TEST_SEED,
-        "images": sum(map(len, images)),
+        **({} if images is None else {"images": sum(map(len, images))}),
         "cells": {cell: json.loads(file.read_text()) for cell, file in finished.items()},
     }
     target = out / f"{name}.json"
@@ -182,13 +251,30 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
         scores = {name: evaluate(method, sampler, tasks, seed=TEST_SEED) for name, method in methods.items()}
         own = own_digits_sampler(images, config, device)
         scores["own digits"] = evaluate(learner, own, tasks // 2, seed=TEST_SEED)
-    losses = torch.tensor([entry["loss"] for entry in history])
-    whole = len(losses) // CURVE_EVERY * CURVE_EVERY
     return {
         "config": asdict(config),
         "accuracy": {name: summary(score) for name, score in scores.items()},
-        "loss_curve": {"every": CURVE_EVERY, "mean_loss": losses[:whole].reshape(-1, CURVE_EVERY).mean(1).tolist()},
+        "loss_curve": loss_curve(history, CURVE_EVERY),
     }
+
+
+def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
+    """Train one run on sine waves (going on from its checkpoint, if any), and return its error on new curves."""
+    learner, history = train_sine(config, device=bench.device, out=folder, resume=True)
+    scores = {shots: error_on_new_curves(learner, shots, num_tasks=bench.tasks, seed=task_seed) for shots in SHOTS}
+    return {
+        "config": asdict(config),
+        "task_seed": task_seed,
+        "error": {str(shots): summary(score) for shots, score in scores.items()},
+        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+    }
+
+
+def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
+    """Return the meta-loss of a run, averaged over every so many meta-updates."""
+    losses = torch.tensor([entry["loss"] for entry in history])
+    whole = len(losses) // every * every
+    return {"every": every, "mean_loss": losses[:whole].reshape(-1, every).mean(1).tolist()}
 
 
 def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
@@ -269,7 +355,37 @@ def fold_scores(results: dict[str, Any], name: str, shots: int) -> list[Evaluati
     return [] if None in cells else [score_of(cell, name) for cell in cells]
 
 
-def score_of(cell: dict[str, Any], name: str) -> Evaluation:
+def score_of(cell: dict[str, Any], name: str, metric: str = "accuracy") -> Evaluation:
     """Return one score of a finished cell as an evaluation; the values of its tasks are not stored."""
-    stored = cell["accuracy"][name]
+    stored = cell[metric][name]
     return Evaluation(stored["mean"], stored["half_width_95"], torch.empty(0))
+
+
+def sine_scores(results: dict[str, Any], method: str, trained: int, tested: int) -> list[Evaluation]:
+    """Return one cell of the table of ``sine``: the error of each seed's run, on the same curves."""
+    prefix, cells = f"{method}-{trained}points-seed", results["cells"].items()
+    return [score_of(cell, str(tested), "error") for name, cell in cells if name.startswith(prefix)]
+
+
+def sine_table(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of ``sine`` beside the paper's: by method, shots trained and shots tested, means over seeds."""
+    ours = {
+        method: {
+            str(trained): {
+                str(tested): round(fmean(score.mean for score in sine_scores(results, method, trained, tested)), 3)
+                for tested in SHOTS
+            }
+            for trained in SHOTS
+        }
+        for method in SINE_METHODS
+    }
+    paper = {
+        method: {str(trained): {str(tested): row[tested] for tested in SHOTS} for trained, row in rows.items()}
+        for method, rows in PAPER.items()
+    }
+    below = [
+        ours["meta-sgd"][trained][tested] <= mean
+        for trained, row in paper["meta-sgd"].items()
+        for tested, mean in row.items()
+    ]
+    return {"mean_squared_error": ours, "paper": paper, "cells_at_or_below_the_paper": sum(below)}

@@ -4,11 +4,14 @@ from metasgd.tasks.augment import Augment
 from metasgd.tasks.episodes import EpisodeSampler
 from metasgd.tasks.folds import composites, fold_digits, orientations
 from metasgd.tasks.linear_regression import LinearRegressionSampler
+from metasgd.tasks.sine_waves import SineWaves, SineWaveSampler
 
 __all__ = [
     "Augment",
     "EpisodeSampler",
     "LinearRegressionSampler",
+    "SineWaveSampler",
+    "SineWaves",
     "composites",
     "fold_digits",
     "orientations",

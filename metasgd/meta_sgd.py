@@ -54,7 +54,8 @@ class MetaSGD(nn.Module):
             ``"batched"`` (many tasks at once, by vmap), or ``"auto"``, which chooses by device and model.
         compile: compile the whole meta-gradient by ``torch.compile``, once for each size of tasks. It takes about a
             minute, and needs a C++ compiler on a CPU; without one, a warning is given and nothing is compiled.
-        chunk: tasks that ``"batched"`` computes at a time (None: as many as fit into memory).
+        chunk: tasks that are worked on at a time (None: as many as fit into memory, or, by ``"threads"``, one on each
+            core unless they are large).
         precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).
         recompute: build the graph of an inner step again for the way back, so that memory does not grow with
             ``inner_steps``. Not for models that draw random numbers.

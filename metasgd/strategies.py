@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metasgd.meta_sgd import MetaSGD
 
 CPU_BUDGET = 512 * 2**20  # bytes that a chunk's graphs may hold on a CPU
+CORE_BUDGET = 48 * 2**20  # bytes of a task's graphs, beyond which tasks share the cores and do not get one each
 GPU_SHARE = 0.7  # of the free memory that a chunk's graphs may hold on a GPU
 OVERHEAD = 3  # a batched graph holds up to this many times the bytes that autograd saves for the tasks one by one
 
@@ -163,8 +164,9 @@ def predict_in_loop(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
 def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """Work on one task in each thread, each thread on one core: the fastest way for convolutions on a CPU.
 
-    Images and filters are stored channels last, and batch normalisation has a second derivative of its own. Tasks are
-    summed in their order, so that the result does not depend on the number of threads.
+    Images and filters are stored channels last, and batch normalisation has a second derivative of its own. Large
+    tasks are worked on one after the other, by all cores, which is a little slower and needs half the memory. Tasks
+    are summed in their order.
     """
     tasks, problem = as_list(tasks), Problem.of(learner, is_batch=False)
     return accumulate(problem, each_task(problem, tasks, Problem.sums), len(tasks))
@@ -392,8 +394,9 @@ def accumulate(problem: Problem, parts: Iterable[Sums], count: int) -> Tensor:
 def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
     """Yield ``work(problem, task)`` for each task, in order, computed by one thread on each core."""
     check_tasks(problem.learner, tasks)
+    workers = min(tasks_side_by_side(problem, tasks[0]), len(tasks))
     structures: SimpleQueue[nn.Module] = SimpleQueue()
-    for _ in range(torch.get_num_threads()):
+    for _ in range(workers):
         structures.put(structure_of(problem.model))
 
     def work_on(task: Task) -> Result:
@@ -404,13 +407,12 @@ def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task
         finally:
             structures.put(model)
 
-    return in_order(work_on, tasks)
+    return in_order(work_on, tasks, workers)
 
 
-def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in order, computed by one thread on each core."""
-    workers = torch.get_num_threads()
-    if workers == 1 or len(items) == 1:
+def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item, in order, by that many threads of one core; 1: by this one, on all."""
+    if workers == 1:
         yield from map(function, items)
         return
     pool, pending = thread_pool(workers), deque()
@@ -479,6 +481,17 @@ def each_chunk(problem: Problem, batches: list[Task], work: Callable[[Problem, T
                 start += size
 
 
+def tasks_side_by_side(problem: Problem, task: Task) -> int:
+    """Return how many tasks get a core each: ``chunk``, else as many as there are cores, or 1 if tasks are large."""
+    execution, cores = problem.learner.execution, torch.get_num_threads()
+    if execution.chunk is not None or cores == 1:
+        return min(execution.chunk or 1, cores)
+    key = (cores, *chunk_key(problem, task))
+    if key not in execution.chunks:
+        execution.chunks[key] = cores if saved_bytes(problem, task) <= CORE_BUDGET else 1
+    return execution.chunks[key]
+
+
 def tasks_at_a_time(problem: Problem, batch: Task) -> int:
     """Return into chunks of how many tasks a batch is cut: at most ``chunk``, or as many as fit into memory."""
     execution, count, key = problem.learner.execution, len(batch.support_x), chunk_key(problem, batch)
@@ -487,7 +500,8 @@ def tasks_at_a_time(problem: Problem, batch: Task) -> int:
         if limit is None:
             device = batch.support_x.device
             budget = GPU_SHARE * free_memory(device) if device.type == "cuda" else CPU_BUDGET
-            limit = max(1, int(budget / (OVERHEAD * saved_bytes(problem, batch))))
+            first = type(batch)(*(values[0] for values in batch))
+            limit = max(1, int(budget / (OVERHEAD * saved_bytes(problem, first))))
         chunks = -(-count // limit)
         execution.chunks[key] = -(-count // chunks)  # chunks of nearly one size
     return execution.chunks[key]
@@ -500,10 +514,10 @@ def chunk_key(problem: Problem, batch: Task) -> tuple:
     return shapes_of(batch), device, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute
 
 
-def saved_bytes(problem: Problem, batch: Task) -> int:
+def saved_bytes(problem: Problem, task: Task) -> int:
     """Return the bytes that autograd saves for the meta-gradient of one task, found by computing it once."""
     sizes: dict[int, int] = {}
-    task = type(batch)(*(values[0].clone() for values in batch))  # a view would count as the whole batch
+    task = type(task)(*(values.clone() for values in task))  # a view would count as the whole batch
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import MetaSGD, Task, strategies
+from metasgd._compile import Compiled
 from metasgd._precision import matmul_precision
 from metasgd._tasks import as_batches
 
@@ -627,6 +628,15 @@ def freeze_first(learner: MetaSGD) -> None:
 
 def freeze_second(learner: MetaSGD) -> None:
     list(learner.model.parameters())[1].requires_grad_(False)
+
+
+def test_what_cannot_be_compiled_is_called_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as it was given at first: functions of one key compute the same, but each thread's on a module of its own."""
+    monkeypatch.setattr(torch, "compile", None)
+    compiled, x = Compiled(), torch.ones(2)
+    with pytest.warns(RuntimeWarning, match="runs uncompiled"):
+        compiled.call("key", lambda x: x + 1, [x])
+    assert compiled.call("key", lambda x: x + 2, [x]).tolist() == [3.0, 3.0]
 
 
 @FAST

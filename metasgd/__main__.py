@@ -151,25 +151,32 @@ def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = benchmark.Settings(
         choose_device(arguments.device), arguments.rounds, arguments.seconds, arguments.memory, arguments.seed
     )
-    if arguments.out:
-        Path(arguments.out).touch()  # a file that cannot be written is refused before the work
+    out, earlier = Path(arguments.out) if arguments.out else None, None
+    if out:
+        out.touch()  # a file that cannot be written is refused before the work
+        earlier = json.loads(out.read_text()) if arguments.add and out.stat().st_size else None
     workloads = []
     if "convnet" in arguments.workloads:
         cells = itertools.product(arguments.widths, arguments.shots, arguments.meta_batch)
         workloads += [benchmark.Workload("convnet", batch, k, arguments.queries, width) for width, k, batch in cells]
     if "sine" in arguments.workloads:
         workloads += [benchmark.Workload("sine", batch) for batch in arguments.sine_meta_batch]
-    result = {"command": " ".join(["python -m metasgd", *sys.argv[1:]])} | benchmark.run_benchmark(
+
+    def save(result: dict[str, Any]) -> None:
+        if out:
+            out.write_text(json.dumps(result, indent=1) + "\n")
+
+    return benchmark.run_benchmark(
         workloads,
         settings,
         strategies=arguments.strategies,
         packages=arguments.peers,
         compiled=arguments.compile,
         threads=arguments.threads,
+        command=" ".join(["python -m metasgd", *sys.argv[1:]]),
+        earlier=earlier,
+        save=save,
     )
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n")
-    return result
 
 
 def choose_device(name: str) -> torch.device:
@@ -349,7 +356,8 @@ def add_benchmark(commands: Any) -> None:
     how.add_argument("--threads", type=int, help="CPU threads, and cores of this process (default: all)")
     how.add_argument("--seed", type=int, default=default.seed, help="of theta, alpha, the tasks and the order")
     how.add_argument("--device", default="auto", help="cpu, cuda, or auto: the GPU if there is one")
-    how.add_argument("--out", metavar="FILE", help="write the result here, too")
+    how.add_argument("--out", metavar="FILE", help="write the result here, too, after every workload")
+    how.add_argument("--add", action="store_true", help="keep what FILE holds of other workloads")
 
 
 def add_common(parser: Any) -> None:

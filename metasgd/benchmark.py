@@ -382,37 +382,59 @@ def run_benchmark(
     packages: Sequence[str] = (),
     compiled: bool = False,
     threads: int | None = None,
+    command: str = "",
+    earlier: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Check all contenders, measure them on every workload, print tables and return all numbers.
+
+    Args:
+        workloads: what is measured, one after the other.
+        settings: what they share.
+        strategies: of ``MetaSGD``, by name.
+        packages: the peers.
+        compiled: measure the compiled strategies, too.
+        threads: CPU threads, and cores of this process (None: all).
+        command: that asked for this; it stands in the result of every workload.
+        earlier: what an earlier run returned; its results are kept, save those of workloads that are measured again.
+        save: called with all numbers so far, after every workload.
 
     Raises:
         ValueError: an unknown strategy, or one that gives a wrong meta-gradient.
     """
     started = time.perf_counter()
     names, missing = line_up(strategies, packages, compiled=compiled)
-    checks, results = {}, []
+    earlier = earlier or {"checks": {}, "results": [], "peers": {}, "seconds": 0}
+    checks = dict(earlier["checks"])
+    results = [result for result in earlier["results"] if Workload(**result["workload"]) not in workloads]
+    peers = {package: version_of(package) for package in packages if importlib.util.find_spec(package)}
+
+    def so_far() -> dict[str, Any]:
+        return {
+            "command": command,
+            "checks": checks,
+            "missing": missing,
+            "results": results,
+            "peers": earlier["peers"] | peers,
+            "seconds": round(earlier["seconds"] + time.perf_counter() - started, 1),
+            **circumstances(settings.device),
+        }
+
     with confined_to(threads or torch.get_num_threads()), warnings.catch_warnings():
         warnings.filterwarnings("error", UNCOMPILED)  # it would be measured under a wrong name
         for kind in dict.fromkeys(workload.kind for workload in workloads):
             say(f"{kind}: is every meta-gradient that of the plain loop?")
-            checks[kind] = check(names, next(w for w in workloads if w.kind == kind), settings)
+            checks[kind] = checks.get(kind, {}) | check(names, next(w for w in workloads if w.kind == kind), settings)
         for workload in workloads:
             say(str(workload))
             fit = [name for name in names if "error" not in checks[workload.kind][name]]
-            results.append(measure(workload, fit, settings))
+            how = {"command": command, "settings": asdict(settings) | {"device": str(settings.device)}}
+            results.append(measure(workload, fit, settings) | how)
             say(table(results[-1], checks[workload.kind]))
+            save(so_far())
         for name, reason in missing.items():
             say(f"not measured: {name}, as {reason}")
-        about = circumstances(settings.device)
-    return {
-        "checks": checks,
-        "missing": missing,
-        "results": results,
-        "settings": asdict(settings) | {"device": str(settings.device)},
-        "peers": {package: version_of(package) for package in packages if importlib.util.find_spec(package)},
-        "seconds": round(time.perf_counter() - started, 1),
-        **about,
-    }
+        return so_far()
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def test_the_command_prints_and_writes_all_numbers(tmp_path, capsys, monkeypatch
     streams = capsys.readouterr()
     result = json.loads(streams.out)
     assert result == json.loads((tmp_path / "b.json").read_text())
-    assert result.keys() >= {"command", "checks", "missing", "results", "settings", "peers", "torch", "threads"}
+    assert result.keys() >= {"command", "checks", "missing", "results", "peers", "torch", "threads"}
     assert [cell["unit"] for cell in result["results"]] == ["tasks", "meta-steps"]
     for cell in result["results"]:
         assert cell["name"] in streams.err
@@ -163,6 +163,19 @@ def test_the_command_prints_and_writes_all_numbers(tmp_path, capsys, monkeypatch
             assert row["peak_memory_mb"] == 1.0
         assert cell["contenders"][REFERENCE]["times_reference"] == {"median": 1, "min": 1, "max": 1}
     assert 0 < result["results"][0]["contenders"]["threads"]["sampling_share"] < 1
+
+
+def test_a_later_run_adds_to_what_the_file_holds(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "peak_memory", lambda *arguments, device: 1.0)
+    out = tmp_path / "b.json"
+    small = ["benchmark", "--workloads", "sine", "--strategies", "loop", "--out", str(out), *QUICK]
+    for more in (["--sine-meta-batch", "2", "3"], ["--sine-meta-batch", "3", "4", "--add"]):
+        assert main([*small, *more]) == 0
+    added = json.loads(out.read_text())["results"]
+    assert [result["workload"]["meta_batch"] for result in added] == [2, 3, 4]
+    assert main([*small, "--sine-meta-batch", "2"]) == 0
+    assert len(json.loads(out.read_text())["results"]) == 1
+    capsys.readouterr()
 
 
 def test_the_operations_of_a_task_are_counted_on_the_plain_loop(settings):

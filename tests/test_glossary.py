@@ -22,7 +22,7 @@ def test_entry_has_two_names_two_sentences_and_a_link(entry: str) -> None:
     term, chinese_term, english, blank, chinese = entry.splitlines()
     assert not HAN.search(term + english)
     assert HAN.search(chinese_term)
-    assert re.fullmatch(r"  [A-Z].+\. \{ref\}`(?:Chapter \d <ch|Questions <app)-[a-z]+>`", english)
+    assert re.fullmatch(r"  [A-Z].+\. \{ref\}`(?:Chapter \d+ <ch|Questions <app)-[a-z]+>`", english)
     assert blank == ""
     assert HAN.search(chinese)
     assert chinese.endswith("。")

@@ -19,7 +19,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,7 +134,7 @@ def choose(learner: MetaSGD) -> tuple[str, str]:
 @functools.cache
 def announce(message: str) -> None:
     """Print a message, once."""
-    print(message, file=sys.stderr)
+    print(message)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -436,7 +436,7 @@ def test_auto_chooses_by_the_model_on_a_cpu_and_says_why_once(
         learner.meta_update(draw_tasks(torch.device("cpu"), shape))
         learner.meta_update(draw_tasks(torch.device("cpu"), shape))
         assert learner.execution.chosen == strategy
-    lines = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(f"MetaSGD: strategy '{strategy}', as ")
     assert reason in lines[-1]
     assert len(lines) == len(set(lines))
@@ -448,7 +448,7 @@ def test_auto_chooses_batches_elsewhere(capsys: pytest.CaptureFixture) -> None:
     learner = make_learner(small_convnet, torch.device("cpu"))
     learner.model.to("meta")
     assert strategies.strategy_of(learner) == "batched"
-    assert "the model is on meta" in capsys.readouterr().err
+    assert "the model is on meta" in capsys.readouterr().out
 
 
 def test_auto_does_not_take_an_error_of_the_user_for_one_of_a_strategy(device: torch.device) -> None:

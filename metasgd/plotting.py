@@ -778,3 +778,294 @@ def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, object]]], ours:
         ]
         fig.legend(handles=keys, title="meta-batch", loc="outside upper center", ncols=len(keys), fontsize=10)
     return fig
+
+
+def sine_tasks(x: Tensor, y: Tensor, tasks: Task) -> Figure:
+    """Draw sine waves and the points of each that a learner sees (chapter 6).
+
+    Args:
+        x: inputs along the axis, shape (positions,).
+        y: the curves there, shape (tasks, positions).
+        tasks: a batch of the same tasks, of which the support sets are drawn.
+    """
+    columns = 3
+    with figure(-(-len(y) // columns), columns, size=(6.4, 3.8), sharex=True, sharey=True) as (fig, axes):
+        for panel, curve, support_x, support_y in zip(axes.flat, y, tasks.support_x, tasks.support_y, strict=True):
+            panel.plot(x, curve, color=COLOURS["grey"])
+            panel.plot(support_x.flatten(), support_y.flatten(), "o", color=COLOURS["black"])
+            panel.set(ylim=(-5.4, 5.4))
+        fig.supxlabel("$x$", fontsize=11)
+        fig.supylabel("$y$", fontsize=11)
+    return fig
+
+
+def sine_adaptation(
+    x: Tensor, curves: Mapping[str, tuple[Tensor, Task, Mapping[str, tuple[Tensor, Tensor]]]]
+) -> Figure:
+    """Draw curves, one a row, and what each learner makes of them, before and after its step (chapter 6).
+
+    Args:
+        x: inputs along the axis, shape (positions,).
+        curves: by name, the curve at ``x``, its task, of which the support set is drawn, and by learner the
+            predictions at ``x`` (before the step, after it).
+    """
+    columns = len(next(iter(curves.values()))[2])
+    with figure(len(curves), columns, size=(6.6, 1.0 + 1.9 * len(curves)), sharex=True, sharey="row") as (fig, axes):
+        for row, (name, (truth, task, fits)) in zip(axes, curves.items(), strict=True):
+            for panel, (label, (before, after)) in zip(row, fits.items(), strict=True):
+                colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
+                panel.plot(x, truth, color=COLOURS["grey"], linewidth=4, alpha=0.4)
+                panel.plot(x, before, "--", color=colour, linewidth=1.5)
+                panel.plot(x, after, color=colour)
+                panel.plot(task.support_x.flatten(), task.support_y.flatten(), "o", color=COLOURS["black"], zorder=5)
+            row[0].set_ylabel(f"{name}\n$y$", fontsize=10)
+        for panel, label in zip(axes[0], fits, strict=True):
+            panel.set_title(label)
+        for panel in axes[-1]:
+            panel.set_xlabel("$x$")
+        keys = [
+            Line2D([], [], color=COLOURS["grey"], linewidth=4, alpha=0.4, label="the curve"),
+            Line2D([], [], color=COLOURS["black"], linestyle="", marker="o", label="points seen"),
+            Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1.5, label="before the step"),
+            Line2D([], [], color=COLOURS["black"], label="after it"),
+        ]
+        fig.legend(handles=keys, loc="outside upper center", ncols=4, fontsize=10)
+    return fig
+
+
+def sine_losses(losses: Mapping[int, Mapping[str, Sequence[float]]], window: int) -> Figure:
+    """Draw the meta-loss during meta-training, one panel for each number of support points (chapter 6).
+
+    Args:
+        losses: by support points, by method, the loss of every meta-update.
+        window: meta-updates in one point of a line.
+    """
+    with figure(1, len(losses), size=(6.8, 3.3), sharex=True, sharey=True) as (fig, axes):
+        for panel, (shots, methods) in zip(axes, losses.items(), strict=True):
+            for (label, values), line in zip(methods.items(), ("-", "--"), strict=True):
+                means = torch.tensor(values).unfold(0, window, window).mean(1)
+                places = [window * (index + 1) for index in range(len(means))]
+                colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
+                panel.plot(places, means, line, color=colour, linewidth=1.5, label=label)
+            panel.set(title=f"{shots} points", yscale="log")
+            panel.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+            panel.minorticks_off()
+        axes[0].set_ylabel("query loss after the step")
+        fig.supxlabel("meta-update", fontsize=11)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return fig
+
+
+def sine_cells(
+    ours: Mapping[str, Mapping[int, Mapping[int, Evaluation]]], paper: Mapping[str, Mapping[int, Mapping[int, float]]]
+) -> Figure:
+    """Draw the paper's table of sine waves and ours, one panel for each number of points trained with (chapter 6).
+
+    Args:
+        ours: by method, points of meta-training, points of the test: the error, with its 95% interval.
+        paper: the same for the paper's means.
+    """
+    panels = list(next(iter(ours.values())))
+    with figure(1, len(panels), size=(6.8, 3.7), sharex=True, sharey=True) as (fig, axes):
+        for panel, trained in zip(axes, panels, strict=True):
+            for (label, rows), name, marker in zip(ours.items(), ("blue", "orange"), "os", strict=True):
+                points, scores = list(rows[trained]), list(rows[trained].values())
+                means, widths = [score.mean for score in scores], [score.half_width for score in scores]
+                published = list(paper[label][trained].values())
+                panel.plot(points, published, f"{marker}--", color=COLOURS[name], markerfacecolor="white",
+                           linewidth=1, label=f"{label}, the paper")  # fmt: skip
+                panel.errorbar(points, means, widths, fmt=f"{marker}-", color=COLOURS[name], capsize=3,
+                               label=f"{label}, this page")  # fmt: skip
+            panel.set(title=f"trained with {trained}", xscale="log")
+            panel.set_xticks(points, [str(count) for count in points])
+            panel.minorticks_off()
+        axes[0].set_ylabel("mean squared error")
+        axes[0].set_ylim(bottom=0)
+        fig.supxlabel("points of a new curve", fontsize=11)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def sine_errors(
+    places: Sequence[int],
+    errors: Mapping[str, Sequence[float]],
+    xlabel: str,
+    *,
+    marked: Sequence[int] = (),
+    top: float | None = None,
+) -> Figure:
+    """Draw the error on new curves against the number of points or of steps, one line a learner (chapter 6).
+
+    Args:
+        places: the numbers of points or steps.
+        errors: by learner, its error at each of them.
+        xlabel: what they count.
+        marked: where to draw vertical lines: what was trained with.
+        top: the highest error to show (None: all).
+    """
+    with figure(size=(6.4, 3.8)) as (fig, axes):
+        looks = {
+            "Meta-SGD": iter((("blue", "o-"), ("sky", "^-"), ("green", "D-"))),
+            "MAML": iter((("orange", "s--"), ("red", "v--"))),
+        }
+        for label, values in errors.items():
+            colour, style = next(looks["MAML" if "MAML" in label else "Meta-SGD"])
+            axes.plot(places, values, style, color=COLOURS[colour], markersize=5, label=label)
+        for place in marked:
+            axes.axvline(place, color=COLOURS["grey"], linestyle=":", linewidth=1)
+        axes.set(xlabel=xlabel, ylabel="mean squared error", yscale="log")
+        if 0 not in places:
+            axes.set_xscale("log")
+        axes.set_xticks(places, [str(place) for place in places])
+        axes.set_ylim(0.8 * min(map(min, errors.values())), top)
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if low < tick < high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Chapter 9
+
+
+def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[str, int]) -> Figure:
+    """Draw the time of one small operation against the numbers it works on (chapter 9).
+
+    Args:
+        sizes: how many numbers.
+        seconds: time of a call at each size.
+        marks: sizes to point out, by what has them.
+    """
+    micro = [1e6 * value for value in seconds]
+    with figure() as (fig, axes):
+        axes.loglog(sizes, micro, "o-", markersize=4, color=COLOURS["blue"], label="one addition")
+        axes.axhline(micro[0], color=COLOURS["grey"], linestyle="--", label="fixed cost of a call")
+        for (label, size), colour in zip(marks.items(), ("green", "red"), strict=False):
+            axes.axvline(size, color=COLOURS[colour], linestyle=":")
+            style = {"color": COLOURS[colour], "rotation": 90, "va": "top", "ha": "right", "fontsize": 10}
+            axes.text(size, 0.98, label, transform=axes.get_xaxis_transform(), **style)
+        axes.set(xlabel="numbers in each of the two tensors", ylabel="time [µs]")
+        axes.legend(loc="upper left", fontsize=10)
+    return fig
+
+
+def seconds_by_tasks(panels: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
+    """Draw the time of a meta-gradient, divided by the number of its tasks, against that number (chapter 9).
+
+    Args:
+        panels: by network, then by strategy, then by number of tasks: seconds for all of them together.
+    """
+    looks = {"loop": ("red", "o"), "batched": ("blue", "s"), "threads": ("green", "^")}
+    with figure(1, len(panels), size=(6.6, 3.7)) as (fig, grid):
+        for axes, (title, strategies) in zip(grid, panels.items(), strict=True):
+            for name, times in strategies.items():
+                colour, marker = looks[name]
+                each = [1e3 * seconds / tasks for tasks, seconds in times.items()]
+                axes.plot(list(times), each, marker=marker, color=COLOURS[colour], label=name)
+            axes.set(xscale="log", xlabel="tasks at once", title=title, ylim=(0, None))
+            axes.set_xticks(list(times), [str(tasks) for tasks in times])
+            axes.minorticks_off()
+        grid[0].set_ylabel("time for each task [ms]")
+        handles, labels = grid[-1].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
+def error_against_rate(rates: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the relative error of a meta-gradient against the inner rate, one line for each way (chapter 9)."""
+    with figure() as (fig, axes):
+        for (label, values), colour, marker in zip(errors.items(), ("red", "blue", "green"), "os^", strict=False):
+            axes.loglog(rates, values, marker=marker, markersize=5, color=COLOURS[colour], label=label)
+        axes.set(xlabel=r"inner rate $\alpha$ (all entries)", ylabel="relative error in theta", ylim=(1e-17, 10))
+        axes.legend(loc="center right", fontsize=10)
+    return fig
+
+
+def saved_memory(steps: Sequence[int], megabytes: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw what autograd holds at most against the number of inner steps, one line for each way (chapter 9)."""
+    with figure() as (fig, axes):
+        looks = zip(("red", "orange", "blue"), "os^", ("-", "--", "-"), strict=True)
+        for (label, values), (colour, marker, line) in zip(megabytes.items(), looks, strict=False):
+            axes.plot(steps, values, line, marker=marker, color=COLOURS[colour], label=label)
+        axes.set(xlabel="inner steps", ylabel="held at most [MB]", xscale="log", ylim=(0, None))
+        axes.set_xticks(steps, [str(count) for count in steps])
+        axes.xaxis.minorticks_off()
+        axes.legend(fontsize=10)
+    return fig
+
+
+def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
+    """Draw measured operations under the roof of a machine (chapter 9).
+
+    Args:
+        ceiling: operations per second of a large matrix product.
+        bandwidth: bytes per second of a large copy.
+        points: by kind, then by name, (operations per byte, operations per second).
+    """
+    places = [place for kind in points.values() for place, _ in kind.values()]
+    speeds = [speed for kind in points.values() for _, speed in kind.values()]
+    with figure(size=(6.4, 4.6)) as (fig, axes):
+        ends = [min(places) / 3, ceiling / bandwidth, max([*places, ceiling / bandwidth]) * 4]
+        roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
+        label = f"roof: {roof[2]:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s"
+        axes.loglog(ends, roof, color=COLOURS["black"], label=label)
+        looks = zip(("red", "blue", "orange"), "osD", (-4, -12, 5), strict=True)
+        for (kind, named), (colour, marker, lift) in zip(points.items(), looks, strict=False):
+            style = {"color": COLOURS[colour], "fontsize": 9}
+            for index, (name, (place, speed)) in enumerate(named.items()):
+                axes.plot(place, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
+                axes.annotate(name, (place, speed / 1e9), (6, lift), textcoords="offset points", **style)
+        axes.set(xlabel="arithmetic intensity [operations per byte]", ylabel="speed [GFLOP/s]")
+        axes.set(ylim=(min([*speeds, 1e9 * roof[0]]) / 2e9, 2.5 * roof[2]))
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
+    """Draw the speed of one way after the other, each with what was added: medians and ranges (chapter 9).
+
+    Args:
+        seconds: by what was added, the time of a meta-gradient in every round.
+        tasks: in a meta-batch.
+    """
+    speeds = {label: sorted(tasks / value for value in values) for label, values in seconds.items()}
+    with figure(size=(6.4, 0.9 + 0.5 * len(speeds))) as (fig, axes):
+        for label, values in speeds.items():
+            middle = values[len(values) // 2]
+            axes.barh(label, middle, color=COLOURS["blue"], height=0.55)
+            axes.plot([values[0], values[-1]], [label] * 2, color=COLOURS["black"], linewidth=1)
+            axes.text(0.02 * max(map(max, speeds.values())), label, f"{middle:.1f}", va="center", color="white")
+        axes.set(xlabel="tasks per second (line: all rounds)", xlim=(0, None))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    return fig
+
+
+def relative_speeds(results: Sequence[Mapping[str, object]], ours: Sequence[str]) -> Figure:
+    """Draw how many times as fast as the reference each contender of a benchmark was (chapter 9).
+
+    Args:
+        results: those of ``metasgd.benchmark``, one for each workload.
+        ours: names that are drawn in blue.
+    """
+    names = list(dict.fromkeys(name for result in results for name in result["contenders"]))
+    keys = []
+    with figure(size=(6.6, 1.4 + 0.34 * len(names) + 0.2 * len(results))) as (fig, axes):
+        for index, result in enumerate(results):
+            marker = "osD^vPX*<>hdp"[index % 13]
+            for name, row in result["contenders"].items():
+                ratio = row["times_reference"]
+                if ratio is None:
+                    continue
+                place = names.index(name) + 0.6 * ((index + 0.5) / len(results) - 0.5)
+                colour = COLOURS["blue" if name in ours else "grey"]
+                axes.plot([ratio["min"], ratio["max"]], [place] * 2, color=colour, linewidth=1, alpha=0.5)
+                axes.plot(ratio["median"], place, marker, color=colour, markersize=5)
+            keys.append(Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=result["name"]))
+        axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
+        axes.set(xscale="log", xlabel="times as fast as learn2learn's algorithm", ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(range(len(names)), names, fontsize=9)
+        fig.legend(handles=keys, loc="outside upper center", ncols=1, fontsize=9)
+    return fig

@@ -119,7 +119,7 @@ def check_cell(cell):
     assert {"metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
 
 
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in experiments.EXPERIMENTS if name.startswith("mnist-")])
 def test_stored_results_are_complete(name, digits):
     stored = experiments.load_results(name)
     assert list(stored["cells"]) == list(experiments.EXPERIMENTS[name](experiments.Bench(digits, 1, "cpu")))

@@ -1011,7 +1011,7 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
         roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
         label = f"roof: {roof[2]:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s"
         axes.loglog(ends, roof, color=COLOURS["black"], label=label)
-        looks = zip(("red", "blue", "orange"), "osD", (-4, -12, 5), strict=True)
+        looks = zip(("red", "purple", "blue", "orange"), "ovsD", (-10, 3, -12, 5), strict=True)
         for (kind, named), (colour, marker, lift) in zip(points.items(), looks, strict=False):
             style = {"color": COLOURS[colour], "fontsize": 9}
             for index, (name, (place, speed)) in enumerate(named.items()):

@@ -77,7 +77,7 @@ def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -
     """Stop before a step that would destroy the parameters, and say where the bad number came from."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     # One small copy and one test: a test of each gradient costs more than the whole meta-step of a small network.
-    if torch.cat([loss.reshape(1), *(gradient.reshape(-1).to(loss) for gradient in gradients)]).isfinite().all():
+    if torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).isfinite().all():
         return
     for index, task in enumerate(as_list(tasks)):
         for field, values in task._asdict().items():

@@ -167,8 +167,9 @@ def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     tasks are worked on one after the other, by all cores, which is a little slower and needs half the memory. Tasks
     are summed in their order.
     """
-    tasks, problem = as_list(tasks), Problem.of(learner, is_batch=False)
-    return accumulate(problem, each_task(problem, tasks, Problem.sums), len(tasks))
+    tasks = as_list(tasks)
+    problem = Problem.of(learner, is_batch=False, count=len(tasks))
+    return accumulate(problem, each_task(problem, tasks, Problem.sums))
 
 
 def predict_in_threads(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
@@ -182,9 +183,9 @@ def batched(learner: MetaSGD, tasks: Tasks) -> Tensor:
 
     Tasks of different sizes are sorted into batches of one size, and batches are cut into chunks that fit into memory.
     """
-    batches, problem = as_batches(tasks), Problem.of(learner, is_batch=True)
-    count = sum(len(batch.support_x) for batch in batches)
-    return accumulate(problem, each_chunk(problem, batches, Problem.sums), count)
+    batches = as_batches(tasks)
+    problem = Problem.of(learner, is_batch=True, count=sum(len(batch.support_x) for batch in batches))
+    return accumulate(problem, each_chunk(problem, batches, Problem.sums))
 
 
 def predict_in_batches(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
@@ -211,7 +212,7 @@ STRATEGIES = {
 
 
 class Sums(NamedTuple):
-    """Sums over tasks: the query loss, its gradient in theta, and its gradient in alpha (empty if alpha is held)."""
+    """What tasks add to the mean loss, to its gradient in theta, and to that in alpha (nothing if alpha is held)."""
 
     loss: Tensor
     theta: Tensors
@@ -227,6 +228,7 @@ class Problem(NamedTuple):
     learner: MetaSGD
     model: nn.Module
     is_batch: bool
+    count: int  # of all tasks of the meta-step, over which the mean is taken
     variables: Tensors  # theta and alpha themselves, whose .grad is wanted
     names: tuple[str, ...]  # of the parameters that adapt
     theta: Tensors
@@ -234,7 +236,7 @@ class Problem(NamedTuple):
     held: dict[str, Tensor]  # frozen parameters and buffers
 
     @classmethod
-    def of(cls, learner: MetaSGD, *, is_batch: bool) -> Problem:
+    def of(cls, learner: MetaSGD, *, is_batch: bool, count: int = 1) -> Problem:
         """Take the learner as it is now."""
         theta, alpha = learner.theta, learner.alpha
         names = tuple(name for name, value in theta.items() if value.requires_grad)
@@ -245,6 +247,7 @@ class Problem(NamedTuple):
             learner,
             learner.model,
             is_batch,
+            count,
             [values[name] for values in learned for name in names],
             names,
             [store(theta[name].detach()) for name in names],
@@ -253,7 +256,7 @@ class Problem(NamedTuple):
         )
 
     def sums(self, tasks: Task) -> Sums:
-        """Return the sums over the task or tasks, compiled if the learner says so."""
+        """Return what the task or tasks add to the mean, compiled if the learner says so."""
         if not self.learner.execution.compile:
             return self.adjoint(tasks)
         adapt, held = len(self.names), list(self.held)
@@ -267,6 +270,7 @@ class Problem(NamedTuple):
 
         key = (
             self.is_batch,
+            self.count,
             self.names,
             *held,
             self.learner.inner_steps,
@@ -305,7 +309,8 @@ class Problem(NamedTuple):
                 if recompute:
                     g = self.gradients(params, support, differentiable=True)
                 v = [w - h for w, h in zip(v, hessian_times(g, params, direction), strict=True)]
-        return Sums(loss, v, rate_gradients if learner.learns_alpha else [])
+        shares = loss / self.count, [w / self.count for w in v], [r / self.count for r in rate_gradients]
+        return Sums(*shares) if learner.learns_alpha else Sums(*shares[:2], [])
 
     def predictions(self, tasks: Task) -> Tensor:
         """Adapt to the support set or sets, and predict the query set or sets, without gradients."""
@@ -373,17 +378,18 @@ def detached(tensors: Iterable[Tensor]) -> Tensors:
     return [tensor.detach() for tensor in tensors]
 
 
-def accumulate(problem: Problem, parts: Iterable[Sums], count: int) -> Tensor:
-    """Add the mean over ``count`` tasks to ``.grad`` of theta and alpha, and return the mean loss."""
+def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
+    """Add the gradient of the mean to ``.grad`` of theta and alpha, and return the mean loss."""
     total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
         total = [a + b for a, b in zip(total, new, strict=True)] if total else new
-    loss, *sums = total
-    for variable, value in zip(problem.variables, sums, strict=True):
-        mean = torch.empty_like(variable).copy_(value).div_(count)  # in the variable's own layout, for the optimiser
-        variable.grad = mean if variable.grad is None else variable.grad + mean
-    return loss / count
+    loss, *gradients = total
+    for variable, gradient in zip(problem.variables, gradients, strict=True):
+        if gradient.stride() != variable.stride():  # the optimiser wants one layout
+            gradient = torch.empty_like(variable).copy_(gradient)
+        variable.grad = gradient if variable.grad is None else variable.grad + gradient
+    return loss
 
 
 # ---------------------------------------------------------------------------------------------------------------

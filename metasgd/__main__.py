@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import metasgd
 from metasgd import benchmark, distributed
+from metasgd._memory import keep_freed_memory
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
 from metasgd.experiments import EXPERIMENTS, WITHOUT_IMAGES, run_experiment, sine_table
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an expected failure is one line on standard error and exit status 2."""
     arguments = make_parser().parse_args(argv)
     rank, processes = distributed.launched()
+    keep_freed_memory()
     try:
         # Whatever the libraries print: standard output holds the result alone, and process 0 speaks for the others.
         stream = sys.stderr if rank == 0 else io.StringIO()

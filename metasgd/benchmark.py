@@ -15,8 +15,9 @@ of the plain loop; one of ours that differs ends the benchmark, a peer that diff
 process, every contender is warmed up, and the rounds begin: in each, every contender runs once, for some tenths of a
 second at least, in an order drawn anew. So whatever disturbs the machine disturbs all. Medians over the rounds are
 given, with the smallest and the largest. A large matrix product takes part as well, as the ceiling of this machine in
-this run, and so does the drawing of a meta-batch with augmentation, as meta-training does it. A contender's peak
-memory is found in a process of its own.
+this run, and so does the drawing of a meta-batch with augmentation, as meta-training does it. On the command line
+all of them profit from a process that keeps the memory it frees. A contender's peak memory is found in a process of
+its own.
 """
 
 import gc

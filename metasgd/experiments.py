@@ -345,7 +345,8 @@ def load_results(name: str) -> dict[str, Any]:
     for folder in (package.parent / "book" / "results", package / "assets" / "results"):
         if (folder / f"{name}.json").is_file():
             return json.loads((folder / f"{name}.json").read_text())
-    raise FileNotFoundError(f"there are no results of {name!r}; make them by python -m metasgd experiment {name}")
+    command = f"experiment {name}" if name in EXPERIMENTS else f"benchmark --out book/results/{name}.json"
+    raise FileNotFoundError(f"there are no results of {name!r}; make them by python -m metasgd {command}")
 
 
 def fold_scores(results: dict[str, Any], name: str, shots: int) -> list[Evaluation]:

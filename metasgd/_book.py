@@ -1,0 +1,46 @@
+"""A Sphinx extension for the book: docstrings and chapters link to each other (see ``_config.yml``)."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+CHAPTER = re.compile(r"\bchapters? \d+(?:(?:, | and )\d+)*")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register both directions."""
+    app.connect("autodoc-process-docstring", link_chapters)
+    app.connect("doctree-resolved", link_names)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def link_chapters(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Make the numbers in "(chapters 9 and 10)" of a docstring links to these pages, those that there are."""
+    pages = {int(path.name[:2]): path.stem for path in Path(app.srcdir).glob("[0-9][0-9]-*.ipynb")}
+
+    def link(number: re.Match[str]) -> str:
+        page = pages.get(int(number[0]))
+        return f":doc:`{number[0]} </{page}>`" if page else number[0]
+
+    lines[:] = [CHAPTER.sub(lambda phrase: re.sub(r"\d+", link, phrase[0]), line) for line in lines]
+
+
+def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Make a public name that a chapter writes in code type, as in `EpisodeSampler`, a link to its documentation."""
+    if page == "api":
+        return
+    documented = {}
+    for full_name, entry in app.env.domaindata["py"]["objects"].items():
+        if entry.objtype in ("class", "function") and not entry.aliased:
+            documented[full_name.rpartition(".")[2]] = documented[full_name] = (full_name, entry)
+    for literal in list(tree.findall(nodes.literal)):
+        name = literal.astext().removesuffix("()")
+        if name in documented and not isinstance(literal.parent, nodes.reference):
+            full_name, entry = documented[name]
+            address = app.builder.get_relative_uri(page, entry.docname) + "#" + entry.node_id
+            link = nodes.reference("", "", internal=True, refuri=address, reftitle=full_name)
+            literal.replace_self(link)
+            link += literal

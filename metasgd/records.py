@@ -1,0 +1,73 @@
+"""How every stored result was made: the results files of the book as tables (appendix "How every result was made")."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import metasgd
+
+FOLDERS = (
+    Path(metasgd.__file__).parents[1] / "book" / "results",
+    Path(metasgd.__file__).parent / "assets" / "results",
+)
+
+
+def result_names() -> list[str]:
+    """Return the names of all results files, of the checkout or as shipped in the package."""
+    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.json")})
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return one results file by its name.
+
+    Raises:
+        FileNotFoundError: there is none of that name; it lists those that there are.
+    """
+    for folder in FOLDERS:
+        if (folder / f"{name}.json").is_file():
+            return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"there are no results of {name!r}; there are {', '.join(result_names())}")
+
+
+def how_made(name: str) -> dict[str, str]:
+    """Return what a reader needs to make a results file again, and to judge it, by the name of each fact.
+
+    Where the runs (cells) of a file differ, as in their version or device, all values are given.
+    """
+    file = load(name)
+    runs = list(file["cells"].values()) if "cells" in file else file["results"]
+    versions = [run for run in runs if "metasgd" in run] or [file]  # else the file says it, once for all
+    commands = dict.fromkeys(run.get("command", file["command"]) for run in runs)
+    facts = {
+        "command": "<br>".join(f"`{command}`" for command in commands),
+        "runs": str(len(runs)),
+        "test tasks of each run": f"{file['tasks']:,}" if "tasks" in file else "",
+        "seed of the test tasks": all_of(run.get("task_seed", file.get("task_seed")) for run in runs),
+        "seed of training": all_of(run.get("config", run.get("settings", {})).get("seed") for run in runs),
+        "meta-updates": all_of(run.get("config", {}).get("iterations") for run in runs),
+        "package": all_of(part["metasgd"] for part in versions),
+        "commit": all_of(part["commit"] for part in versions),
+        "PyTorch": all_of(part["torch"] for part in versions),
+        "device": all_of(part["device"] for part in versions),
+        "CPU threads": all_of(part["threads"] for part in versions),
+        "run time": duration(file.get("seconds") or sum(run.get("seconds", 0) for run in runs)),
+    }
+    return {fact: value for fact, value in facts.items() if value}
+
+
+def all_of(values: Iterable[Any]) -> str:
+    """Return the different values in their order, as text."""
+    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as minutes, or as hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def as_markdown(name: str) -> str:
+    """Return how a results file was made, as a Markdown table."""
+    rows = [f"| {fact} | {value} |" for fact, value in how_made(name).items()]
+    return "\n".join([f"**`{name}.json`**", "", "| | |", "|---|---|", *rows])

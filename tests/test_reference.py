@@ -1,0 +1,70 @@
+"""The API reference, its links with the chapters, and the page that says how every result was made."""
+
+import json
+import pkgutil
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sphinx.application import Sphinx
+
+import metasgd
+from metasgd import records
+from metasgd._book import link_chapters
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    """All of a module's public names come with it, so none can be forgotten."""
+    modules = {module.name for module in pkgutil.walk_packages(metasgd.__path__, "metasgd.")}
+    public = {name for name in modules if not re.search(r"\._|\.assets\b", name)} - {"metasgd.tasks", "metasgd.__main__"}
+    listed = re.findall(r"^\.\. automodule:: (.*)\n   :members:$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(public)
+
+
+def test_chapters_in_docstrings_become_links(tmp_path: Path) -> None:
+    for page in ("09-fast.ipynb", "10-gpu.ipynb"):
+        (tmp_path / page).touch()
+    lines = ["As in chapter 9.", "See (chapters 9 and 10), 9 times; chapter 11 is not written."]
+    link_chapters(SimpleNamespace(srcdir=str(tmp_path)), "", "", None, None, lines)
+    assert lines == [
+        "As in chapter :doc:`9 </09-fast>`.",
+        "See (chapters :doc:`9 </09-fast>` and :doc:`10 </10-gpu>`), 9 times; chapter 11 is not written.",
+    ]
+
+
+def test_names_in_chapters_become_links(tmp_path: Path) -> None:
+    """A small book of two pages, built: names of the reference are links, other code is left alone."""
+    (tmp_path / "conf.py").write_text('extensions = ["sphinx.ext.autodoc", "metasgd._book"]')
+    (tmp_path / "index.rst").write_text("Book\n====\n\nCall ``convnet()`` or ``other()``.\n\n.. toctree::\n\n   api\n")
+    (tmp_path / "api.rst").write_text("Reference\n=========\n\n.. autofunction:: metasgd.models.convnet\n")
+    Sphinx(tmp_path, tmp_path, tmp_path / "out", tmp_path / "trees", "html", status=None).build()
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    link = '<a class="reference internal" href="api.html#metasgd.models.convnet" title="metasgd.models.convnet">'
+    assert re.search(re.escape(link) + r"<code[^>]*><span class=\"pre\">convnet\(\)</span></code></a>", page)
+    assert page.count('title="metasgd.models.convnet"') == 1
+
+
+@pytest.mark.parametrize("name", records.result_names())
+def test_every_results_file_says_how_it_was_made(name: str) -> None:
+    facts = records.how_made(name)
+    assert facts["command"].startswith("`python -m metasgd ")
+    assert facts.keys() >= {"runs", "package", "commit", "PyTorch", "device", "CPU threads", "run time"}
+    for fact, value in facts.items():
+        assert f"| {fact} | {value} |" in records.as_markdown(name)
+
+
+def test_facts_that_differ_between_runs_are_all_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {"metasgd": "1.0", "commit": "a", "torch": "2", "device": "cpu", "threads": 1, "seconds": 3600}
+    cells = {"one": run | {"config": {"seed": 0}}, "two": run | {"config": {"seed": 1}, "commit": "b"}}
+    (tmp_path / "some.json").write_text(json.dumps({"command": "python", "tasks": 2000, "cells": cells}))
+    monkeypatch.setattr(records, "FOLDERS", [tmp_path])
+    facts = records.how_made("some")
+    assert facts["seed of training"] == "0, 1"
+    assert facts["commit"] == "a, b"
+    assert facts["test tasks of each run"] == "2,000"
+    assert facts["run time"] == "2 h 0 min"
+    with pytest.raises(FileNotFoundError, match=r"no results of 'none'; there are some"):
+        records.load("none")

@@ -18,12 +18,24 @@ from tqdm import tqdm
 import metasgd
 from metasgd import benchmark, distributed
 from metasgd._memory import keep_freed_memory
+from metasgd.baselines import nearest_class_mean
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
-from metasgd.experiments import EXPERIMENTS, WITHOUT_IMAGES, run_experiment, sine_table
+from metasgd.experiments import (
+    EXPERIMENTS,
+    OMNIGLOT_SHOTS,
+    TEST_SEED,
+    WITHOUT_IMAGES,
+    run_experiment,
+    sine_table,
+    tasks_of_the_test,
+)
 from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, support_only_methods, train_mnist
+from metasgd.omniglot import OmniglotConfig
 from metasgd.strategies import STRATEGIES
+from metasgd.tasks import EpisodeSampler
 from metasgd.training import CHECKPOINT, prepare_folder
+from metasgd.weights import load_weights, weights_names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +98,8 @@ def download_mnist(root: str | None) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score a run on tasks of its held-out digits, with the methods that need no meta-training if asked for."""
+    if arguments.weights:
+        return evaluate_weights(arguments)
     device = choose_device(arguments.device)
     learner, config, checkpoint = load_run(arguments.checkpoint, device)
     images = load_mnist(arguments.data_root)
@@ -93,11 +107,7 @@ def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     methods: dict[str, Method] = {config.method: learner}
     if arguments.baselines:
         methods |= support_only_methods(config, device)
-    scores = {}
-    for name, method in methods.items():
-        tqdm.write(f"{name}: {arguments.tasks} tasks", file=sys.stderr)
-        score = evaluate(method, sampler, arguments.tasks, seed=arguments.seed, progress=True)
-        scores[name] = {"mean": score.mean, "half_width_95": score.half_width}
+    scores = score_methods(methods, sampler, arguments)
     return {
         "accuracy": scores[config.method]["mean"],
         "half_width_95": scores[config.method]["half_width_95"],
@@ -108,6 +118,40 @@ def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         "config": checkpoint.config,
         **versions(device),
     }
+
+
+def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score weights that ship with the package as their experiment did, on its first tasks if the seed is its own."""
+    device = choose_device(arguments.device)
+    learner, record = load_weights(arguments.weights, device)
+    config = OmniglotConfig(**record["config"])
+    scores = {}
+    for shots in OMNIGLOT_SHOTS:
+        sampler = tasks_of_the_test(config, shots, arguments.data_root, device)
+        methods: dict[str, Method] = {f"{config.method}, {shots}-shot": learner}
+        if arguments.baselines:
+            methods[f"nearest class mean, {shots}-shot"] = nearest_class_mean
+        scores |= score_methods(methods, sampler, arguments)
+    return {
+        "methods": scores,
+        "in_the_results_file": {name: record["accuracy"][name] for name in scores},
+        "tasks": arguments.tasks,
+        "task_seed": arguments.seed,
+        **{key: record[key] for key in ("experiment", "cell", "config", "sha256")},
+        **versions(device),
+    }
+
+
+def score_methods(
+    methods: dict[str, Method], sampler: EpisodeSampler, arguments: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Score several methods on the same tasks, and show how far it is."""
+    scores = {}
+    for name, method in methods.items():
+        tqdm.write(f"{name}: {arguments.tasks} tasks", file=sys.stderr)
+        score = evaluate(method, sampler, arguments.tasks, seed=arguments.seed, progress=True)
+        scores[name] = {"mean": score.mean, "half_width_95": score.half_width}
+    return scores
 
 
 def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -121,6 +165,7 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
         None if arguments.name in WITHOUT_IMAGES else load_mnist(arguments.data_root),
         out=out,
         work=work,
+        root=arguments.data_root,
         device=choose_device(arguments.device),
         shard=tuple(arguments.shard),
         command=" ".join(["python -m metasgd", *sys.argv[1:]]),
@@ -281,14 +326,21 @@ def add_evaluate(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
         help="test a run on its held-out digits",
-        description="Score a run on tasks of the digits that its fold held out. Prints one JSON object.",
-        epilog="example: python -m metasgd evaluate --checkpoint runs/first --tasks 600 --baselines",
+        description="Score a run on tasks of the digits that its fold held out, or a shipped learner on tasks of all "
+        "ten digits. Prints one JSON object.",
+        epilog="examples: python -m metasgd evaluate --checkpoint runs/first --tasks 600 --baselines; "
+        f"python -m metasgd evaluate --weights omniglot-mnist-5way --seed {TEST_SEED}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.set_defaults(run=run_evaluate)
-    command.add_argument("--checkpoint", required=True, metavar="FOLDER", help="the --out of a train run")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", default=argparse.SUPPRESS, metavar="FOLDER", help="the --out of a train run")
+    which.add_argument(
+        "--weights", choices=weights_names(), default=None,
+        help="a learner that ships with the package, meta-trained on Omniglot or on drawn glyphs (chapter 12)",
+    )  # fmt: skip
     command.add_argument("--tasks", type=int, default=600, help="test tasks")
-    command.add_argument("--seed", type=int, default=0, help="of the test tasks")
+    command.add_argument("--seed", type=int, default=0, help=f"of the test tasks; results files have {TEST_SEED}")
     command.add_argument(
         "--baselines", action="store_true", help="score methods without meta-training on the same tasks, too"
     )
@@ -367,7 +419,8 @@ def add_common(parser: Any) -> None:
     parser.add_argument("--data", choices=["mnist"], default="mnist", help="which images")
     parser.add_argument(
         "--data-root", metavar="FOLDER",
-        help="folder that holds MNIST/raw/ (default: $METASGD_DATA, else the sample in the package)",
+        help="folder that holds MNIST/raw/, or Omniglot for its experiments (default: $METASGD_DATA, else the sample "
+        "of MNIST in the package)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: the GPU if there is one")
 

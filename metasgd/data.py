@@ -1,13 +1,19 @@
-"""Images by class: MNIST from torchvision's files, or the sample that ships with the package (chapter 7)."""
+"""Images by class: MNIST from torchvision's files or the sample in the package (chapter 7), Omniglot (chapter 12)."""
 
 import hashlib
+import io
 import os
+import zipfile
+from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from metasgd.tasks.strokes import distance_fields
 
 # MD5 of the four uncompressed files, as published with MNIST and checked by the tests against a full copy.
 MNIST_FILES = {
@@ -19,6 +25,12 @@ MNIST_FILES = {
 SAMPLE = files("metasgd.assets") / "mnist_sample.npz"
 # SHA-256 of the sample's pixels, class by class (not of the file: compressors differ).
 SAMPLE_SHA256 = "7a3281cf81b0a786f4aef0f587d2e4193906f5516e0527bdda765dea51499c29"
+
+# The characters of Omniglot's two parts, in the order in which they are returned.
+OMNIGLOT_PARTS = {"images_background": 964, "images_evaluation": 659}
+DRAWINGS = 20  # of each character, by as many people
+# SHA-256 of the pixels of all characters, as ``load_omniglot`` returns them.
+OMNIGLOT_SHA256 = "8167dffec9d3ee72541f00f4f120b260f19aebf40a2a4c142dfc5a700a187882"
 
 
 def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet: bool = False) -> list[Tensor]:
@@ -45,7 +57,7 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
     if not folder:
         if download:
             raise ValueError("download=True needs a folder to download into; pass root='data'")
-        source, classes = f"the embedded sample of {SAMPLE.name}", _load_sample()
+        source, classes = f"the embedded sample of {SAMPLE.name}", load_mnist_sample()
     else:
         source, classes = f"the files in {folder}", _load_folder(Path(folder).expanduser(), download)
     if not quiet:
@@ -59,7 +71,8 @@ def pixels_sha256(classes: list[Tensor]) -> str:
     return hashlib.sha256(b"".join(images.numpy().tobytes() for images in classes)).hexdigest()
 
 
-def _load_sample() -> list[Tensor]:
+def load_mnist_sample() -> list[Tensor]:
+    """Return the embedded sample whatever folder is named: the digits of chapter 12, the same for everybody."""
     with as_file(SAMPLE) as path, np.load(path, allow_pickle=False) as archive:
         images = torch.from_numpy(archive["images"])
     return list(images)
@@ -85,3 +98,157 @@ def _load_folder(root: Path, download: bool) -> list[Tensor]:
     images = torch.cat([split.data for split in splits])
     labels = torch.cat([split.targets for split in splits])
     return [images[labels == digit] for digit in range(10)]
+
+
+def load_omniglot(root: str | Path | None = None, *, download: bool = False, quiet: bool = False) -> Tensor:
+    """Load Omniglot: 20 drawings of each of 1,623 characters, as bright ink like MNIST's (chapter 12).
+
+    The drawings of 105 x 105 pixels are shrunk by averaging areas. That takes seconds, so the result is kept in the
+    user's cache folder (``$XDG_CACHE_HOME/metasgd``, or ``~/.cache/metasgd``).
+
+    Args:
+        root: folder with ``omniglot-py/`` (torchvision's layout) or ``omniglot/``, which holds ``images_background``
+            and ``images_evaluation`` as folders or as zip files (None: the environment variable ``METASGD_DATA``).
+        download: let torchvision download Omniglot into the folder first, if it is not there.
+        quiet: do not print which source was used.
+
+    Returns:
+        uint8 of shape (1623, 20, 28, 28): the background set, then the evaluation set, each sorted by name.
+
+    Raises:
+        FileNotFoundError: no folder was named, or it lacks one of the two parts.
+        ValueError: a part that is damaged or not complete.
+    """
+    return _omniglot(root, download, quiet, "pictures", _shrink)
+
+
+def load_omniglot_strokes(root: str | Path | None = None, *, download: bool = False, quiet: bool = False) -> Tensor:
+    """Load Omniglot as distance fields, which ``metasgd.tasks.Ink`` draws with any pen (chapter 12).
+
+    The arguments, the order, the shape and the type are those of ``load_omniglot``; the values are those of
+    ``metasgd.tasks.distance_fields``. Made in about a minute, once.
+    """
+    return _omniglot(root, download, quiet, "strokes", distance_fields)
+
+
+class _Part(NamedTuple):
+    """One of Omniglot's two parts: a folder or a zip file, and the paths of its drawings in it, sorted."""
+
+    source: Path
+    names: list[str]
+
+
+def _omniglot(
+    root: str | Path | None, download: bool, quiet: bool, kind: str, make: Callable[[Tensor], Tensor]
+) -> Tensor:
+    root = root or os.environ.get("METASGD_DATA")
+    if not root:
+        raise FileNotFoundError(
+            "Omniglot is not part of the package, and no folder was named; pass root='data', or set METASGD_DATA, and "
+            "with download=True torchvision fetches it there"
+        )
+    root = Path(root).expanduser()
+    if download:
+        from torchvision.datasets import Omniglot  # slow to import
+
+        for background in (True, False):
+            Omniglot(root, background=background, download=True)
+    parts = [_find_part(root, part, characters) for part, characters in OMNIGLOT_PARTS.items()]
+    characters = sum(OMNIGLOT_PARTS.values())
+    listing = "\n".join(f"{part.source.resolve()} {part.source.stat().st_mtime_ns}" for part in parts)
+    cache = _cache_folder() / f"omniglot-{kind}-{hashlib.sha256(listing.encode()).hexdigest()[:16]}.npz"
+    images = _read_cache(cache, (characters, DRAWINGS, 28, 28))
+    if images is None:
+        images = torch.stack([make(drawings) for part in parts for drawings in _drawings(part)])
+        _write_cache(cache, images)
+    if not quiet:
+        print(f"Omniglot: {DRAWINGS * characters:,} drawings of {characters:,} characters, from {root}")
+    return images
+
+
+def _find_part(root: Path, part: str, characters: int) -> _Part:
+    """Return a part of Omniglot, which must be complete, from the first place that has it."""
+    for folder in (root / "omniglot-py", root / "omniglot", root):
+        source, names = folder / part, []
+        if source.is_dir():
+            names = sorted(path.relative_to(folder).as_posix() for path in source.rglob("*.png"))
+        elif (source := folder / f"{part}.zip").is_file():
+            try:
+                with zipfile.ZipFile(source) as archive:
+                    names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{source} is damaged ({error}); delete it and download it again") from error
+        else:
+            continue
+        # A path ends in alphabet/character/drawing.
+        if len(names) != characters * DRAWINGS or len({name.rsplit("/", 1)[0] for name in names}) != characters:
+            raise ValueError(
+                f"{source} has {len(names)} drawings instead of {characters * DRAWINGS}, {DRAWINGS} of each of "
+                f"{characters} characters; delete it and download it again"
+            )
+        return _Part(source, names)
+    raise FileNotFoundError(
+        f"{root} holds neither omniglot-py/{part} nor omniglot/{part}, as a folder or as a zip file; pass "
+        f"download=True to fetch Omniglot into {root}, or name a folder that has it"
+    )
+
+
+def _drawings(part: _Part) -> Iterator[Tensor]:
+    """Yield the drawings of one character after the other: uint8 of shape (20, 105, 105), 1 where there is ink."""
+    from PIL import Image
+
+    if part.source.is_dir():
+        open_drawing = part.source.parent.joinpath
+        archive = None
+    else:
+        archive = zipfile.ZipFile(part.source)
+        open_drawing = archive.read
+    for start in range(0, len(part.names), DRAWINGS):
+        pictures = []
+        for name in part.names[start : start + DRAWINGS]:
+            content = open_drawing(name)
+            with Image.open(io.BytesIO(content) if archive else content) as picture:
+                pictures.append(np.asarray(picture.convert("1")) == 0)  # black ink on white paper
+        yield torch.from_numpy(np.stack(pictures).astype(np.uint8))
+    if archive:
+        archive.close()
+
+
+def _shrink(drawings: Tensor) -> Tensor:
+    """Average areas: (pictures, side, side), 1 where there is ink, to 0..255 of (pictures, 28, 28), by whole numbers.
+
+    Each of the 28 pixels covers side / 28 old ones. With both sides cut into pieces of one length, all weights are
+    whole, so every machine rounds the same way.
+    """
+    side = drawings.shape[-1]
+    pieces = torch.arange(28 * side)
+    weights = torch.zeros(28, side, dtype=torch.int64).index_put_(
+        (pieces // side, pieces // 28), torch.ones_like(pieces), accumulate=True
+    )
+    area = side * side
+    return ((255 * (weights @ drawings.long() @ weights.T) + area // 2) // area).to(torch.uint8)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "metasgd"
+
+
+def _read_cache(file: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """Return what the cache holds; None if it holds nothing of use."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            images = torch.from_numpy(archive["images"])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return images if images.shape == shape and images.dtype == torch.uint8 else None
+
+
+def _write_cache(file: Path, images: Tensor) -> None:
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as stream:
+            np.savez_compressed(stream, images=images.numpy())
+        os.replace(partial, file)
+    except OSError as error:
+        print(f"Omniglot cannot be kept in {file.parent} ({error.strerror}), and is prepared again next time")

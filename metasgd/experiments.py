@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 import metasgd
-from metasgd.baselines import from_scratch
+from metasgd.baselines import from_scratch, nearest_class_mean
+from metasgd.data import load_mnist_sample
 from metasgd.evaluation import Evaluation, Method, evaluate
 from metasgd.mnist import (
     ADAM,
@@ -35,8 +36,18 @@ from metasgd.mnist import (
     train_mnist,
     validation_sampler,
 )
+from metasgd.omniglot import (
+    CHARACTERS,
+    OmniglotConfig,
+    character_sampler,
+    digit_sampler,
+    load_drawings,
+    split_characters,
+    train_omniglot,
+)
 from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
+from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
 
 TEST_SEED = 2024
@@ -62,17 +73,29 @@ SINE_WITHOUT = {
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
+OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
+OMNIGLOT_ITERATIONS = {5: 3000, 10: 3000, 20: 1500}  # meta-updates of a run, by ways
+ABLATION_ITERATIONS = 800
+# What closes the gap between Omniglot and MNIST, one ingredient more in each rung.
+ABLATION = {
+    "pictures": {"look": "pictures", "quarter_turns": False},
+    "quarter-turns": {"look": "pictures"},
+    "redrawn": {"look": "redrawn"},
+    "varied": {"look": "varied"},
+    "composites": {"look": "varied", "num_composites": 1000},
+}
 
 
 class Bench(NamedTuple):
     """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute.
 
-    Sine waves need no images: theirs are None.
+    Sine waves need no images: theirs are None, as are Omniglot's, which are read from ``root`` once a cell is run.
     """
 
     images: list[Tensor] | None
     tasks: int
     device: torch.device | str
+    root: str | Path | None = None
 
 
 Cells = dict[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
@@ -171,13 +194,56 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     return tested | validated
 
 
+def omniglot(bench: Bench, **changes: Any) -> Cells:
+    """Return 5-way and 20-way runs by Meta-SGD and one by MAML, tested on the 423 characters left out (chapter 12)."""
+    runs = {
+        f"{ways}way-{method}": OmniglotConfig(
+            **{"ways": ways, "method": method, "iterations": OMNIGLOT_ITERATIONS[ways]} | known(changes)
+        )
+        for ways, method in ((5, "meta-sgd"), (5, "maml"), (20, "meta-sgd"))
+    }
+    return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
+
+
+def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
+    """Return runs on all of Omniglot, tested on all ten digits of MNIST, and what each ingredient adds (chapter 12).
+
+    The digits are those of the embedded sample. The rungs of the ladder are shorter runs.
+    """
+    whole = {"characters": CHARACTERS, "look": "varied"}
+    runs = {
+        f"{ways}way": OmniglotConfig(
+            **whole | {"ways": ways, "iterations": OMNIGLOT_ITERATIONS[ways]} | known(changes)
+        )
+        for ways in (5, 10)
+    }
+    runs |= {
+        f"ladder-{name}": OmniglotConfig(**whole | {"iterations": ABLATION_ITERATIONS} | rung | known(changes))
+        for name, rung in ABLATION.items()
+    }
+    return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
+
+
+def known(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes, all of which must be settings of Omniglot.
+
+    Raises:
+        ValueError: a setting that Omniglot does not have.
+    """
+    if unknown := changes.keys() - {field.name for field in fields(OmniglotConfig)}:
+        raise ValueError(f"Omniglot has no setting {', '.join(sorted(unknown))}; leave it out")
+    return changes
+
+
 EXPERIMENTS = {
     "sine": sine,
     "mnist-folds": mnist_folds,
     "mnist-scratch": mnist_scratch,
     "mnist-classes": mnist_classes,
+    "omniglot": omniglot,
+    "omniglot-mnist": omniglot_mnist,
 }
-WITHOUT_IMAGES = {"sine"}
+WITHOUT_IMAGES = {"sine", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
 TEST_TASKS = {"sine": 2000}  # others: 600
 
 
@@ -187,6 +253,7 @@ def run_experiment(
     *,
     out: Path,
     work: Path,
+    root: str | Path | None = None,
     tasks: int | None = None,
     device: torch.device | str = "cpu",
     shard: tuple[int, int] = (0, 1),
@@ -200,14 +267,15 @@ def run_experiment(
         images: MNIST by class (None for an experiment in ``WITHOUT_IMAGES``).
         out: folder of the results file, ``NAME.json``.
         work: folder of checkpoints and finished cells.
+        root: folder of Omniglot (None: ``METASGD_DATA``).
         tasks: test tasks of each cell (None: 2,000 sine waves, 600 of others).
         device: where to train.
         shard: (i, n): run only every n-th cell, from the i-th on.
         command: what was typed, for the record.
-        changes: fields of ``MnistConfig`` or ``SineConfig`` that differ from their defaults in every cell.
+        changes: fields of the experiment's config that differ from their defaults in every cell.
     """
     tasks = TEST_TASKS.get(name, 600) if tasks is None else tasks
-    cells = EXPERIMENTS[name](Bench(images, tasks, device), **changes)
+    cells = EXPERIMENTS[name](Bench(images, tasks, device, root), **changes)
     work = work / name
     first, step = shard
     for cell in list(cells)[first::step]:
@@ -238,7 +306,7 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
     With ``others``, the methods that learn from the support set alone are tested on the same tasks. Validated once, at
     the end, the run keeps its last iterate: cells are compared at equal budgets.
     """
-    images, tasks, device = bench
+    images, tasks, device, _ = bench
     learner, history = train_mnist(
         config, images, device=device, out=folder, resume=True, validate_every=config.iterations
     )
@@ -270,6 +338,40 @@ def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path
     }
 
 
+def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Train one run on Omniglot (going on from its checkpoint, if any), and test it with one and with five shots.
+
+    A run that has left characters out is tested on these, one on all characters on MNIST's ten digits; the pixels'
+    class means are tested on the same tasks.
+    """
+    drawings = load_drawings(config.look, bench.root)
+    learner, history = train_omniglot(config, drawings, device=bench.device, out=folder, resume=True)
+    return {
+        "config": asdict(config),
+        "accuracy": {name: summary(score) for name, score in omniglot_scores(learner, config, bench).items()},
+        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+    }
+
+
+def omniglot_scores(learner: Method, config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:
+    """Return the accuracy of a learner and of the pixels' class means, with one and with five shots."""
+    scores = {}
+    for shots in OMNIGLOT_SHOTS:
+        sampler = tasks_of_the_test(config, shots, bench.root, bench.device)
+        for name, method in ((config.method, learner), ("nearest class mean", nearest_class_mean)):
+            scores[f"{name}, {shots}-shot"] = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
+    return scores
+
+
+def tasks_of_the_test(
+    config: OmniglotConfig, shots: int, root: str | Path | None = None, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return the test tasks of a run on Omniglot: of the characters it left out, else of all ten digits of MNIST."""
+    if test := split_characters(config)[2]:
+        return character_sampler(load_drawings(config.look, root), test, replace(config, shots=shots), device)
+    return digit_sampler(load_mnist_sample(), config.ways, shots, device)
+
+
 def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
     """Return the meta-loss of a run, averaged over every so many meta-updates."""
     losses = torch.tensor([entry["loss"] for entry in history])
@@ -279,7 +381,7 @@ def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
 
 def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
     """Return the accuracy of training from scratch at one learning rate, for several numbers of steps."""
-    images, tasks, device = bench
+    images, tasks, device, _ = bench
     sampler, network = own_digits_sampler(images, config, device), make_network(config).to(device)
     optimizer = {SGD: torch.optim.SGD, ADAM: torch.optim.Adam}[name]
     scores = {

@@ -1,11 +1,15 @@
 """What the tests share: the device they run on, float64, and the full MNIST where there is one."""
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
+
+from metasgd import data
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()
@@ -38,3 +42,40 @@ def mnist_folder() -> Path:
     if not (MNIST_FOLDER / "MNIST" / "raw").is_dir():
         pytest.skip(f"needs the full MNIST, and {MNIST_FOLDER} has none; set METASGD_DATA to a folder that has")
     return MNIST_FOLDER
+
+
+@pytest.fixture
+def omniglot_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Omniglot with 40 + 20 characters of small drawings, one part as a folder, the other as a zip file.
+
+    Character c is a line from one border to another that no other character has, shifted a little in each drawing.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parts = {"images_background": 40, "images_evaluation": 20}
+    monkeypatch.setattr(data, "OMNIGLOT_PARTS", parts)
+    root, character = tmp_path / "omniglot-py", 0
+    for part, count in parts.items():
+        for index in range(count):
+            folder = root / part / f"Alphabet_of_{index % 3}" / f"character{index // 3 + 1:02}"
+            folder.mkdir(parents=True)
+            for drawing in range(20):
+                picture = Image.new("1", (35, 35), 1)
+                ends = (character % 8 * 4 + drawing % 4, 2, character // 8 * 4 + drawing // 5, 32)
+                ImageDraw.Draw(picture).line(ends, fill=0, width=2)
+                picture.save(folder / f"{index:04}_{drawing + 1:02}.png")
+            character += 1
+    with zipfile.ZipFile(root / "images_evaluation.zip", "w") as archive:
+        for path in sorted((root / "images_evaluation").rglob("*"), reverse=True):
+            archive.write(path, path.relative_to(root))
+    (root / "images_evaluation").rename(tmp_path / "moved away")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def full_omniglot_folder() -> Path:
+    """The full Omniglot: ``METASGD_DATA``, or ``../shared/data``; else skip."""
+    folder = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT.parent).expanduser()
+    places = [folder / name for name in ("omniglot-py", "omniglot")]
+    if not any((place / f"images_background{end}").exists() for place in places for end in ("", ".zip")):
+        pytest.skip(f"needs the full Omniglot, and {folder} has none; set METASGD_DATA to a folder that has")
+    return folder

@@ -5,14 +5,17 @@ from metasgd.tasks.episodes import EpisodeSampler
 from metasgd.tasks.folds import composites, fold_digits, orientations
 from metasgd.tasks.linear_regression import LinearRegressionSampler
 from metasgd.tasks.sine_waves import SineWaves, SineWaveSampler
+from metasgd.tasks.strokes import Ink, distance_fields
 
 __all__ = [
     "Augment",
     "EpisodeSampler",
+    "Ink",
     "LinearRegressionSampler",
     "SineWaveSampler",
     "SineWaves",
     "composites",
+    "distance_fields",
     "fold_digits",
     "orientations",
 ]

@@ -1,0 +1,193 @@
+"""Few-shot Omniglot, and from Omniglot to MNIST, ready to run: what chapter 12 and the command line share."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from metasgd import mnist
+from metasgd.data import load_omniglot, load_omniglot_strokes
+from metasgd.meta_sgd import MetaSGD
+from metasgd.mnist import QUERIES
+from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
+from metasgd.training import train
+
+CHARACTERS = 1623
+TRAINING = 1200  # characters of meta-training; the other 423 are for the test
+VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
+PARTS = 500  # classes of which composites are made
+METHODS = ("meta-sgd", "maml")
+LOOKS = ("pictures", "augmented", "redrawn", "varied")
+# Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
+HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
+ONE_PEN = Ink(pen=(1.0, 1.0), softness=(1.5, 1.5))
+
+
+@dataclass(frozen=True)
+class OmniglotConfig:
+    """Everything that decides a run on Omniglot, except where its files are and on which device it runs (chapter 12).
+
+    ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``, and at ``head_lr`` in the last layer, which
+    starts at zero). ``look`` is what the network sees: the drawings as ``"pictures"``, these ``"augmented"`` one by
+    one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each with a hand and a pen
+    of its own. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
+    for tests on other data. ``train_queries`` are the query examples of a class while meta-training.
+    """
+
+    ways: int = 5
+    shots: int = 1
+    method: str = "meta-sgd"
+    width: int = 32
+    inner_steps: int = 1
+    iterations: int = 3000
+    meta_batch: int = 4
+    train_queries: int = 5
+    meta_lr: float = 3e-3
+    alpha_lr: float = 3e-3
+    task_lr: float = 0.1
+    head_lr: float = 1.0
+    characters: int = TRAINING
+    look: str = "pictures"
+    quarter_turns: bool = True
+    num_composites: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("method", METHODS), ("look", LOOKS)):
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name} {value!r} does not exist; choose one of {', '.join(choices)}")
+        if not 1 <= self.characters <= CHARACTERS:
+            raise ValueError(f"characters is {self.characters}; Omniglot has 1 to {CHARACTERS}")
+
+
+def split_characters(config: OmniglotConfig) -> tuple[list[int], list[int], list[int]]:
+    """Return which characters meta-train, validate and test: the same order of characters for every run.
+
+    A set that is not disjoint from meta-training is returned empty.
+
+    >>> [len(part) for part in split_characters(OmniglotConfig(characters=1100))]
+    [1100, 100, 423]
+    >>> [len(part) for part in split_characters(OmniglotConfig(characters=1623))]
+    [1623, 0, 0]
+    """
+    order = torch.randperm(CHARACTERS, generator=torch.Generator().manual_seed(0)).tolist()
+    validation, test = order[TRAINING - VALIDATION : TRAINING], order[TRAINING:]
+    training = order[: config.characters]
+    return (
+        training,
+        validation if config.characters <= TRAINING - VALIDATION else [],
+        test if config.characters <= TRAINING else [],
+    )
+
+
+@cache
+def load_drawings(look: str, root: str | Path | None = None) -> Tensor:
+    """Return what a look starts from, uint8 of shape (characters, 20, 28, 28): pictures, or distance fields."""
+    return (load_omniglot if look in ("pictures", "augmented") else load_omniglot_strokes)(root)
+
+
+def training_classes(drawings: Tensor, config: OmniglotConfig) -> list[Tensor]:
+    """Return the classes of meta-training: characters, their quarter turns, and composites of these."""
+    characters = drawings[split_characters(config)[0]]
+    turns = range(4 if config.quarter_turns else 1)
+    classes = [drawn for turn in turns for drawn in torch.rot90(characters, turn, dims=(2, 3))]
+    parts = classes[:PARTS]  # characters come in random order; all pairs of all classes would be millions
+    return classes + composites(parts, config.num_composites, examples=drawings.shape[1], seed=config.seed)
+
+
+def training_sampler(drawings: Tensor, config: OmniglotConfig, device: torch.device | str = "cpu") -> EpisodeSampler:
+    """Return the meta-training tasks of a run."""
+    augment = {"pictures": None, "augmented": Augment(), "redrawn": ONE_PEN, "varied": Ink(HAND)}[config.look]
+    classes = training_classes(drawings, config)
+    return EpisodeSampler(classes, config.ways, config.shots, config.train_queries, device=device, augment=augment)
+
+
+def character_sampler(
+    drawings: Tensor,
+    characters: Sequence[int],
+    config: OmniglotConfig,
+    device: torch.device | str = "cpu",
+) -> EpisodeSampler:
+    """Return tasks of upright characters, for validation or test, in the look of the run.
+
+    Pictures are left as they are. Where a run is made for other data, its validation is drawn as its training is.
+
+    Raises:
+        ValueError: characters that meta-training may have seen.
+    """
+    if not characters:
+        raise ValueError(
+            f"{config.characters} characters of meta-training leave none of these out; lower characters to "
+            f"{TRAINING} for a test and to {TRAINING - VALIDATION} for a validation"
+        )
+    augment = {"pictures": None, "augmented": None, "redrawn": ONE_PEN, "varied": Ink(HAND)}[config.look]
+    return EpisodeSampler(
+        drawings[list(characters)], config.ways, config.shots, QUERIES, device=device, augment=augment
+    )
+
+
+def digit_sampler(
+    digits: Sequence[Tensor], ways: int, shots: int, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return tasks of all ten digits of MNIST, as they are."""
+    return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
+
+
+def make_network(config: OmniglotConfig) -> nn.Module:
+    """Return the convnet of a run, at its random start but for the last layer, which is zero.
+
+    Labels are dealt anew in every task, so a random last layer favours classes for no reason. From zero, the first
+    tasks already see every class the same way (the "zeroing trick" of Kao, Chiu and Chen 2022, at the start alone).
+    """
+    network = mnist.make_network(config)
+    for parameter in network[-1].parameters():
+        nn.init.zeros_(parameter)
+    return network
+
+
+def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> MetaSGD:
+    """Return the untrained learner of a run."""
+    network = make_network(config)
+    head = {f"{len(network) - 1}.{name}" for name, _ in network[-1].named_parameters()}
+    rates = {
+        name: torch.full_like(value, config.head_lr if name in head else config.task_lr)
+        for name, value in network.named_parameters()
+    }
+    return MetaSGD(
+        network,
+        meta_lr=config.meta_lr,
+        alpha_lr=config.alpha_lr,
+        task_lr=rates,
+        inner_steps=config.inner_steps,
+        learn_alpha=config.method == "meta-sgd",
+    ).to(device)
+
+
+def train_omniglot(
+    config: OmniglotConfig,
+    drawings: Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    out: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 100,
+    progress: bool = True,
+) -> tuple[MetaSGD, list[dict[str, float]]]:
+    """Meta-train on Omniglot and return (learner, history); see ``metasgd.training.train`` for the rest."""
+    learner = make_learner(config, device)
+    history = train(
+        learner,
+        training_sampler(drawings, config, device),
+        config.iterations,
+        meta_batch=config.meta_batch,
+        seed=config.seed,
+        out=out,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        config={"data": "omniglot", **asdict(config)},
+        progress=progress,
+    )
+    return learner, history

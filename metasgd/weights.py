@@ -21,6 +21,8 @@ FOLDER = files("metasgd.assets") / "weights"
 
 def weights_names() -> list[str]:
     """Return the names that ``load_weights`` knows."""
+    if not FOLDER.is_dir():
+        return []
     return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
 
 

@@ -1069,3 +1069,122 @@ def relative_speeds(results: Sequence[Mapping[str, object]], ours: Sequence[str]
         axes.set_yticks(range(len(names)), names, fontsize=9)
         fig.legend(handles=keys, loc="outside upper center", ncols=1, fontsize=9)
     return fig
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Chapter 13
+
+
+def estimator_means(
+    places: Sequence[float], truth: Sequence[float], estimates: Mapping[str, Sequence[Evaluation]], xlabel: str
+) -> Figure:
+    """Draw the means of several estimators of a gradient, with 95% intervals, beside the truth (chapter 13).
+
+    Args:
+        places: where the gradient was estimated, along the axis.
+        truth: the gradient there.
+        estimates: by estimator, the mean at each place.
+        xlabel: what the axis holds.
+    """
+    with figure(size=(6.4, 3.8)) as (fig, axes):
+        axes.plot(places, truth, color=COLOURS["black"], label="truth")
+        for (label, scores), look in zip(estimates.items(), (("blue", "o"), ("sky", "^"), ("red", "s")), strict=False):
+            means, widths = [score.mean for score in scores], [score.half_width for score in scores]
+            axes.errorbar(
+                places, means, widths, fmt=look[1], color=COLOURS[look[0]], markersize=5, capsize=3, label=label
+            )
+        axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
+        axes.set(xlabel=xlabel, ylabel="meta-gradient in theta")
+        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
+    return fig
+
+
+def navigation_paths(goals: Tensor, panels: Mapping[str, Tensor]) -> Figure:
+    """Draw trajectories in the plane, each task in a colour of its own, beside its goal (chapter 13).
+
+    Args:
+        goals: one for each task, shape (tasks, 2).
+        panels: by title, positions of shape (tasks, trajectories, times, 2).
+    """
+    with figure(1, len(panels), size=(6.8, 3.4), sharex=True, sharey=True) as (fig, axes):
+        colours = [COLOURS[name] for name in ("blue", "orange", "green", "purple")]
+        for panel, (title, paths) in zip(axes, panels.items(), strict=True):
+            square = Rectangle((-0.5, -0.5), 1, 1, fill=False, edgecolor=COLOURS["grey"], linestyle=":", linewidth=1)
+            panel.add_patch(square)
+            for goal, task, colour in zip(goals, paths, colours, strict=False):
+                for path in task:
+                    panel.plot(*path.T, color=colour, linewidth=0.7, alpha=0.7)
+                panel.plot(*goal, "*", color=colour, markersize=14, markeredgecolor=COLOURS["black"], zorder=5)
+            panel.plot(*paths[0, 0, 0], "o", color=COLOURS["black"], markersize=5, zorder=6)
+            panel.set(title=title, xlim=(-0.75, 0.75), ylim=(-0.75, 0.75))
+            panel.set_aspect("equal")
+            panel.set_xticks([-0.5, 0, 0.5])
+            panel.set_yticks([-0.5, 0, 0.5])
+        axes[0].set_ylabel("second coordinate")
+        fig.supxlabel("first coordinate", fontsize=11)
+    return fig
+
+
+def navigation_curves(
+    curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    every: int,
+    lines: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """Draw the return after the step during meta-training, one panel for each kind of start (chapter 13).
+
+    Args:
+        curves: by panel, by method, one run for each seed: mean returns of ``every`` meta-updates.
+        every: meta-updates in one point.
+        lines: by panel, by label, a return to compare with.
+    """
+    with figure(1, len(curves), size=(6.8, 3.6), sharex=True, sharey=True, squeeze=False) as (fig, axes):
+        for panel, (title, methods) in zip(axes[0], curves.items(), strict=True):
+            for (label, runs), line in zip(methods.items(), ("-", "--"), strict=False):
+                for index, values in enumerate(runs):
+                    places = [every * (step + 1) for step in range(len(values))]
+                    colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
+                    costs = [-value for value in values]
+                    panel.plot(places, costs, line, color=colour, linewidth=1.5, label=None if index else label)
+            for (label, value), (colour, style) in zip(
+                lines[title].items(), (("black", ":"), ("grey", "-."), ("green", "--")), strict=False
+            ):
+                panel.axhline(-value, color=COLOURS[colour], linestyle=style, linewidth=1.2, label=label)
+            panel.set(title=title, yscale="log")
+            panel.invert_yaxis()
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if axes[0, 0].get_ylim()[1] < tick]
+        low, high = sorted(axes[0, 0].get_ylim())
+        ticks = [tick for tick in ticks if low < tick < high]
+        axes[0, 0].set_yticks(ticks, [f"-{tick:g}" for tick in ticks])
+        axes[0, 0].minorticks_off()
+        axes[0, 0].set_ylabel("mean return after the step")
+        fig.supxlabel("meta-update", fontsize=11)
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
+def navigation_returns(
+    panels: Mapping[str, Mapping[str, Evaluation]], published: Mapping[str, Mapping[str, float]]
+) -> Figure:
+    """Draw mean returns with 95% intervals, one panel for each kind of start, and the paper's as open marks (ch. 13).
+
+    Args:
+        panels: by kind of start, by method, its score.
+        published: the same for the paper's means, for methods that it has.
+    """
+    names = list(next(iter(panels.values())))
+    with figure(1, len(panels), size=(6.8, 1.4 + 0.45 * len(names)), sharex=True, sharey=True) as (fig, axes):
+        for panel, (title, scores) in zip(axes, panels.items(), strict=True):
+            for name, score in scores.items():
+                colour = COLOURS[{"Meta-SGD": "blue", "MAML": "orange"}.get(name, "grey")]
+                panel.errorbar(-score.mean, name, xerr=score.half_width, fmt="o", color=colour, capsize=3)
+                if name in published[title]:
+                    panel.plot(-published[title][name], name, "o", color=colour, markerfacecolor="white")
+            panel.set(title=title, xscale="log")
+            panel.invert_xaxis()
+        axes[0].invert_yaxis()
+        low, high = sorted(axes[0].get_xlim())
+        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low < tick < high]
+        axes[0].set_xticks(ticks, [f"-{tick:g}" for tick in ticks])
+        axes[0].minorticks_off()
+        fig.supxlabel("mean return (filled: here; open: the paper)", fontsize=11)
+    return fig

@@ -45,6 +45,8 @@ from metasgd.omniglot import (
     split_characters,
     train_omniglot,
 )
+from metasgd.navigation import METHODS as NAVIGATION_METHODS
+from metasgd.navigation import NavigationConfig, returns_on_new_goals, train_navigation
 from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks import EpisodeSampler
@@ -74,8 +76,9 @@ SINE_WITHOUT = {
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
-OMNIGLOT_ITERATIONS = {5: 3000, 10: 3000, 20: 1500}  # meta-updates of a run, by ways
-ABLATION_ITERATIONS = 800
+OMNIGLOT_ITERATIONS = {5: 2000, 20: 800}  # meta-updates of a run, by ways: what a CPU does in minutes
+OMNIGLOT_MNIST_ITERATIONS = {5: 3000, 10: 2000}
+ABLATION_ITERATIONS = 600
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung.
 ABLATION = {
     "pictures": {"look": "pictures", "quarter_turns": False},
@@ -84,6 +87,10 @@ ABLATION = {
     "varied": {"look": "varied"},
     "composites": {"look": "varied", "num_composites": 1000},
 }
+NAVIGATION_SEEDS = 2
+NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.001}  # MAML's: the best of those below
+NAVIGATION_MAML_RATES = (0.0003, 0.001, 0.003)
+NAVIGATION_STARTS = {"fixed": False, "random": True}
 
 
 class Bench(NamedTuple):
@@ -212,10 +219,8 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
     """
     whole = {"characters": CHARACTERS, "look": "varied"}
     runs = {
-        f"{ways}way": OmniglotConfig(
-            **whole | {"ways": ways, "iterations": OMNIGLOT_ITERATIONS[ways]} | known(changes)
-        )
-        for ways in (5, 10)
+        f"{ways}way": OmniglotConfig(**whole | {"ways": ways, "iterations": iterations} | known(changes))
+        for ways, iterations in OMNIGLOT_MNIST_ITERATIONS.items()
     }
     runs |= {
         f"ladder-{name}": OmniglotConfig(**whole | {"iterations": ABLATION_ITERATIONS} | rung | known(changes))
@@ -235,8 +240,39 @@ def known(changes: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
+def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the paper's table of navigation, what tuned MAML's rate, and the naive meta-gradient (chapter 13).
+
+    The last two are judged on goals of their own, from a fixed start.
+
+    Raises:
+        ValueError: a setting that navigation does not have.
+    """
+    if unknown := changes.keys() - {field.name for field in fields(NavigationConfig)}:
+        raise ValueError(f"navigation has no setting {', '.join(sorted(unknown))}; leave it out")
+    seeds = range(seed, seed + NAVIGATION_SEEDS)
+    table = {
+        f"{method}-{start}-seed{seed}": NavigationConfig(
+            **{"method": method, "random_start": random, "task_lr": NAVIGATION_RATES[method], "seed": seed} | changes
+        )
+        for start, random in NAVIGATION_STARTS.items()
+        for method in NAVIGATION_METHODS
+        for seed in seeds
+    }
+    tuning = {
+        f"maml-rate-{rate}": NavigationConfig(**{"method": "maml", "task_lr": rate, "seed": seed} | changes)
+        for rate in NAVIGATION_MAML_RATES
+    }
+    tuning["naive-estimator"] = NavigationConfig(**{"estimator": "naive", "seed": seed} | changes)
+    tested = {name: partial(run_navigation_cell, config, bench, TEST_SEED) for name, config in table.items()}
+    return tested | {
+        name: partial(run_navigation_cell, config, bench, VALIDATION_SEED) for name, config in tuning.items()
+    }
+
+
 EXPERIMENTS = {
     "sine": sine,
+    "navigation": navigation,
     "mnist-folds": mnist_folds,
     "mnist-scratch": mnist_scratch,
     "mnist-classes": mnist_classes,
@@ -372,6 +408,19 @@ def tasks_of_the_test(
     return digit_sampler(load_mnist_sample(), config.ways, shots, device)
 
 
+def run_navigation_cell(config: NavigationConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
+    """Train one run on navigation (going on from its checkpoint, if any), and return its returns on new goals."""
+    learner, history = train_navigation(config, device=bench.device, out=folder, resume=True)
+    scores = returns_on_new_goals(learner, config, num_tasks=bench.tasks, seed=task_seed)
+    return {
+        "config": asdict(config),
+        "task_seed": task_seed,
+        "mean_return": {name: summary(score) for name, score in scores.items()},
+        "deviation": learner.theta["log_std"].exp().tolist(),
+        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+    }
+
+
 def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
     """Return the meta-loss of a run, averaged over every so many meta-updates."""
     losses = torch.tensor([entry["loss"] for entry in history])
@@ -498,3 +547,9 @@ def sine_table(results: dict[str, Any]) -> dict[str, Any]:
         for tested, mean in row.items()
     ]
     return {"mean_squared_error": ours, "paper": paper, "cells_at_or_below_the_paper": sum(below)}
+
+
+def navigation_scores(results: dict[str, Any], method: str, start: str, score: str = "after") -> list[Evaluation]:
+    """Return the mean return of each seed's run of ``navigation``, on the same tasks."""
+    prefix, cells = f"{method}-{start}-seed", results["cells"].items()
+    return [score_of(cell, score, "mean_return") for name, cell in cells if name.startswith(prefix)]

@@ -36,6 +36,8 @@ from metasgd.mnist import (
     train_mnist,
     validation_sampler,
 )
+from metasgd.navigation import METHODS as NAVIGATION_METHODS
+from metasgd.navigation import NavigationConfig, returns_on_new_goals, train_navigation
 from metasgd.omniglot import (
     CHARACTERS,
     OmniglotConfig,
@@ -45,8 +47,6 @@ from metasgd.omniglot import (
     split_characters,
     train_omniglot,
 )
-from metasgd.navigation import METHODS as NAVIGATION_METHODS
-from metasgd.navigation import NavigationConfig, returns_on_new_goals, train_navigation
 from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks import EpisodeSampler
@@ -279,8 +279,8 @@ EXPERIMENTS = {
     "omniglot": omniglot,
     "omniglot-mnist": omniglot_mnist,
 }
-WITHOUT_IMAGES = {"sine", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
-TEST_TASKS = {"sine": 2000}  # others: 600
+WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
+TEST_TASKS = {"sine": 2000, "navigation": 1000}  # others: 600
 
 
 def run_experiment(

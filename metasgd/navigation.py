@@ -339,9 +339,9 @@ def returns_on_new_goals(
     The same seed gives every learner the same starts and goals. The oracle knows the goal and walks there. A task's
     value is the mean over its trajectories.
     """
-    device = learner.model.log_std.device
-    generator = torch.Generator(device).manual_seed(seed)
-    drawn = draw_navigation(num_tasks, generator, random_start=config.random_start)
+    like = learner.model.log_std
+    generator = torch.Generator(like.device).manual_seed(seed)
+    drawn = draw_navigation(num_tasks, generator, random_start=config.random_start, dtype=like.dtype)
     found: dict[str, list[Tensor]] = {"before": [], "after": [], "oracle": []}
     for first in range(0, num_tasks, TEST_BATCH):
         tasks = NavigationTasks(*(part[first : first + TEST_BATCH] for part in drawn))

@@ -1,13 +1,16 @@
 """Navigation: the environment, the advantages, the estimators against known answers, and the stored results."""
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metasgd import MetaSGD, Task, navigation
+from metasgd import MetaSGD, Task, experiments, navigation, training
+from metasgd.__main__ import main
 from metasgd.navigation import NavigationConfig, policy_loss
 from metasgd.tasks.navigation import (
     GOAL_RADIUS,
@@ -377,3 +380,131 @@ def test_making_a_policy_leaves_the_global_random_state_alone():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NavigationConfig(**settings)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Runs and results
+
+
+def test_training_raises_the_return_on_new_goals():
+    """20 short meta-updates, by much more than the sum of both 95% intervals."""
+    config = NavigationConfig(iterations=20, meta_batch=10, trajectories=10, horizon=20, hidden=20, task_lr=0.01)
+    before, after = (
+        navigation.returns_on_new_goals(learner, config, num_tasks=100)["after"]
+        for learner in (navigation.make_learner(config), navigation.train_navigation(config, progress=False)[0])
+    )
+    assert after.mean > before.mean + before.half_width + after.half_width
+
+
+def test_every_learner_is_tested_on_the_same_goals():
+    learners = [small_learner(seed=seed) for seed in (0, 1)]
+    found = [navigation.returns_on_new_goals(learner, config, num_tasks=60) for learner, config in learners]
+    assert torch.equal(found[0]["oracle"].per_task, found[1]["oracle"].per_task)
+    assert not torch.equal(found[0]["before"].per_task, found[1]["before"].per_task)
+    assert len(found[0]["after"].per_task) == 60
+
+
+def test_without_a_rate_nothing_is_adapted(float64):
+    """Before and after the step, the same policy tries; 400 trajectories of a few steps differ by noise alone."""
+    learner, config = small_learner(task_lr=0.0)
+    found = navigation.returns_on_new_goals(learner, config, num_tasks=100)
+    assert abs(found["before"].mean - found["after"].mean) < 0.05 * abs(found["before"].mean)
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    """The trajectories of an iteration depend on the learner then, and on (seed, iteration), and on nothing else."""
+    config = NavigationConfig(**SMALL | {"iterations": 4})
+    whole, _ = navigation.train_navigation(config, progress=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metasgd.training.iteration_generator", interrupted_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            navigation.train_navigation(config, out=tmp_path, checkpoint_every=1, progress=False)
+    resumed, history = navigation.train_navigation(config, out=tmp_path, resume=True, progress=False)
+    assert len(history) == 4
+    assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
+    assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
+
+
+def interrupted_at(last):
+    """Return ``iteration_generator``, interrupted at one iteration."""
+    whole = training.iteration_generator
+
+    def generator_of(seed, iteration, device):
+        if iteration == last:
+            raise KeyboardInterrupt
+        return whole(seed, iteration, device)
+
+    return generator_of
+
+
+def test_maml_keeps_its_one_rate():
+    learner, _ = navigation.train_navigation(NavigationConfig(method="maml", task_lr=0.01, **SMALL), progress=False)
+    assert all((rate == 0.01).all() for rate in learner.alpha.values())
+
+
+def test_the_experiment_runs_at_small_size(tmp_path):
+    """The code path of the stored results: each cell once."""
+    written = experiments.run_experiment(
+        "navigation", None, out=tmp_path, work=tmp_path / "work", tasks=3, command="python -m metasgd", **SMALL
+    )
+    results = json.loads(written.read_text())
+    check_results(results)
+    assert "images" not in results
+    cell = results["cells"]["maml-random-seed1"]["config"]
+    assert (cell["method"], cell["random_start"], cell["seed"], cell["hidden"]) == ("maml", True, 1, SMALL["hidden"])
+    scores = experiments.navigation_scores(results, "meta-sgd", "fixed", "oracle")
+    assert [score.mean for score in scores] == [
+        results["cells"][f"meta-sgd-fixed-seed{seed}"]["mean_return"]["oracle"]["mean"] for seed in (0, 1)
+    ]
+
+
+def test_images_have_no_say_in_navigation(tmp_path, capsys):
+    command = ["experiment", "navigation", "--width", "4", "--out", str(tmp_path), "--work", str(tmp_path)]
+    assert main(command) == 2
+    assert "navigation has no setting width; leave it out" in capsys.readouterr().err
+
+
+def check_results(results):
+    """The schema: each cell says how it was made, and its returns before and after the step."""
+    assert results["experiment"] == "navigation"
+    assert results["command"].startswith("python -m metasgd")
+    for cell in results["cells"].values():
+        assert replace(NavigationConfig(), **cell["config"]).seed == cell["config"]["seed"]
+        assert cell["mean_return"].keys() == {"before", "after", "oracle"}
+        for score in cell["mean_return"].values():
+            assert score["mean"] < 0 < score["half_width_95"]
+            assert score["tasks"] == results["tasks"]
+        assert {"seconds", "metasgd", "commit", "torch", "device", "threads", "task_seed"} <= cell.keys()
+        assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+def test_the_stored_results_are_complete():
+    stored = experiments.load_results("navigation")
+    check_results(stored)
+    assert list(stored["cells"]) == list(experiments.navigation(experiments.Bench(None, 1, "cpu")))
+    assert stored["tasks"] >= 1000
+
+
+@pytest.mark.parametrize("start", experiments.NAVIGATION_STARTS)
+def test_meta_sgd_is_above_maml_and_above_the_paper(start):
+    """By non-overlapping 95% intervals on the same tasks, whichever seeds one compares."""
+    stored = experiments.load_results("navigation")
+    ours, maml = (experiments.navigation_scores(stored, method, start) for method in navigation.METHODS)
+    worst = min(score.mean - score.half_width for score in ours)
+    assert worst > max(score.mean + score.half_width for score in maml)
+    assert worst > navigation.PAPER["meta-sgd"][experiments.NAVIGATION_STARTS[start]]
+
+
+def test_settings_were_chosen_on_other_goals_than_those_of_the_table():
+    cells = experiments.load_results("navigation")["cells"].items()
+    seeds = {"-seed" in name: cell["task_seed"] for name, cell in cells}
+    assert seeds == {True: experiments.TEST_SEED, False: experiments.VALIDATION_SEED}
+
+
+def test_maml_has_the_best_of_the_rates_that_were_tried():
+    cells = experiments.load_results("navigation")["cells"]
+    returns = {
+        rate: cells[f"maml-rate-{rate}"]["mean_return"]["after"]["mean"] for rate in experiments.NAVIGATION_MAML_RATES
+    }
+    assert max(returns, key=returns.get) == experiments.NAVIGATION_RATES["maml"]

@@ -25,6 +25,12 @@ def substitute(pattern: re.Pattern[str], replacement: str, text: str, where: str
     return text
 
 
+def pages_address(address: str) -> str:
+    """Return where GitHub Pages shows the site of a repository."""
+    owner, name = address.removeprefix("https://github.com/").split("/")
+    return f"https://{owner.lower()}.github.io/" + (f"{name}/" if name.lower() != f"{owner.lower()}.github.io" else "")
+
+
 def stamp(address: str, version: str) -> None:
     """Stamp the configuration and every notebook, or, if one of them has no place for it, none."""
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
@@ -39,6 +45,7 @@ def stamp(address: str, version: str) -> None:
         "colab_url": '"https://colab.research.google.com"',
         "use_repository_button": "true",
         "use_issues_button": "true",
+        "baseurl": f'"{pages_address(address)}"',
     }.items():
         text = substitute(re.compile(rf"^(  {key}:).*$", re.MULTILINE), rf"\1 {value}", text, f"{config}, {key}")
     stamped = {config: text}

@@ -1,19 +1,26 @@
-"""A Sphinx extension for the book: docstrings and chapters link to each other (see ``_config.yml``)."""
+"""A Sphinx extension for the book (see ``_config.yml``).
 
+Docstrings and chapters link to each other, and every page says to search engines and messengers what it is about.
+"""
+
+import html
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
+CARD = "_static/headline.png"  # the picture of a link to the book
 CHAPTER = re.compile(r"\bchapters? \d+(?:(?:, | and )\d+)*")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register both directions."""
+    """Register what this module does."""
     app.connect("autodoc-process-docstring", link_chapters)
     app.connect("doctree-resolved", link_names)
+    app.connect("html-page-context", describe)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -44,3 +51,21 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
             link = nodes.reference("", "", internal=True, refuri=address, reftitle=full_name)
             literal.replace_self(link)
             link += literal
+
+
+def describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None) -> None:
+    """Give a page a description, its first paragraph, and what a messenger shows of a link to it.
+
+    The picture needs a full address, so it is there only where ``html_baseurl`` is set.
+    """
+    if tree is None:  # the index, the search
+        return
+    paragraph = next((node.astext() for node in tree.findall(nodes.paragraph) if node.astext().strip()), "")
+    summary = textwrap.shorten(re.sub(r"[\\${}]", "", paragraph), 200, placeholder=" ...")
+    properties = {"og:type": "article", "og:title": re.sub("<[^>]*>", "", context["title"]), "og:description": summary}
+    if app.config.html_baseurl:
+        base = app.config.html_baseurl.rstrip("/") + "/"
+        properties |= {"og:url": base + app.builder.get_target_uri(page), "og:image": base + CARD}
+    tags = [f'<meta name="description" content="{html.escape(summary)}" />']
+    tags += [f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in properties.items()]
+    context["metatags"] = context.get("metatags", "") + "\n".join(tags)

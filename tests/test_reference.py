@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 
 import metasgd
 from metasgd import records
-from metasgd._book import link_chapters
+from metasgd._book import CARD, link_chapters
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 
@@ -19,7 +19,10 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 def test_every_public_module_is_in_the_reference() -> None:
     """All of a module's public names come with it, so none can be forgotten."""
     modules = {module.name for module in pkgutil.walk_packages(metasgd.__path__, "metasgd.")}
-    public = {name for name in modules if not re.search(r"\._|\.assets\b", name)} - {"metasgd.tasks", "metasgd.__main__"}
+    public = {name for name in modules if not re.search(r"\._|\.assets\b", name)} - {
+        "metasgd.tasks",
+        "metasgd.__main__",
+    }
     listed = re.findall(r"^\.\. automodule:: (.*)\n   :members:$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(public)
 
@@ -35,16 +38,38 @@ def test_chapters_in_docstrings_become_links(tmp_path: Path) -> None:
     ]
 
 
+def build_small_book(folder: Path, **settings: str) -> str:
+    """Build a book of two pages, and return the first."""
+    (folder / "conf.py").write_text('extensions = ["sphinx.ext.autodoc", "metasgd._book"]')
+    (folder / "index.rst").write_text(
+        'Some "book"\n===========\n\nCall ``convnet()`` or ``other()``.\n\n.. toctree::\n\n   api\n'
+    )
+    (folder / "api.rst").write_text("Reference\n=========\n\n.. autofunction:: metasgd.models.convnet\n")
+    Sphinx(folder, folder, folder / "out", folder / "trees", "html", settings, status=None).build()
+    return (folder / "out" / "index.html").read_text(encoding="utf-8")
+
+
 def test_names_in_chapters_become_links(tmp_path: Path) -> None:
-    """A small book of two pages, built: names of the reference are links, other code is left alone."""
-    (tmp_path / "conf.py").write_text('extensions = ["sphinx.ext.autodoc", "metasgd._book"]')
-    (tmp_path / "index.rst").write_text("Book\n====\n\nCall ``convnet()`` or ``other()``.\n\n.. toctree::\n\n   api\n")
-    (tmp_path / "api.rst").write_text("Reference\n=========\n\n.. autofunction:: metasgd.models.convnet\n")
-    Sphinx(tmp_path, tmp_path, tmp_path / "out", tmp_path / "trees", "html", status=None).build()
-    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    """Names of the reference are links, other code is left alone."""
+    page = build_small_book(tmp_path)
     link = '<a class="reference internal" href="api.html#metasgd.models.convnet" title="metasgd.models.convnet">'
     assert re.search(re.escape(link) + r"<code[^>]*><span class=\"pre\">convnet\(\)</span></code></a>", page)
     assert page.count('title="metasgd.models.convnet"') == 1
+
+
+def test_page_describes_itself(tmp_path: Path) -> None:
+    """By its first paragraph; the picture of a link needs the site's address."""
+    page = build_small_book(tmp_path)
+    assert '<meta name="description" content="Call convnet() or other()." />' in page
+    assert '<meta property="og:description" content="Call convnet() or other()." />' in page
+    assert '<meta property="og:title" content="Some &quot;book&quot;" />' in page.replace("“", "&quot;").replace(
+        "”", "&quot;"
+    )
+    assert "og:image" not in page
+    page = build_small_book(tmp_path, html_baseurl="https://someone.github.io/book")
+    assert '<meta property="og:image" content="https://someone.github.io/book/_static/headline.png" />' in page
+    assert '<meta property="og:url" content="https://someone.github.io/book/index.html" />' in page
+    assert (BOOK / CARD).is_file()
 
 
 @pytest.mark.parametrize("name", records.result_names())

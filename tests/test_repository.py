@@ -186,6 +186,7 @@ def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Pa
     assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
     assert config["html"]["use_repository_button"]
     assert config["html"]["use_issues_button"]
+    assert config["html"]["baseurl"] == "https://someone.github.io/their.book/"
 
 
 def test_stamp_replaces_an_earlier_stamp(copy: Path) -> None:

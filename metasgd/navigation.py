@@ -35,25 +35,24 @@ class NavigationConfig:
 
     ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``). ``trajectories`` are drawn before the step,
     and as many after it. ``estimator`` says how the meta-gradient sees that theta decides what is sampled, see
-    ``policy_loss``. ``trace`` is the lambda of ``advantages``. ``meta_lr`` is beta, ``alpha_lr`` gamma, at their
-    highest, from which they fall along a cosine. ``clip`` is the largest length of the meta-gradient (None: any).
-    ``deviation`` is the policy's at the start, in units of the largest velocity.
+    ``policy_loss``. ``meta_lr`` is beta and ``alpha_lr`` gamma, at their highest; they fall along a cosine. ``clip``
+    is the largest length of the meta-gradient (None: any). ``deviation`` is the policy's at the start, in units of the
+    largest velocity.
     """
 
     method: str = "meta-sgd"
     random_start: bool = False
-    iterations: int = 300
+    iterations: int = 150
     meta_batch: int = 20
     trajectories: int = 20
     horizon: int = HORIZON
     hidden: int = 100
     estimator: str = "dice"
-    trace: float = 1.0
     meta_lr: float = 3e-3
-    alpha_lr: float | None = None
-    task_lr: float = 1e-3
+    alpha_lr: float | None = 3e-4
+    task_lr: float = 3e-3
     clip: float | None = 1.0
-    deviation: float = 0.5
+    deviation: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -123,30 +122,20 @@ def explore(
 # From trajectories to examples
 
 
-def advantages(trajectories: Trajectories, trace: float = 1.0) -> Tensor:
+def advantages(trajectories: Trajectories) -> Tensor:
     """Return how much better each action did than was to be expected, (B, N, H); zero after the end (chapter 13).
 
-    What was to be expected is a baseline: a polynomial of position and time, fitted by least squares to what followed
-    in the other half of the task's trajectories. So no baseline depends on the action that it is subtracted from,
-    and the policy gradient stays unbiased. With ``trace`` (lambda) 1, what an action got is all that followed; below
-    1, rewards that lie t actions ahead are replaced, by the share 1 - lambda^t, by what the baseline expects there
-    (generalised advantage estimation), which is less noisy and no longer unbiased.
+    What it did is the sum of the rewards that followed. What was to be expected is a baseline: a polynomial of
+    position and time, fitted by least squares to what followed in the other half of the task's trajectories. So no
+    baseline depends on the action that it is subtracted from, and the policy gradient is unbiased.
     """
-    rewards = trajectories.rewards.double()
-    to_go = rewards.flip(2).cumsum(2).flip(2)
+    to_go = trajectories.rewards.double().flip(2).cumsum(2).flip(2)
     features = _features(trajectories)
     expected = torch.empty_like(to_go)
     for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
         weights = _least_squares(features[:, other].flatten(1, 2), to_go[:, other].flatten(1, 2))
         expected[:, half] = torch.einsum("bntf,bf->bnt", features[:, half], weights)
-    if trace == 1:
-        return ((to_go - expected) * trajectories.alive).to(trajectories.rewards.dtype)
-    following = torch.cat([expected[..., 1:], torch.zeros_like(expected[..., :1])], -1)
-    surprise = rewards + following - expected
-    result, later = torch.empty_like(surprise), torch.zeros_like(surprise[..., 0])
-    for time in reversed(range(surprise.shape[2])):
-        later = result[..., time] = surprise[..., time] + trace * later
-    return (result * trajectories.alive).to(trajectories.rewards.dtype)
+    return ((to_go - expected) * trajectories.alive).to(trajectories.rewards.dtype)
 
 
 def _features(trajectories: Trajectories) -> Tensor:
@@ -166,13 +155,13 @@ def _least_squares(x: Tensor, y: Tensor, ridge: float = 1e-3) -> Tensor:
     return torch.linalg.solve(gram, x.mT @ y[..., None])[..., 0]
 
 
-def as_examples(trajectories: Trajectories, trace: float = 1.0) -> tuple[Tensor, Tensor]:
+def as_examples(trajectories: Trajectories) -> tuple[Tensor, Tensor]:
     """Return trajectories as inputs and targets of a ``Task``: positions (B, N * H, 2), and (B, N * H, 4).
 
     A target holds the action (2 numbers), its advantage and the reward after it. Rows are trajectory by trajectory, in
     the order of time.
     """
-    advantage, reward = advantages(trajectories, trace)[..., None], trajectories.rewards[..., None]
+    advantage, reward = advantages(trajectories)[..., None], trajectories.rewards[..., None]
     targets = torch.cat([trajectories.actions, advantage, reward], -1)
     return trajectories.positions.flatten(1, 2), targets.flatten(1, 2)
 
@@ -281,7 +270,7 @@ def before_and_after(
 
     def attempt(params: Mapping[str, Tensor]) -> Attempt:
         drawn = explore(learner.model, params, tasks, config.trajectories, config.horizon, generator)
-        return Attempt(drawn, as_examples(drawn, config.trace))
+        return Attempt(drawn, as_examples(drawn))
 
     before = attempt(learner.theta)
     return before, attempt(adapt(learner, *before.examples))

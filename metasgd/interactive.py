@@ -1,0 +1,91 @@
+"""Figures that a reader can move without a server: a slider over pictures that were drawn beforehand (chapter 3)."""
+
+import base64
+import html
+import io
+import json
+import uuid
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+# Pictures wait in the page: moving the slider loads nothing. In print, and without scripts, the last one shows.
+TEMPLATE = """
+<div class="frames" id="{key}">
+  <img src="{last}" alt="{alt}">
+  <div class="frames-control">
+    <input type="range" min="0" max="{count}" value="{count}" step="1" aria-label="{control}" hidden>
+    <output aria-live="polite">{label}</output>
+  </div>
+  <script>
+    (() => {{
+      const frames = {frames};
+      const root = document.getElementById("{key}");
+      const [picture, slider, output] = ["img", "input", "output"].map((tag) => root.querySelector(tag));
+      slider.hidden = false;
+      slider.addEventListener("input", () => {{
+        const [label, address] = frames[slider.value];
+        picture.src = address;
+        output.textContent = label;
+        slider.setAttribute("aria-valuetext", label);
+      }});
+    }})();
+  </script>
+</div>
+"""
+
+
+class Slider:
+    """Pictures one at a time, chosen by a slider; a notebook shows it where it is the value of a cell.
+
+    Args:
+        figures: the pictures by their labels, in the order of the slider. The last one is shown first, in print, in a
+            PDF, and where scripts are off.
+        control: what the slider changes, for screen readers.
+        alt: what the pictures show, for who cannot see them.
+
+    Raises:
+        ValueError: fewer than two figures, or an empty description.
+    """
+
+    def __init__(self, figures: Mapping[str, Figure], *, control: str, alt: str) -> None:
+        if len(figures) < 2:
+            raise ValueError(f"a slider over {len(figures)} figures moves nothing; give at least two")
+        if not control.strip() or not alt.strip():
+            raise ValueError("control and alt must say something: readers who do not see the figure rely on them")
+        self.pictures = {label: png(figure) for label, figure in figures.items()}
+        self.control, self.alt = control, alt
+
+    def _repr_png_(self) -> bytes:
+        """Return the last picture, for a PDF."""
+        return list(self.pictures.values())[-1]
+
+    def _repr_html_(self) -> str:
+        """Return the slider, complete in itself."""
+        addresses = {
+            label: "data:image/png;base64," + base64.b64encode(picture).decode()
+            for label, picture in self.pictures.items()
+        }
+        label, last = list(addresses.items())[-1]
+        frames = [[name, address] for name, address in addresses.items()]
+        return TEMPLATE.format(
+            key=f"frames-{uuid.uuid5(uuid.NAMESPACE_OID, last).hex[:12]}",
+            last=last,
+            alt=html.escape(self.alt, quote=True),
+            control=html.escape(self.control, quote=True),
+            label=html.escape(label),
+            count=len(frames) - 1,
+            frames=script_safe(frames),
+        )
+
+
+def script_safe(value: object) -> str:
+    """Return a value as JavaScript that cannot end the script it stands in."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

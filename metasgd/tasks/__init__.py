@@ -3,6 +3,7 @@
 from metasgd.tasks.augment import Augment
 from metasgd.tasks.episodes import EpisodeSampler
 from metasgd.tasks.folds import composites, fold_digits, orientations
+from metasgd.tasks.glyphs import glyph_classes
 from metasgd.tasks.linear_regression import LinearRegressionSampler
 from metasgd.tasks.sine_waves import SineWaves, SineWaveSampler
 from metasgd.tasks.strokes import Ink, distance_fields
@@ -17,5 +18,6 @@ __all__ = [
     "composites",
     "distance_fields",
     "fold_digits",
+    "glyph_classes",
     "orientations",
 ]

@@ -78,7 +78,7 @@ def test_chapter_opens_with_its_label_and_its_number(chapter: str) -> None:
 
 @pytest.mark.parametrize("page", APPENDICES)
 def test_appendix_opens_with_its_label_and_a_title_without_a_number(page: str) -> None:
-    label, title = text(page).splitlines()[:2]
+    label, title = re.sub(r"\A---\n.*?\n---\n+", "", text(page), flags=re.DOTALL).splitlines()[:2]
     assert re.fullmatch(r"\(app-[a-z-]+\)=", label)
     assert re.match(r"# [A-Z]", title)
 

@@ -42,17 +42,17 @@ class NavigationConfig:
 
     method: str = "meta-sgd"
     random_start: bool = False
-    iterations: int = 150
+    iterations: int = 120
     meta_batch: int = 20
     trajectories: int = 20
     horizon: int = HORIZON
     hidden: int = 100
     estimator: str = "dice"
     meta_lr: float = 3e-3
-    alpha_lr: float | None = 3e-4
-    task_lr: float = 3e-3
+    alpha_lr: float | None = None
+    task_lr: float = 0.01
     clip: float | None = 1.0
-    deviation: float = 0.3
+    deviation: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -76,9 +76,9 @@ SINE_WITHOUT = {
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
-OMNIGLOT_ITERATIONS = {5: 2000, 20: 800}  # meta-updates of a run, by ways: what a CPU does in minutes
+OMNIGLOT_ITERATIONS = {5: 2000, 20: 600}  # meta-updates of a run, by ways: what a CPU does in minutes
 OMNIGLOT_MNIST_ITERATIONS = {5: 3000, 10: 2000}
-ABLATION_ITERATIONS = 600
+ABLATION_ITERATIONS = 400
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung.
 ABLATION = {
     "pictures": {"look": "pictures", "quarter_turns": False},
@@ -222,6 +222,7 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
         f"{ways}way": OmniglotConfig(**whole | {"ways": ways, "iterations": iterations} | known(changes))
         for ways, iterations in OMNIGLOT_MNIST_ITERATIONS.items()
     }
+    runs |= {f"5way-{look}": replace(runs["5way"], look=look) for look in ("glyphs", "mixed")}
     runs |= {
         f"ladder-{name}": OmniglotConfig(**whole | {"iterations": ABLATION_ITERATIONS} | rung | known(changes))
         for name, rung in ABLATION.items()

@@ -1,7 +1,7 @@
 """Few-shot Omniglot, and from Omniglot to MNIST, ready to run: what chapter 12 and the command line share."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from metasgd import mnist
-from metasgd.data import load_omniglot, load_omniglot_strokes
-from metasgd.meta_sgd import MetaSGD
+from metasgd.data import DRAWINGS, load_omniglot, load_omniglot_strokes
+from metasgd.evaluation import Sampler
+from metasgd.meta_sgd import MetaSGD, Task
 from metasgd.mnist import QUERIES
 from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
+from metasgd.tasks.glyphs import glyph_classes
 from metasgd.training import train
 
 CHARACTERS = 1623
@@ -20,10 +22,17 @@ TRAINING = 1200  # characters of meta-training; the other 423 are for the test
 VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
 PARTS = 500  # classes of which composites are made
 METHODS = ("meta-sgd", "maml")
-LOOKS = ("pictures", "augmented", "redrawn", "varied")
+LOOKS = ("pictures", "augmented", "redrawn", "varied", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
-ONE_PEN = Ink(pen=(1.0, 1.0), softness=(1.5, 1.5))
+AS_TESTED = {
+    "pictures": None,
+    "augmented": None,
+    "redrawn": Ink(pen=(1.0, 1.0), softness=(1.5, 1.5)),
+    "varied": Ink(HAND),
+    "glyphs": None,
+    "mixed": Ink(HAND),
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,9 @@ class OmniglotConfig:
     ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``, and at ``head_lr`` in the last layer, which
     starts at zero). ``look`` is what the network sees: the drawings as ``"pictures"``, these ``"augmented"`` one by
     one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each with a hand and a pen
-    of its own. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
-    for tests on other data. ``train_queries`` are the query examples of a class while meta-training.
+    of its own; or, instead of Omniglot, as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are
+    those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623, for tests on other data.
+    ``train_queries`` are the query examples of a class while meta-training.
     """
 
     ways: int = 5
@@ -86,6 +96,8 @@ def split_characters(config: OmniglotConfig) -> tuple[list[int], list[int], list
 @cache
 def load_drawings(look: str, root: str | Path | None = None) -> Tensor:
     """Return what a look starts from, uint8 of shape (characters, 20, 28, 28): pictures, or distance fields."""
+    if look == "glyphs":
+        return glyph_classes(CHARACTERS, DRAWINGS)
     return (load_omniglot if look in ("pictures", "augmented") else load_omniglot_strokes)(root)
 
 
@@ -98,11 +110,29 @@ def training_classes(drawings: Tensor, config: OmniglotConfig) -> list[Tensor]:
     return classes + composites(parts, config.num_composites, examples=drawings.shape[1], seed=config.seed)
 
 
-def training_sampler(drawings: Tensor, config: OmniglotConfig, device: torch.device | str = "cpu") -> EpisodeSampler:
+def training_sampler(drawings: Tensor, config: OmniglotConfig, device: torch.device | str = "cpu") -> Sampler:
     """Return the meta-training tasks of a run."""
-    augment = {"pictures": None, "augmented": Augment(), "redrawn": ONE_PEN, "varied": Ink(HAND)}[config.look]
+    if config.look == "mixed":
+        parts = {"varied": drawings, "glyphs": load_drawings("glyphs")}
+        return Mixture([training_sampler(part, replace(config, look=look), device) for look, part in parts.items()])
+    augment = Augment() if config.look == "augmented" else AS_TESTED[config.look]
     classes = training_classes(drawings, config)
     return EpisodeSampler(classes, config.ways, config.shots, config.train_queries, device=device, augment=augment)
+
+
+class Mixture:
+    """Draw tasks from several samplers, of each as many, or one more from the first ones."""
+
+    def __init__(self, samplers: Sequence[Sampler]) -> None:
+        self.samplers, self.device = samplers, samplers[0].device
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
+        """Draw a batch of tasks, those of the first sampler first."""
+        shares = [len(range(start, num_tasks, len(self.samplers))) for start in range(len(self.samplers))]
+        parts = [
+            sampler.sample(share, generator) for sampler, share in zip(self.samplers, shares, strict=True) if share
+        ]
+        return Task(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
 def character_sampler(
@@ -123,9 +153,13 @@ def character_sampler(
             f"{config.characters} characters of meta-training leave none of these out; lower characters to "
             f"{TRAINING} for a test and to {TRAINING - VALIDATION} for a validation"
         )
-    augment = {"pictures": None, "augmented": None, "redrawn": ONE_PEN, "varied": Ink(HAND)}[config.look]
     return EpisodeSampler(
-        drawings[list(characters)], config.ways, config.shots, QUERIES, device=device, augment=augment
+        drawings[list(characters)],
+        config.ways,
+        config.shots,
+        QUERIES,
+        device=device,
+        augment=AS_TESTED[config.look],
     )
 
 

@@ -89,7 +89,7 @@ ABLATION = {
 }
 NAVIGATION_SEEDS = 2
 NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.03}  # MAML's: the best of those below
-NAVIGATION_MAML_RATES = (0.01, 0.02, 0.03, 0.05)
+NAVIGATION_MAML_RATES = (0.01, 0.03, 0.05)
 NAVIGATION_STARTS = {"fixed": False, "random": True}
 
 

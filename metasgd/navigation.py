@@ -42,7 +42,7 @@ class NavigationConfig:
 
     method: str = "meta-sgd"
     random_start: bool = False
-    iterations: int = 120
+    iterations: int = 80
     meta_batch: int = 20
     trajectories: int = 20
     horizon: int = HORIZON

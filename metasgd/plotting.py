@@ -1106,7 +1106,7 @@ def navigation_paths(goals: Tensor, panels: Mapping[str, Tensor]) -> Figure:
         goals: one for each task, shape (tasks, 2).
         panels: by title, positions of shape (tasks, trajectories, times, 2).
     """
-    with figure(1, len(panels), size=(6.8, 3.4), sharex=True, sharey=True) as (fig, axes):
+    with figure(1, len(panels), size=(6.8, 2.9), sharex=True, sharey=True) as (fig, axes):
         colours = [COLOURS[name] for name in ("blue", "orange", "green", "purple")]
         for panel, (title, paths) in zip(axes, panels.items(), strict=True):
             square = Rectangle((-0.5, -0.5), 1, 1, fill=False, edgecolor=COLOURS["grey"], linestyle=":", linewidth=1)
@@ -1151,42 +1151,13 @@ def navigation_curves(
                 panel.axhline(-value, color=COLOURS[colour], linestyle=style, linewidth=1.2, label=label)
             panel.set(title=title, yscale="log")
             panel.invert_yaxis()
-        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if axes[0, 0].get_ylim()[1] < tick]
         low, high = sorted(axes[0, 0].get_ylim())
-        ticks = [tick for tick in ticks if low < tick < high]
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low < tick < high]
         axes[0, 0].set_yticks(ticks, [f"-{tick:g}" for tick in ticks])
         axes[0, 0].minorticks_off()
         axes[0, 0].set_ylabel("mean return after the step")
         fig.supxlabel("meta-update", fontsize=11)
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
-    return fig
-
-
-def navigation_returns(
-    panels: Mapping[str, Mapping[str, Evaluation]], published: Mapping[str, Mapping[str, float]]
-) -> Figure:
-    """Draw mean returns with 95% intervals, one panel for each kind of start, and the paper's as open marks (ch. 13).
-
-    Args:
-        panels: by kind of start, by method, its score.
-        published: the same for the paper's means, for methods that it has.
-    """
-    names = list(next(iter(panels.values())))
-    with figure(1, len(panels), size=(6.8, 1.4 + 0.45 * len(names)), sharex=True, sharey=True) as (fig, axes):
-        for panel, (title, scores) in zip(axes, panels.items(), strict=True):
-            for name, score in scores.items():
-                colour = COLOURS[{"Meta-SGD": "blue", "MAML": "orange"}.get(name, "grey")]
-                panel.errorbar(-score.mean, name, xerr=score.half_width, fmt="o", color=colour, capsize=3)
-                if name in published[title]:
-                    panel.plot(-published[title][name], name, "o", color=colour, markerfacecolor="white")
-            panel.set(title=title, xscale="log")
-            panel.invert_xaxis()
-        axes[0].invert_yaxis()
-        low, high = sorted(axes[0].get_xlim())
-        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low < tick < high]
-        axes[0].set_xticks(ticks, [f"-{tick:g}" for tick in ticks])
-        axes[0].minorticks_off()
-        fig.supxlabel("mean return (filled: here; open: the paper)", fontsize=11)
     return fig
 
 

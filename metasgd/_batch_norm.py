@@ -176,8 +176,8 @@ def project(
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
 
 
-ONE_BY_ONE = {F.batch_norm: batch_norm_by(fast_second_derivative), Tensor.view: view}
-UNDER_VMAP = {
+ONE_BY_ONE: dict[Function, Function] = {F.batch_norm: batch_norm_by(fast_second_derivative), Tensor.view: view}
+UNDER_VMAP: dict[Function, Function] = {
     F.batch_norm: batch_norm_by(affine_outside),
     F.layer_norm: layer_norm,
     F.instance_norm: instance_norm,

@@ -324,16 +324,16 @@ def measure(workload: Workload, names: Sequence[str], settings: Settings) -> dic
     per_step = workload.meta_batch if workload.unit == "tasks" else 1
     contenders = {}
     for name in [name for name in names if name in times]:
-        step = statistics.median(times[name])
+        seconds_per_step = statistics.median(times[name])
         contenders[name] = {
             "per_second": spread([per_step / seconds for seconds in times[name]]),
             "times_reference": spread([b / a for a, b in zip(times[name], times.get(REFERENCE, []), strict=False)]),
-            "of_ceiling": flops * workload.meta_batch / step / ceiling,
+            "of_ceiling": flops * workload.meta_batch / seconds_per_step / ceiling,
             "peak_memory_mb": memory_of(name, workload, settings) if settings.memory else None,
         }
         if "sampling" in times:
             share = statistics.median(times["sampling"])
-            contenders[name]["sampling_share"] = share / (share + step)
+            contenders[name]["sampling_share"] = share / (share + seconds_per_step)
     return {
         "workload": asdict(workload),
         "name": str(workload),

@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -122,7 +122,8 @@ class World(NamedTuple):
         """
         if self.size == 1:
             return action()
-        result, failure = None, None
+        result: T | None = None
+        failure: Exception | None = None
         try:
             result = action()
         except Exception as error:  # whatever it is: the others would wait for this process
@@ -137,7 +138,7 @@ class World(NamedTuple):
             raise GroupError(next(report for report in reports if report is not None)) from failure
         if terminated:
             raise Terminated("told to end (SIGTERM)")
-        return result
+        return cast("T", result)
 
     def from_first(self, action: Callable[[], T]) -> T:
         """Run an action on process 0 alone and return its result on every process, with its tensors on the CPU.
@@ -147,7 +148,9 @@ class World(NamedTuple):
         """
         if self.size == 1:
             return action()
-        result, failure, file = None, None, io.BytesIO()
+        result: T | None = None
+        failure: Exception | None = None
+        file = io.BytesIO()
         if self.rank == 0:
             try:
                 result = action()
@@ -159,7 +162,7 @@ class World(NamedTuple):
         if failure is not None:
             raise failure
         if self.rank == 0:
-            return result
+            return cast("T", result)
         result, reason = torch.load(io.BytesIO(message[0]), map_location="cpu", weights_only=False)
         if reason is not None:
             raise GroupError(reason)

@@ -1,7 +1,7 @@
 """How well a method adapts: its score on many tasks that it has never seen, with an interval (chapter 8)."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -86,7 +86,7 @@ def evaluate(
     if num_tasks < 1:
         raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
     generator = torch.Generator(sampler.device).manual_seed(seed)
-    values = []
+    values: list[float] = []
     with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
         while len(values) < num_tasks:
             # Always drawn DRAW at a time, so that 100 tasks are the first 100 of 600.
@@ -100,7 +100,7 @@ def evaluate(
     return interval(torch.tensor(values, dtype=torch.float64))
 
 
-def predict_all(method: Method, tasks: Task) -> Iterable[Tensor]:
+def predict_all(method: Method, tasks: Task) -> Sequence[Tensor] | Tensor:
     """Return the method's predictions for a batch of tasks: at once where it can, else one after the other."""
     if isinstance(method, MetaSGD):
         return method.predict_tasks(tasks)

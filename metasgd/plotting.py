@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -28,7 +29,7 @@ COLOURS = {
     "black": "#000000",
     "grey": "#767676",
 }
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.figsize": (6.4, 3.6),
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
@@ -45,8 +46,8 @@ STYLE = {
 
 @contextmanager
 def figure(
-    rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: object
-) -> Iterator[tuple[Figure, object]]:
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
     """Open a figure in the book's style; ``size`` is in inches. Yields (figure, axes) like ``plt.subplots``.
 
     The figure is closed for pyplot when the block ends, so a notebook shows it once: as the value of its cell.
@@ -57,7 +58,7 @@ def figure(
         plt.close(fig)
 
 
-def _contours(axes: Axes, function: Callable[[Tensor], Tensor], levels: Sequence[float], **style: object) -> None:
+def _contours(axes: Axes, function: Callable[[Tensor], Tensor], levels: Sequence[float], **style: Any) -> None:
     """Draw the contours of a function from points (n, 2) to values (n,) within the limits of the axes."""
     first, second = (
         torch.linspace(*limits, 201, dtype=torch.float64) for limits in (axes.get_xlim(), axes.get_ylim())
@@ -740,7 +741,7 @@ def memory_curves(
     return fig
 
 
-def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, object]]], ours: Sequence[str]) -> Figure:
+def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Sequence[str]) -> Figure:
     """Draw the speed of every contender of a benchmark, with its range over the rounds (chapter 10).
 
     Args:
@@ -755,7 +756,7 @@ def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, object]]], ours:
     with figure(-(-len(panels) // columns), columns, size=size, sharey=True, squeeze=False) as (fig, grid):
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        markers = {}
+        markers: dict[int, str] = {}
         for axes, (title, results) in zip(grid.flat, panels.items(), strict=False):
             for index, result in enumerate(results):
                 batch = result["workload"]["meta_batch"]
@@ -1043,7 +1044,7 @@ def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
     return fig
 
 
-def relative_speeds(results: Sequence[Mapping[str, object]], ours: Sequence[str]) -> Figure:
+def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> Figure:
     """Draw how many times as fast as the reference each contender of a benchmark was (chapter 9).
 
     Args:

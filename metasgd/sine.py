@@ -98,12 +98,12 @@ def clipped_adam(clip: float | None) -> Callable[[Iterable[dict[str, Any]]], tor
 
     def make(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         optimizer = adam(groups)
-
-        def shorten(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            variables = [variable for group in optimizer.param_groups for variable in group["params"]]
-            nn.utils.clip_grad_norm_(variables, clip)
-
         if clip is not None:
+
+            def shorten(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+                variables = [variable for group in optimizer.param_groups for variable in group["params"]]
+                nn.utils.clip_grad_norm_(variables, clip)
+
             optimizer.register_step_pre_hook(shorten)
         return optimizer
 

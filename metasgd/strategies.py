@@ -22,7 +22,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -48,7 +48,8 @@ GPU_SHARE = 0.7  # of the free memory that a chunk's graphs may hold on a GPU
 OVERHEAD = 3  # a batched graph holds up to this many times the bytes that autograd saves for the tasks one by one
 
 Tensors = list[Tensor]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -228,7 +229,7 @@ class Problem(NamedTuple):
     learner: MetaSGD
     model: nn.Module
     is_batch: bool
-    count: int  # of all tasks of the meta-step, over which the mean is taken
+    count: int  # type: ignore[assignment]  # of all tasks of the meta-step, over which the mean is taken
     variables: Tensors  # theta and alpha themselves, whose .grad is wanted
     names: tuple[str, ...]  # of the parameters that adapt
     theta: Tensors
@@ -420,7 +421,8 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers:
     if workers == 1:
         yield from map(function, items)
         return
-    pool, pending = thread_pool(workers), deque()
+    pool = thread_pool(workers)
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
             if len(pending) == 2 * workers:  # no more results than these wait in memory

@@ -68,12 +68,12 @@ def test_an_action_moves_the_agent_and_is_clipped_and_rewarded_by_minus_the_squa
 
 
 def test_a_trajectory_ends_at_its_goal_and_costs_nothing_afterwards(float64):
-    """The goal is reached by the second action; the third would leave it again, and is no longer carried out."""
-    tasks = NavigationTasks(torch.zeros(1, 2), torch.tensor([[2 * MAX_SPEED, 0.0]]))
+    """The second action ends half a hundredth before the goal; the third would go past it, and is not carried out."""
+    tasks = NavigationTasks(torch.zeros(1, 2), torch.tensor([[2 * MAX_SPEED + 0.005, 0.0]]))
     run = move(lambda position: torch.tensor([1.0, 0.0]).expand_as(position), tasks, 1, horizon=4)
     assert run.alive[0, 0].tolist() == [True, True, False, False]
-    torch.testing.assert_close(run.rewards[0, 0], torch.tensor([-(MAX_SPEED**2), 0, 0, 0]))
-    torch.testing.assert_close(run.positions[0, 0, 3], tasks.goal[0])
+    torch.testing.assert_close(run.rewards[0, 0], torch.tensor([-((MAX_SPEED + 0.005) ** 2), -(0.005**2), 0, 0]))
+    torch.testing.assert_close(run.positions[0, 0, 3], torch.tensor([2 * MAX_SPEED, 0.0]))
 
 
 @pytest.mark.parametrize(("distance", "alive"), [(0.9 * GOAL_RADIUS, False), (1.1 * GOAL_RADIUS, True)])

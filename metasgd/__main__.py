@@ -125,7 +125,7 @@ def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     device = choose_device(arguments.device)
     learner, record = load_weights(arguments.weights, device)
     config = OmniglotConfig(**record["config"])
-    scores = {}
+    scores: dict[str, Any] = {}
     for shots in OMNIGLOT_SHOTS:
         sampler = tasks_of_the_test(config, shots, arguments.data_root, device)
         methods: dict[str, Method] = {f"{config.method}, {shots}-shot": learner}

@@ -197,17 +197,12 @@ def _drawings(part: _Part) -> Iterator[Tensor]:
     """Yield the drawings of one character after the other: uint8 of shape (20, 105, 105), 1 where there is ink."""
     from PIL import Image
 
-    if part.source.is_dir():
-        open_drawing = part.source.parent.joinpath
-        archive = None
-    else:
-        archive = zipfile.ZipFile(part.source)
-        open_drawing = archive.read
+    archive = None if part.source.is_dir() else zipfile.ZipFile(part.source)
     for start in range(0, len(part.names), DRAWINGS):
         pictures = []
         for name in part.names[start : start + DRAWINGS]:
-            content = open_drawing(name)
-            with Image.open(io.BytesIO(content) if archive else content) as picture:
+            content = archive.read(name) if archive else (part.source.parent / name).read_bytes()
+            with Image.open(io.BytesIO(content)) as picture:
                 pictures.append(np.asarray(picture.convert("1")) == 0)  # black ink on white paper
         yield torch.from_numpy(np.stack(pictures).astype(np.uint8))
     if archive:

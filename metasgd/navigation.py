@@ -87,6 +87,7 @@ class GaussianPolicy(nn.Module):
         """Return mean and logarithm of the deviation for each position."""
         x = positions
         for index, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)
             x = x.relu() if index else x
             x = x @ layer.weight.mT + layer.bias.unsqueeze(-2)
         return torch.cat([x, self.log_std.unsqueeze(-2).expand_as(x)], -1)
@@ -250,7 +251,7 @@ class NavigationSampler:
     def sample(self, num_tasks: int, generator: torch.Generator) -> Task:
         """Draw a batch of tasks, with positions (B, N * H, 2) and targets (B, N * H, 4) in both sets."""
         config = self.config
-        dtype = self.learner.model.log_std.dtype
+        dtype = self.learner.theta["log_std"].dtype
         tasks = draw_navigation(num_tasks, generator, random_start=config.random_start, dtype=dtype)
         before, after = before_and_after(self.learner, config, tasks, generator)
         return Task(*before.examples, *after.examples)
@@ -307,7 +308,7 @@ def train_navigation(
     learner = make_learner(config, device)
     history = train(
         learner,
-        NavigationSampler(learner, config, device),
+        NavigationSampler(learner, config, device),  # type: ignore[arg-type]  # which cannot do without a generator
         config.iterations,
         meta_batch=config.meta_batch,
         seed=config.seed,
@@ -328,7 +329,7 @@ def returns_on_new_goals(
     The same seed gives every learner the same starts and goals. The oracle knows the goal and walks there. A task's
     value is the mean over its trajectories.
     """
-    like = learner.model.log_std
+    like = learner.theta["log_std"]
     generator = torch.Generator(like.device).manual_seed(seed)
     drawn = draw_navigation(num_tasks, generator, random_start=config.random_start, dtype=like.dtype)
     found: dict[str, list[Tensor]] = {"before": [], "after": [], "oracle": []}

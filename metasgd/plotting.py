@@ -52,7 +52,7 @@ def figure(
 
     The figure is closed for pyplot when the block ends, so a notebook shows it once: as the value of its cell.
     """
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE):  # type: ignore[arg-type]
         fig, axes = plt.subplots(rows, columns, figsize=size or STYLE["figure.figsize"], **options)
         yield fig, axes
         plt.close(fig)
@@ -1319,7 +1319,7 @@ def confusions(panels: Mapping[str, Tensor]) -> Figure:
     with figure(1, len(panels), size=(6.8, 3.7), sharey=True) as (fig, axes):
         for panel, (title, counts) in zip(axes, panels.items(), strict=True):
             shares = 100 * counts / counts.sum(1, keepdim=True)
-            panel.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+            panel.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
             for row, column in product(range(len(shares)), repeat=2):
                 value = shares[row, column].item()
                 if value >= 5:

@@ -25,6 +25,8 @@ from metasgd.training import train
 METHODS = ("meta-sgd", "maml")
 ESTIMATORS = ("dice", "naive")
 TEST_BATCH = 50  # tasks that are tested at a time
+VALIDATION_TASKS = 100  # goals that choose the best iterate of a run
+VALIDATION_SEED = 2022
 # The paper's average returns, by method and by whether starts are random.
 PAPER = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}
 
@@ -302,9 +304,19 @@ def train_navigation(
     out: str | Path | None = None,
     resume: bool = False,
     checkpoint_every: int = 50,
+    validate_every: int = 5,
     progress: bool = True,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on navigation and return (learner, history): a loss is minus the mean reward after the step."""
+    """Meta-train on navigation and return (learner, history): a loss is minus the mean reward after the step.
+
+    The meta-gradient is noisy, and late iterates are not always the best ones. So the learner is the iterate that does
+    best after the step on goals of their own, drawn with ``VALIDATION_SEED``, of those tried ``validate_every`` so
+    many meta-updates.
+    """
+
+    def validate(learner: MetaSGD) -> float:
+        return returns_on_new_goals(learner, config, num_tasks=VALIDATION_TASKS, seed=VALIDATION_SEED)["after"].mean
+
     learner = make_learner(config, device)
     history = train(
         learner,
@@ -312,6 +324,8 @@ def train_navigation(
         config.iterations,
         meta_batch=config.meta_batch,
         seed=config.seed,
+        validate=validate,
+        validate_every=validate_every,
         out=out,
         resume=resume,
         checkpoint_every=checkpoint_every,

@@ -426,6 +426,16 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
     assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
 
 
+def test_a_run_ends_as_the_iterate_that_does_best_on_goals_of_its_own():
+    config = NavigationConfig(**SMALL | {"iterations": 4, "meta_lr": 0.1})
+    learner, history = navigation.train_navigation(config, validate_every=1, progress=False)
+    scores = [entry["validation"] for entry in history]
+    goals = {"num_tasks": navigation.VALIDATION_TASKS, "seed": navigation.VALIDATION_SEED}
+    assert navigation.returns_on_new_goals(learner, config, **goals)["after"].mean == pytest.approx(max(scores))
+    assert max(scores) > min(scores)
+    assert navigation.VALIDATION_SEED not in (experiments.TEST_SEED, experiments.VALIDATION_SEED)
+
+
 def interrupted_at(last):
     """Return ``iteration_generator``, interrupted at one iteration."""
     whole = training.iteration_generator

@@ -1,0 +1,126 @@
+"""Transfer learning, the everyday way to use other data: train a classifier on it, then fine-tune (chapter 1)."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metasgd.mnist import MnistConfig, make_network, training_classes
+from metasgd.models import convnet
+from metasgd.tasks import Augment, fold_digits
+from metasgd.training import cosine_decay
+
+CLASSES = ("digits", "symbols")
+# Learning rates that fine-tuning by SGD may choose from, and its steps: as many as training from scratch takes.
+RATES = (0.03, 0.1, 0.3, 1.0)
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """What decides how a classifier is pretrained for one fold of MNIST.
+
+    ``classes`` are the five meta-training digits as they are (``"digits"``), or all that a meta-learner is given by
+    default: these digits turned, joined and augmented (``"symbols"``). By default, as many pictures are seen as in the
+    meta-training of ``MnistConfig``.
+    """
+
+    fold: int = 1
+    classes: str = "digits"
+    width: int = 32
+    iterations: int = 2000
+    batch: int = 70
+    lr: float = 2e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.classes not in CLASSES:
+            raise ValueError(f"classes {self.classes!r} do not exist; choose one of {', '.join(CLASSES)}")
+
+
+def pretrain_on(images: Sequence[Tensor], config: TransferConfig, device: torch.device | str = "cpu") -> nn.Module:
+    """Return the convnet, trained as an ordinary classifier of the fold's meta-training digits or symbols.
+
+    Args:
+        images: one uint8 tensor of shape (examples, 28, 28) for each of the ten digits.
+        config: what to train on, and for how long.
+        device: where to train.
+    """
+    augment = None
+    if config.classes == "digits":
+        classes = [images[digit] for digit in fold_digits(config.fold)[0]]
+    else:
+        classes, augment = training_classes(images, MnistConfig(fold=config.fold, seed=config.seed)), Augment()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = convnet(len(classes), width=config.width)
+    return pretrain(
+        network.to(device),
+        classes,
+        config.iterations,
+        batch=config.batch,
+        lr=config.lr,
+        augment=augment,
+        seed=config.seed,
+    )
+
+
+def pretrain(
+    network: nn.Module,
+    classes: Sequence[Tensor],
+    iterations: int,
+    *,
+    batch: int = 70,
+    lr: float = 2e-3,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Train a classifier in place by Adam, its rate going down along a cosine, and return it.
+
+    Args:
+        network: from pictures (batch, 1, height, width) in 0..1 to one output for each class.
+        classes: one uint8 tensor of shape (examples, height, width) for each class; all classes are equally likely.
+        iterations: steps.
+        batch: pictures in one step.
+        lr: the learning rate at the start.
+        augment: a change of every picture, as for ``metasgd.tasks.EpisodeSampler``.
+        seed: of the pictures that are drawn.
+    """
+    device = next(network.parameters()).device
+    pictures = torch.cat(list(classes)).to(device)
+    counts = torch.tensor([len(members) for members in classes], device=device)
+    offsets = counts.cumsum(0) - counts
+    generator = torch.Generator(device).manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    for iteration in range(iterations):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * cosine_decay(iteration / iterations)
+        labels = torch.randint(len(counts), (batch,), generator=generator, device=device)
+        fractions = torch.rand(batch, generator=generator, device=device, dtype=torch.float64)
+        x = pictures[offsets[labels] + (fractions * counts[labels]).long()].unsqueeze(1) / 255
+        x = x if augment is None else augment(x, generator)
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), labels).backward()
+        optimizer.step()
+    return network
+
+
+def with_new_head(network: nn.Sequential, config: MnistConfig) -> nn.Sequential:
+    """Return a copy of a pretrained convnet whose last layer is that of the untrained network of ``config``.
+
+    The old outputs stand for classes that a new task does not have, so fine-tuning starts with a fresh last layer.
+    """
+    return nn.Sequential(*copy.deepcopy(network)[:-1], make_network(config)[-1].to(next(network.parameters()).device))
+
+
+def by_features(network: nn.Sequential, method: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return a method that sees a network's features, the inputs of its last layer, in place of pictures."""
+
+    def on_features(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return method(network[:-1](support_x), support_y, network[:-1](query_x))
+
+    return on_features

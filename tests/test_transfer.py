@@ -1,0 +1,71 @@
+"""Pretraining and fine-tuning: what a comparison with them relies on."""
+
+import pytest
+import torch
+from torch import nn
+
+from metasgd.data import load_mnist
+from metasgd.mnist import MnistConfig, make_network
+from metasgd.transfer import TransferConfig, by_features, pretrain, pretrain_on, with_new_head
+
+DIGITS = load_mnist(quiet=True)
+
+
+def test_pretraining_learns_its_classes():
+    """Zeros and ones are told apart by a linear layer; guessing is right in half of the cases."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 2))
+    pretrain(network, DIGITS[:2], 60)
+    right = [(network(DIGITS[d].unsqueeze(1) / 255).argmax(1) == d).double().mean().item() for d in (0, 1)]
+    assert min(right) > 0.95
+
+
+def test_pretraining_draws_all_classes_equally_and_no_picture_of_another_class():
+    """Class k holds k + 1 pictures, all of shade k + 1, so a wrong index would show in the shade."""
+    classes = [torch.full((k + 1, 2, 2), 10 * (k + 1), dtype=torch.uint8) for k in range(3)]
+    seen = []
+
+    def look(x, generator):
+        seen.append((255 * x[:, 0, 0, 0]).round())
+        return x
+
+    pretrain(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), classes, 100, batch=30, augment=look)
+    shades, counts = torch.cat(seen).unique(return_counts=True)
+    assert shades.tolist() == [10, 20, 30]
+    assert (counts / 3000 - 1 / 3).abs().max() < 0.04  # 4.6 standard deviations of a share of 3,000
+
+
+@pytest.mark.parametrize(("classes", "outputs"), [("digits", 5), ("symbols", 112)])
+def test_a_run_has_an_output_for_each_of_its_classes(classes, outputs):
+    config = TransferConfig(classes=classes, width=2, iterations=1, batch=4)
+    assert pretrain_on(DIGITS, config)(torch.rand(2, 1, 28, 28)).shape == (2, outputs)
+
+
+def test_pretraining_never_sees_a_held_out_digit():
+    """With the pictures of the held-out digits of fold 1 all alike, the result is the same, to the last bit."""
+    config = TransferConfig(width=2, iterations=2, batch=8, classes="symbols")
+    changed = [torch.full_like(images, 255) if 2 <= digit <= 6 else images for digit, images in enumerate(DIGITS)]
+    networks = [pretrain_on(pictures, config) for pictures in (DIGITS, changed)]
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_new_head_is_untrained_and_the_rest_is_kept_and_the_network_stays_as_it_is():
+    config = MnistConfig(width=2)
+    network = pretrain_on(DIGITS, TransferConfig(width=2, iterations=1, batch=4, classes="symbols"))
+    changed = with_new_head(network, config)
+    assert torch.equal(changed[-1].weight, make_network(config)[-1].weight)
+    assert torch.equal(changed[0].weight, network[0].weight)
+    assert changed[0].weight is not network[0].weight
+    assert len(network[-1].weight) == 112
+
+
+def test_by_features_hands_on_the_inputs_of_the_last_layer():
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 5))
+    nn.init.constant_(network[0].weight, 3.0)
+    method = by_features(network, lambda support_x, support_y, query_x: support_x + support_y + query_x)
+    assert method(torch.ones(1, 1), torch.tensor([[7.0]]), torch.full((1, 1), 2.0)).item() == 3 + 7 + 6
+
+
+def test_classes_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="'letters' do not exist; choose one of digits, symbols"):
+        TransferConfig(classes="letters")

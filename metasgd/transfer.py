@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metasgd.evaluation import Method
 from metasgd.mnist import MnistConfig, make_network, training_classes
 from metasgd.models import convnet
 from metasgd.tasks import Augment, fold_digits
@@ -108,19 +109,23 @@ def pretrain(
     return network
 
 
-def with_new_head(network: nn.Sequential, config: MnistConfig) -> nn.Sequential:
+def with_new_head(network: nn.Module, config: MnistConfig) -> nn.Sequential:
     """Return a copy of a pretrained convnet whose last layer is that of the untrained network of ``config``.
 
     The old outputs stand for classes that a new task does not have, so fine-tuning starts with a fresh last layer.
     """
-    return nn.Sequential(*copy.deepcopy(network)[:-1], make_network(config)[-1].to(next(network.parameters()).device))
+    *body, _ = copy.deepcopy(network).children()
+    *_, head = make_network(config).children()
+    return nn.Sequential(*body, head.to(next(network.parameters()).device))
 
 
-def by_features(network: nn.Sequential, method: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+def by_features(network: nn.Module, method: Method) -> Method:
     """Return a method that sees a network's features, the inputs of its last layer, in place of pictures."""
+    *body, _ = network.children()
+    features = nn.Sequential(*body)
 
     def on_features(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         with torch.no_grad():
-            return method(network[:-1](support_x), support_y, network[:-1](query_x))
+            return method(features(support_x), support_y, features(query_x))
 
     return on_features

@@ -89,7 +89,7 @@ ABLATION = {
     "composites": {"look": "varied", "num_composites": 1000},
 }
 NAVIGATION_SEEDS = 2
-NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.01}  # MAML's: the best of those below
+NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.02}  # MAML's: the best of those below
 NAVIGATION_MAML_RATES = (0.005, 0.01, 0.02, 0.03)
 NAVIGATION_STARTS = {"fixed": False, "random": True}
 

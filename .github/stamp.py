@@ -45,6 +45,7 @@ def stamp(address: str, version: str) -> None:
         "colab_url": '"https://colab.research.google.com"',
         "use_repository_button": "true",
         "use_issues_button": "true",
+        "use_edit_page_button": "true",
         "baseurl": f'"{pages_address(address)}"',
     }.items():
         text = substitute(re.compile(rf"^(  {key}:).*$", re.MULTILINE), rf"\1 {value}", text, f"{config}, {key}")

@@ -13,6 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 CARD = "_static/headline.png"  # the picture of a link to the book
+SOURCE_BRANCH = "main"  # where the book is written; the theme knows only the branch of the stamped notebooks
 CHAPTER = re.compile(r"\bchapters? \d+(?:(?:, | and )\d+)*")
 
 
@@ -21,6 +22,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", link_chapters)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", edit_the_source, priority=502)  # right after the theme has made its buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -69,3 +71,14 @@ def describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tre
     tags = [f'<meta name="description" content="{html.escape(summary)}" />']
     tags += [f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in properties.items()]
     context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+
+
+def edit_the_source(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None
+) -> None:
+    """Let the button "Suggest edit" lead to the branch where the book is written, not to the one that Colab opens."""
+    buttons = [button for entry in context.get("header_buttons", []) for button in entry.get("buttons", [entry])]
+    for button in buttons:
+        if button.get("label") == "source-edit-button":
+            branch = app.config.html_theme_options["repository_branch"]
+            button["url"] = button["url"].replace(f"/edit/{branch}/", f"/edit/{SOURCE_BRANCH}/")

@@ -167,6 +167,7 @@ def test_repository_itself_shows_no_button_without_an_address() -> None:
     assert config["launch_buttons"] == {"colab_url": ""}
     assert not config["html"]["use_repository_button"]
     assert not config["html"]["use_issues_button"]
+    assert not config["html"]["use_edit_page_button"]
 
 
 def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Path) -> None:
@@ -187,6 +188,35 @@ def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Pa
     assert config["html"]["use_repository_button"]
     assert config["html"]["use_issues_button"]
     assert config["html"]["baseurl"] == "https://someone.github.io/their.book/"
+
+
+def test_a_built_page_has_the_stamped_address_in_every_button(copy: Path) -> None:
+    """Three pages are built, without running their code; what a button says depends on the page's name alone."""
+    address, pages = "https://github.com/someone/their.book", CHAPTERS[:2]
+    assert stamp(copy, address, "v1.2").returncode == 0
+    for path in (copy / "book").glob("[0-9][0-9]-*"):
+        if path.stem not in pages:
+            path.unlink()
+    (copy / "_toc.yml").write_text(
+        yaml.safe_dump({"format": "jb-article", "root": pages[0], "sections": [{"file": pages[1]}]})
+    )
+    config = (copy / "_config.yml").read_text(encoding="utf-8")
+    config = config.replace("execute_notebooks: cache", 'execute_notebooks: "off"\n  only_build_toc_files: true')
+    (copy / "_config.yml").write_text(config, encoding="utf-8")
+    shutil.copy(BOOK / "references.bib", copy / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        (copy / "book" / name).symlink_to(f"../{name}")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", "book"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for page in pages:
+        html = (copy / "book" / "_build" / "html" / f"{page}.html").read_text(encoding="utf-8")
+        links = re.findall(r'href="([^"]*someone[^"]*)"', html)
+        assert f"https://colab.research.google.com/github/someone/their.book/blob/published/book/{page}.ipynb" in links
+        assert f"{address}/edit/main/book/{page}.ipynb" in links
+        assert any(link.startswith(f"{address}/issues/new?") for link in links)
+        assert address in links
+        assert f"metasgd @ git+{address}@v1.2" in re.sub("<[^>]*>", "", html)
 
 
 def test_stamp_replaces_an_earlier_stamp(copy: Path) -> None:

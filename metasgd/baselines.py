@@ -28,9 +28,19 @@ def nearest_class_mean(support_x: Tensor, support_y: Tensor, query_x: Tensor) ->
     tensor([[0.7100, 0.7100],
             [0.0000, 1.0000]])
     """
-    members = F.one_hot(support_y).T.to(support_x.dtype)  # (ways, examples)
-    means = members @ support_x.flatten(1) / members.sum(1, keepdim=True)
+    means = class_means(support_x.flatten(1), support_y)
     return F.normalize(query_x.flatten(1), dim=1) @ F.normalize(means, dim=1).T
+
+
+def class_means(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of the features of each class, (ways, features), from (examples, features) and their labels.
+
+    >>> class_means(torch.tensor([[1.0, 0.0], [4.0, 2.0], [3.0, 2.0]]), torch.tensor([0, 1, 0]))
+    tensor([[2., 1.],
+            [4., 2.]])
+    """
+    members = F.one_hot(labels).T.to(features.dtype)  # (ways, examples)
+    return members @ features / members.sum(1, keepdim=True)
 
 
 def from_scratch(

@@ -23,6 +23,8 @@ from torch import Tensor
 
 import metasgd
 from metasgd.baselines import from_scratch, nearest_class_mean
+from metasgd.comparison import METHODS as COMPARED_METHODS
+from metasgd.comparison import fine_tuned, pretrained, train_method
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import Evaluation, Method, evaluate
 from metasgd.mnist import (
@@ -48,6 +50,7 @@ from metasgd.omniglot import (
     train_omniglot,
 )
 from metasgd.sine import METHODS as SINE_METHODS
+from metasgd.rates import changes_of_rates, rate_statistics, with_rates
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
@@ -59,6 +62,29 @@ LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
 VALIDATION_SEED = 2023  # of the curves that choose settings
+METHOD_SEEDS = 3
+METHOD_RUN: dict[str, Any] = {"fold": 1, "iterations": 500}
+TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 200, "validation_digits": (7, 9), "num_composites": 30}
+TUNING_GRID: dict[str, list[dict[str, Any]]] = {
+    **{
+        name: [{"task_lr": lr} for lr in (0.1, 0.3)] for name in ("meta-sgd", "layer-rates", "one-rate", "first-order")
+    },
+    **{name: [{"task_lr": lr} for lr in (0.03, 0.1, 0.3)] for name in ("maml", "first-order-maml", "three-steps")},
+    **{name: [{"task_lr": lr} for lr in (0.1, 0.3, 1.0)] for name in ("head-only", "body-only", "anil")},
+    "reptile": [{"task_lr": lr, "inner_steps": 5, "meta_lr": 1.0} for lr in (0.03, 0.1, 0.3)],
+    "protonet": [{"meta_lr": lr} for lr in (1e-3, 2e-3, 5e-3)],
+    "fine-tuning": [{}],
+}
+FINE_TUNING_GRID = [
+    {"lr": lr, "steps": steps, "part": part}
+    for part in ("all", "head")
+    for lr in (0.01, 0.03, 0.1, 0.3, 1.0)
+    for steps in (5, 20)
+]
+# What each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {name: grid[0] for name, grid in TUNING_GRID.items()}
+METHOD_FINE_TUNING = FINE_TUNING_GRID[0]
+CHANGED_METHODS = ("meta-sgd", "first-order", "three-steps")  # whose rates are changed after meta-training
 SINE_SEEDS = 2
 SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
 SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
@@ -186,6 +212,28 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     seeds = range(seed, seed + SINE_SEEDS)
     table = {
         f"{method}-{shots}points-seed{seed}": SineConfig(
+def mnist_tuning(bench: Bench, **changes: Any) -> Cells:
+    """Return short runs of every method that choose its rate, on validation digits of fold 1 (chapter 11)."""
+    return {
+        "-".join([name, *(f"{value}" for value in settings.values())]): partial(
+            run_method_cell, name, MnistConfig(**TUNING_RUN | settings | changes), bench
+        )
+        for name, grid in TUNING_GRID.items()
+        for settings in grid
+    }
+
+
+def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return every method at the same budget in fold 1, 5-way 1-shot, each from several seeds (chapters 8 and 11)."""
+    return {
+        f"{name}-seed{start}": partial(
+            run_method_cell, name, MnistConfig(**METHOD_RUN | METHOD_SETTINGS[name] | {"seed": start} | changes), bench
+        )
+        for start in range(seed, seed + METHOD_SEEDS)
+        for name in COMPARED_METHODS
+    }
+
+
             **{"shots": shots, "method": method, "task_lr": SINE_RATES[method], "seed": seed} | changes
         )
         for method in SINE_METHODS
@@ -295,6 +343,8 @@ EXPERIMENTS = {
 }
 WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
 TEST_TASKS = {"sine": 2000, "navigation": 1000}  # others: 600
+    "mnist-tuning": mnist_tuning,
+    "mnist-methods": mnist_methods,
 
 
 def run_experiment(
@@ -406,6 +456,42 @@ def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path
     scores = {shots: error_on_new_curves(learner, shots, num_tasks=bench.tasks, seed=task_seed) for shots in SHOTS}
     return {
         "config": asdict(config),
+def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Train one method (going on from its checkpoint, if any), and test it on held-out or on validation digits.
+
+    What the rates of Meta-SGD have become is kept, and a run that is not validated is tested again with changes to
+    them. Fine-tuning is validated with all of ``FINE_TUNING_GRID``.
+    """
+    images, tasks, device = bench[:3]
+    assert images is not None  # not one of WITHOUT_IMAGES
+    validated = bool(config.validation_digits)
+    methods: dict[str, Method] = {}
+    kept: dict[str, Any] = {}
+    if name == "fine-tuning":
+        network = pretrained(config, images, device)
+        choices = FINE_TUNING_GRID if validated else [METHOD_FINE_TUNING]
+        for choice in choices:
+            methods[json.dumps(choice) if validated else name] = fine_tuned(network, config, **choice)
+        methods["class means of features"] = by_features(network, nearest_class_mean)
+    else:
+        learner, history = train_method(name, config, images, device=device, out=folder, resume=True)
+        methods[name] = learner
+        kept["loss_curve"] = loss_curve(history, CURVE_EVERY)
+        if isinstance(learner, MetaSGD) and learner.learns_alpha:
+            kept["rates"] = rate_statistics(learner)
+            if name in CHANGED_METHODS and not validated:
+                methods |= {key: with_rates(learner, change) for key, change in changes_of_rates(learner).items()}
+    sampler = (validation_sampler if validated else held_out_sampler)(images, config, device)
+    tasks, seed = (tasks // 6, VALIDATION_SEED) if validated else (tasks, TEST_SEED)
+    scores = {key: evaluate(method, sampler, tasks, seed=seed) for key, method in methods.items()}
+    return {
+        "method": name,
+        "config": {key: value for key, value in asdict(config).items() if key != "method"},
+        "accuracy": {key: summary(score) for key, score in scores.items()},
+        **kept,
+    }
+
+
         "task_seed": task_seed,
         "error": {str(shots): summary(score) for shots, score in scores.items()},
         "loss_curve": loss_curve(history, max(1, config.iterations // 50)),

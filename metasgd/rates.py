@@ -1,0 +1,185 @@
+"""Rates: fewer of them than parameters, and what a trained alpha says and does when it is changed (chapter 11)."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metasgd._tasks import Tasks
+from metasgd.meta_sgd import LossFn, MetaSGD
+
+SHARINGS: dict[str, Callable[[str], str]] = {  # by a parameter's name: what it shares its rate with
+    "layer": lambda name: name.rpartition(".")[0],
+    "all": lambda name: "",
+}
+
+
+class SharedRates(MetaSGD):
+    """Meta-SGD with one rate for each layer, or one for all, or with rates of zero in a part of the network.
+
+    ``alpha`` has the shape of theta all the same; entries that share a rate are equal. The gradient of a shared rate
+    is the sum of those of its entries, as it enters theta' once through each. A part that does not adapt has rates of
+    zero, which stay zero; its theta is meta-learned as any other.
+
+    Args:
+        model: see ``MetaSGD``.
+        loss_fn: see ``MetaSGD``.
+        shared: ``"layer"`` (a module's weight and bias have one rate), ``"all"``, or None: nothing is shared.
+        adapts: ``adapts(name) -> bool`` says which parameters adapt (None: all).
+        options: see ``MetaSGD``. Where ``task_lr`` gives several numbers for a shared rate, it starts at their mean.
+
+    Raises:
+        ValueError: a sharing that does not exist, or no parameter that adapts.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    >>> learner = SharedRates(model, F.mse_loss, shared="layer", adapts=lambda name: name.startswith("2"), task_lr=0.1)
+    >>> learner.alpha["0.bias"].tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn = F.cross_entropy,
+        *,
+        shared: str | None = None,
+        adapts: Callable[[str], bool] | None = None,
+        **options: Any,
+    ) -> None:
+        if shared not in (None, *SHARINGS):
+            raise ValueError(f"sharing {shared!r} does not exist; choose {', '.join(SHARINGS)}, or None")
+        super().__init__(model, loss_fn, **options)
+        names = [name for name, value in self.theta.items() if value.requires_grad]
+        self.adapting = [name for name in names if adapts is None or adapts(name)]
+        self.frozen = [name for name in names if name not in self.adapting]
+        if not self.adapting:
+            raise ValueError(f"no parameter adapts; let adapts() be true for some of {', '.join(names)}")
+        self.groups: list[list[str]] = []  # of parameters that share a rate
+        if shared is not None:
+            keys = dict.fromkeys(map(SHARINGS[shared], self.adapting))
+            self.groups = [[name for name in self.adapting if SHARINGS[shared](name) == key] for key in keys]
+        with torch.no_grad():
+            for name in self.frozen:
+                self.alpha[name].zero_()
+            self._fill_groups(torch.mean)
+
+    def meta_backward(self, tasks: Tasks) -> Tensor:
+        """Leave the gradient in ``.grad`` as ``MetaSGD`` does, summed over the entries of a shared rate."""
+        loss = super().meta_backward(tasks)
+        if self.learns_alpha:
+            alpha = self.alpha
+            for name in self.frozen:
+                alpha[name].grad.zero_()  # type: ignore[union-attr]
+            for names in self.groups:
+                gradients: list[Any] = [alpha[name].grad for name in names]
+                total = torch.stack([gradient.sum() for gradient in gradients]).sum()
+                for gradient in gradients:
+                    gradient.fill_(total)
+        return loss
+
+    def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
+        """Take the step; a kernel may round equal entries differently, so they are made equal again."""
+        metrics = super().meta_step(loss, tasks)
+        with torch.no_grad():
+            self._fill_groups(lambda rates: rates[0])
+        return metrics
+
+    def _fill_groups(self, choose: Callable[[Tensor], Tensor]) -> None:
+        """Set the entries of each shared rate to one number, chosen from them."""
+        alpha = self.alpha
+        for names in self.groups:
+            value = choose(torch.cat([alpha[name].flatten() for name in names]))
+            for name in names:
+                alpha[name].fill_(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# A trained alpha, looked at and changed
+
+
+def head_of(network: nn.Module) -> Callable[[str], bool]:
+    """Return the function that is true for the names of the parameters of a network's last layer.
+
+    >>> from metasgd.models import mlp
+    >>> [name for name in mlp(1, (4,), 1).state_dict() if head_of(mlp(1, (4,), 1))(name)]
+    ['2.weight', '2.bias']
+    """
+    prefix = list(network.state_dict())[-1].rpartition(".")[0] + "."
+    return lambda name: name.startswith(prefix)
+
+
+def layers_of(network: nn.Module) -> dict[str, str]:
+    """Return a readable name for each parameter tensor of the convnet, e.g. ``conv 1 weight`` for ``0.weight``."""
+    names: dict[str, str] = {}
+    counts = {"conv": 0, "norm": 0}
+    for index, module in network.named_children():
+        if not list(module.parameters()):
+            continue
+        kind = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm"}.get(type(module), "head")
+        counts |= {kind: counts[kind] + 1} if kind in counts else {}
+        layer = f"{kind} {counts[kind]}" if kind in counts else kind
+        names |= {f"{index}.{part}": f"{layer} {part}" for part, _ in module.named_parameters()}
+    return names
+
+
+def rate_statistics(learner: MetaSGD) -> dict[str, dict[str, float]]:
+    """Return what a results file keeps of alpha, by parameter tensor.
+
+    ``entries``, ``mean``, the quantiles ``low`` (5%), ``middle`` and ``high`` (95%), the fraction that is
+    ``negative``, and ``negative_mass``, the share of the negative entries in the sum of absolute values.
+    """
+    statistics = {}
+    for name, rate in learner.alpha.items():
+        values = rate.detach().flatten().double().cpu()
+        low, middle, high = values.quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
+        size = values.abs().sum().clamp(min=1e-30)
+        statistics[name] = {
+            "entries": len(values),
+            "mean": values.mean().item(),
+            "low": low,
+            "middle": middle,
+            "high": high,
+            "negative": (values < 0).double().mean().item(),
+            "negative_mass": (values.clamp(max=0).abs().sum() / size).item(),
+        }
+    return statistics
+
+
+def with_rates(learner: MetaSGD, change: Callable[[str, Tensor], Tensor]) -> MetaSGD:
+    """Return a copy of a learner with ``change(name, rate)`` in place of each tensor of alpha."""
+    changed = copy.deepcopy(learner)
+    with torch.no_grad():
+        for name, rate in changed.alpha.items():
+            rate.copy_(change(name, rate))
+    return changed
+
+
+def changes_of_rates(learner: MetaSGD) -> Mapping[str, Callable[[str, Tensor], Tensor]]:
+    """Return what chapter 11 does to a trained alpha before a test, by its name.
+
+    ``clipped`` (negative rates become 0), ``absolute`` (they become positive), ``positive clipped`` (the positive ones
+    become 0), ``shuffled`` (within each tensor), ``layer means`` (of each tensor), ``one mean`` (of all), ``head`` and
+    ``body`` (the other part is 0), ``none`` (no step at all).
+    """
+    is_head = head_of(learner.model)
+    everything = torch.cat([rate.detach().flatten() for rate in learner.alpha.values()]).mean()
+    generator = torch.Generator().manual_seed(0)
+
+    def shuffled(name: str, rate: Tensor) -> Tensor:
+        order = torch.randperm(rate.numel(), generator=generator).to(rate.device)
+        return rate.flatten()[order].reshape(rate.shape)
+
+    return {
+        "clipped": lambda name, rate: rate.clamp(min=0),
+        "absolute": lambda name, rate: rate.abs(),
+        "positive clipped": lambda name, rate: rate.clamp(max=0),
+        "shuffled": shuffled,
+        "layer means": lambda name, rate: rate.mean().expand_as(rate),
+        "one mean": lambda name, rate: everything.expand_as(rate),
+        "head": lambda name, rate: rate if is_head(name) else torch.zeros_like(rate),
+        "body": lambda name, rate: torch.zeros_like(rate) if is_head(name) else rate,
+        "none": lambda name, rate: torch.zeros_like(rate),
+    }

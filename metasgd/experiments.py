@@ -27,6 +27,7 @@ from metasgd.comparison import METHODS as COMPARED_METHODS
 from metasgd.comparison import fine_tuned, pretrained, train_method
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import Evaluation, Method, evaluate
+from metasgd.meta_sgd import MetaSGD
 from metasgd.mnist import (
     ADAM,
     SGD,
@@ -49,8 +50,8 @@ from metasgd.omniglot import (
     split_characters,
     train_omniglot,
 )
-from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
+from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
@@ -61,7 +62,6 @@ CURVE_EVERY = 20
 LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
-VALIDATION_SEED = 2023  # of the curves that choose settings
 METHOD_SEEDS = 3
 METHOD_RUN: dict[str, Any] = {"fold": 1, "iterations": 500}
 TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 200, "validation_digits": (7, 9), "num_composites": 30}
@@ -85,6 +85,7 @@ FINE_TUNING_GRID = [
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {name: grid[0] for name, grid in TUNING_GRID.items()}
 METHOD_FINE_TUNING = FINE_TUNING_GRID[0]
 CHANGED_METHODS = ("meta-sgd", "first-order", "three-steps")  # whose rates are changed after meta-training
+VALIDATION_SEED = 2023  # of the curves that choose settings
 SINE_SEEDS = 2
 SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
 SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
@@ -199,19 +200,6 @@ def fine_tuning(bench: Bench, **changes: Any) -> Cells:
     }
 
 
-def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
-    """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what helped (chapter 6).
-
-    The last two are shorter, and are judged on curves of their own.
-
-    Raises:
-        ValueError: a setting that sine waves do not have.
-    """
-    if unknown := changes.keys() - {field.name for field in fields(SineConfig)}:
-        raise ValueError(f"sine waves have no setting {', '.join(sorted(unknown))}; leave it out")
-    seeds = range(seed, seed + SINE_SEEDS)
-    table = {
-        f"{method}-{shots}points-seed{seed}": SineConfig(
 def mnist_tuning(bench: Bench, **changes: Any) -> Cells:
     """Return short runs of every method that choose its rate, on validation digits of fold 1 (chapter 11)."""
     return {
@@ -234,6 +222,19 @@ def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     }
 
 
+def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what helped (chapter 6).
+
+    The last two are shorter, and are judged on curves of their own.
+
+    Raises:
+        ValueError: a setting that sine waves do not have.
+    """
+    if unknown := changes.keys() - {field.name for field in fields(SineConfig)}:
+        raise ValueError(f"sine waves have no setting {', '.join(sorted(unknown))}; leave it out")
+    seeds = range(seed, seed + SINE_SEEDS)
+    table = {
+        f"{method}-{shots}points-seed{seed}": SineConfig(
             **{"shots": shots, "method": method, "task_lr": SINE_RATES[method], "seed": seed} | changes
         )
         for method in SINE_METHODS
@@ -337,14 +338,14 @@ EXPERIMENTS = {
     "mnist-folds": mnist_folds,
     "mnist-scratch": mnist_scratch,
     "mnist-classes": mnist_classes,
+    "mnist-tuning": mnist_tuning,
+    "mnist-methods": mnist_methods,
     "fine-tuning": fine_tuning,
     "omniglot": omniglot,
     "omniglot-mnist": omniglot_mnist,
 }
 WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
 TEST_TASKS = {"sine": 2000, "navigation": 1000}  # others: 600
-    "mnist-tuning": mnist_tuning,
-    "mnist-methods": mnist_methods,
 
 
 def run_experiment(
@@ -450,12 +451,6 @@ def run_fine_tuning(config: TransferConfig, bench: Bench, folder: Path) -> dict[
     return {"config": asdict(config), "accuracy": accuracy, "rates": rates, "steps": STEPS}
 
 
-def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
-    """Train one run on sine waves (going on from its checkpoint, if any), and return its error on new curves."""
-    learner, history = train_sine(config, device=bench.device, out=folder, resume=True)
-    scores = {shots: error_on_new_curves(learner, shots, num_tasks=bench.tasks, seed=task_seed) for shots in SHOTS}
-    return {
-        "config": asdict(config),
 def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
     """Train one method (going on from its checkpoint, if any), and test it on held-out or on validation digits.
 
@@ -492,6 +487,12 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     }
 
 
+def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
+    """Train one run on sine waves (going on from its checkpoint, if any), and return its error on new curves."""
+    learner, history = train_sine(config, device=bench.device, out=folder, resume=True)
+    scores = {shots: error_on_new_curves(learner, shots, num_tasks=bench.tasks, seed=task_seed) for shots in SHOTS}
+    return {
+        "config": asdict(config),
         "task_seed": task_seed,
         "error": {str(shots): summary(score) for shots, score in scores.items()},
         "loss_curve": loss_curve(history, max(1, config.iterations // 50)),

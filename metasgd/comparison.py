@@ -26,6 +26,7 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "meta-sgd": {},
     "layer-rates": {"shared": "layer"},
     "one-rate": {"shared": "all"},
+    "nonnegative": {"nonnegative": True},
     "maml": {"learn_alpha": False},
     "first-order": {"first_order": True},
     "first-order-maml": {"learn_alpha": False, "first_order": True},

@@ -18,7 +18,7 @@ SHARINGS: dict[str, Callable[[str], str]] = {  # by a parameter's name: what it 
 
 
 class SharedRates(MetaSGD):
-    """Meta-SGD with one rate for each layer, or one for all, or with rates of zero in a part of the network.
+    """Meta-SGD with one rate for each layer, or one for all; with rates of zero in a part; or with none below zero.
 
     ``alpha`` has the shape of theta all the same; entries that share a rate are equal. The gradient of a shared rate
     is the sum of those of its entries, as it enters theta' once through each. A part that does not adapt has rates of
@@ -29,6 +29,7 @@ class SharedRates(MetaSGD):
         loss_fn: see ``MetaSGD``.
         shared: ``"layer"`` (a module's weight and bias have one rate), ``"all"``, or None: nothing is shared.
         adapts: ``adapts(name) -> bool`` says which parameters adapt (None: all).
+        nonnegative: set a rate that a meta-step has made negative to zero, from which it may rise again.
         options: see ``MetaSGD``. Where ``task_lr`` gives several numbers for a shared rate, it starts at their mean.
 
     Raises:
@@ -47,12 +48,14 @@ class SharedRates(MetaSGD):
         *,
         shared: str | None = None,
         adapts: Callable[[str], bool] | None = None,
+        nonnegative: bool = False,
         **options: Any,
     ) -> None:
         if shared not in (None, *SHARINGS):
             raise ValueError(f"sharing {shared!r} does not exist; choose {', '.join(SHARINGS)}, or None")
         super().__init__(model, loss_fn, **options)
         names = [name for name, value in self.theta.items() if value.requires_grad]
+        self.nonnegative = nonnegative
         self.adapting = [name for name in names if adapts is None or adapts(name)]
         self.frozen = [name for name in names if name not in self.adapting]
         if not self.adapting:
@@ -81,10 +84,16 @@ class SharedRates(MetaSGD):
         return loss
 
     def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
-        """Take the step; a kernel may round equal entries differently, so they are made equal again."""
+        """Take the step, and keep to the limits of the rates.
+
+        A kernel may round equal entries differently, so they are made equal again.
+        """
         metrics = super().meta_step(loss, tasks)
         with torch.no_grad():
             self._fill_groups(lambda rates: rates[0])
+            if self.nonnegative:
+                for rate in self.alpha.values():
+                    rate.clamp_(min=0)
         return metrics
 
     def _fill_groups(self, choose: Callable[[Tensor], Tensor]) -> None:

@@ -120,6 +120,16 @@ def test_anil_holds_the_rate_of_the_head_and_freezes_the_body():
         assert torch.equal(rate, torch.full_like(rate, expected[name]))
 
 
+def test_rates_that_would_become_negative_stop_at_zero():
+    """Rates of 0.01 and a step of Adam of 0.05: after the first step a rate is 0, 0.01 or about 0.06."""
+    options = {"task_lr": 0.01, "alpha_lr": 0.05, "strategy": "loop"}
+    free, limited = SharedRates(network(), **options), SharedRates(network(), nonnegative=True, **options)
+    for learner in (free, limited):
+        learner.meta_update(tasks())
+    assert any((rate < 0).any() for rate in free.alpha.values())
+    assert all(torch.equal(rate, free.alpha[name].clamp(min=0)) for name, rate in limited.alpha.items())
+
+
 def test_a_copy_shares_its_own_rates():
     learner = SharedRates(network(), shared="all", strategy="loop")
     changed = copy.deepcopy(learner)

@@ -26,10 +26,11 @@ from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.comparison import METHODS as COMPARED_METHODS
 from metasgd.comparison import fine_tuned, pretrained, train_method
 from metasgd.data import load_mnist_sample
-from metasgd.evaluation import Evaluation, Method, evaluate
+from metasgd.evaluation import Evaluation, Method, evaluate, interval
 from metasgd.meta_sgd import MetaSGD
 from metasgd.mnist import (
     ADAM,
+    QUERIES,
     SGD,
     MnistConfig,
     held_out_sampler,
@@ -455,7 +456,8 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     """Train one method (going on from its checkpoint, if any), and test it on held-out or on validation digits.
 
     What the rates of Meta-SGD have become is kept, and a run that is not validated is tested again with changes to
-    them. Fine-tuning is validated with all of ``FINE_TUNING_GRID``.
+    them. Fine-tuning is validated with all of ``FINE_TUNING_GRID``. Of a test, the number of right answers in every
+    task is kept, too, so that methods can be compared task by task.
     """
     images, tasks, device = bench[:3]
     assert images is not None  # not one of WITHOUT_IMAGES
@@ -479,6 +481,12 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     sampler = (validation_sampler if validated else held_out_sampler)(images, config, device)
     tasks, seed = (tasks // 6, VALIDATION_SEED) if validated else (tasks, TEST_SEED)
     scores = {key: evaluate(method, sampler, tasks, seed=seed) for key, method in methods.items()}
+    if not validated:
+        queries = config.ways * QUERIES
+        kept["right_answers"] = {
+            key: " ".join(str(round(value * queries)) for value in score.per_task.tolist())
+            for key, score in scores.items()
+        }
     return {
         "method": name,
         "config": {key: value for key, value in asdict(config).items() if key != "method"},
@@ -630,6 +638,31 @@ def fold_scores(results: dict[str, Any], name: str, shots: int) -> list[Evaluati
     trained = "maml" if name == "maml" else "meta-sgd"  # the cells that hold the score
     cells = [results["cells"].get(f"fold{fold}-{shots}shot-{trained}") for fold in range(NUM_FOLDS)]
     return [] if None in cells else [score_of(cell, name) for cell in cells]
+
+
+def method_scores(results: dict[str, Any], method: str, name: str | None = None) -> list[Evaluation]:
+    """Return the scores of a method of ``mnist-methods``, one for each seed, with the accuracy in every task.
+
+    Args:
+        results: the results file.
+        method: one of ``metasgd.comparison.METHODS``.
+        name: of the score in the method's cells (None: that of the method itself), e.g. ``"clipped"``.
+    """
+    name, cells = method if name is None else name, results["cells"].items()
+    cells = [cell for key, cell in cells if key.rpartition("-seed")[0] == method]
+    scores = []
+    for cell in cells:
+        right = torch.tensor([float(count) for count in cell["right_answers"][name].split()])
+        scores.append(score_of(cell, name)._replace(per_task=right / (cell["config"]["ways"] * QUERIES)))
+    return scores
+
+
+def mean_of_seeds(scores: list[Evaluation]) -> Evaluation:
+    """Return the score of a method whose every task counts with its mean over the seeds.
+
+    The interval is that over tasks; how far seeds differ, it does not say.
+    """
+    return interval(torch.stack([score.per_task for score in scores]).mean(0))
 
 
 def score_of(cell: dict[str, Any], name: str, metric: str = "accuracy") -> Evaluation:

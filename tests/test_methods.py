@@ -196,5 +196,24 @@ def test_the_experiments_run_at_small_size(digits, tmp_path, monkeypatch, name, 
     result = cells[cell](tmp_path)
     json.dumps(result)
     assert len(result["accuracy"]) == scores
+    assert ("right_answers" in result) == (name == "mnist-methods")
     assert ("rates" in result) == (result["method"] == "meta-sgd")
     assert result["config"]["fold"] == 1
+
+
+def test_scores_of_a_method_come_from_its_right_answers_alone():
+    """Two tasks of 5 ways with 15 queries each, 75 answers: the task means over two seeds are 0.5 and 0.7."""
+    answers = {"maml-seed0": "30 45", "maml-seed1": "45 60", "first-order-maml-seed0": "1 2"}
+    cells = {
+        key: {
+            "config": {"ways": 5},
+            "accuracy": {key.rpartition("-")[0]: {"mean": 0.5, "half_width_95": 0.1}},
+            "right_answers": {key.rpartition("-")[0]: right},
+        }
+        for key, right in answers.items()
+    }
+    scores = experiments.method_scores({"cells": cells}, "maml")
+    assert [score.per_task.tolist() for score in scores] == [pytest.approx([0.4, 0.6]), pytest.approx([0.6, 0.8])]
+    mean = experiments.mean_of_seeds(scores)
+    assert mean.per_task.tolist() == pytest.approx([0.5, 0.7])
+    assert mean.mean == pytest.approx(0.6)

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ from metasgd.omniglot import (
     load_drawings,
     split_characters,
     train_omniglot,
+    with_copies,
 )
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
 from metasgd.sine import METHODS as SINE_METHODS
@@ -91,7 +92,8 @@ SINE_SEEDS = 2
 SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
 SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
 SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
-SINE_PLAIN = {  # the recipe's ingredients, each as one would have it without thinking, or as in the paper
+# The recipe's ingredients, each as one would have it without thinking, or as in the paper.
+SINE_PLAIN: dict[str, dict[str, Any]] = {
     "smaller-rate": {"meta_lr": 3e-3},
     "no-warm-up": {"warmup": 0.0},
     "no-clipping": {"clip": None},
@@ -99,22 +101,32 @@ SINE_PLAIN = {  # the recipe's ingredients, each as one would have it without th
     "smaller-batch": {"meta_batch": 25},
     "fewer-queries": {"train_queries": 5},
 }
-SINE_WITHOUT = {
+SINE_WITHOUT: dict[str, dict[str, Any]] = {
     "recipe": {},
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
-OMNIGLOT_ITERATIONS = {5: 2000, 20: 600}  # meta-updates of a run, by ways: what a CPU does in minutes
-OMNIGLOT_MNIST_ITERATIONS = {5: 3000, 10: 2000}
-ABLATION_ITERATIONS = 400
-# What closes the gap between Omniglot and MNIST, one ingredient more in each rung.
-ABLATION = {
+OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: what a CPU core does in minutes
+    "5way-meta-sgd": {"ways": 5, "iterations": 1000},
+    "5way-maml": {"ways": 5, "iterations": 1000, "method": "maml"},
+    "20way-meta-sgd": {"ways": 20, "iterations": 300},
+}
+OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
+    "10way": {"ways": 10, "iterations": 2000, "head_lr": 1.0},
+    "5way": {"ways": 5, "iterations": 3000, "head_lr": 1.0},
+}
+LADDER_ITERATIONS = 400
+# What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.
+LADDER: dict[str, dict[str, Any]] = {
     "pictures": {"look": "pictures", "quarter_turns": False},
     "quarter-turns": {"look": "pictures"},
     "redrawn": {"look": "redrawn"},
     "varied": {"look": "varied"},
     "composites": {"look": "varied", "num_composites": 1000},
+    "glyphs": {"look": "glyphs"},
+    "mixed": {"look": "mixed"},
+    "zero-head": {"look": "varied", "head_lr": 1.0},
 }
 NAVIGATION_SEEDS = 2
 NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.02}  # MAML's: the best of those below
@@ -134,7 +146,7 @@ class Bench(NamedTuple):
     root: str | Path | None = None
 
 
-Cells = dict[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
+Cells = Mapping[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
 
 
 def mnist_folds(bench: Bench, **changes: Any) -> Cells:
@@ -266,13 +278,8 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
 
 
 def omniglot(bench: Bench, **changes: Any) -> Cells:
-    """Return 5-way and 20-way runs by Meta-SGD and one by MAML, tested on the 423 characters left out (chapter 12)."""
-    runs = {
-        f"{ways}way-{method}": OmniglotConfig(
-            **{"ways": ways, "method": method, "iterations": OMNIGLOT_ITERATIONS[ways]} | known(changes)
-        )
-        for ways, method in ((5, "meta-sgd"), (5, "maml"), (20, "meta-sgd"))
-    }
+    """Return runs by Meta-SGD and by MAML, tested on the 423 characters that were left out (chapter 12)."""
+    runs = {name: OmniglotConfig(**run | known(changes)) for name, run in OMNIGLOT_RUNS.items()}
     return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
 
 
@@ -282,16 +289,14 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
     The digits are those of the embedded sample. The rungs of the ladder are shorter runs.
     """
     whole = {"characters": CHARACTERS, "look": "varied"}
-    runs = {
-        f"{ways}way": OmniglotConfig(**whole | {"ways": ways, "iterations": iterations} | known(changes))
-        for ways, iterations in OMNIGLOT_MNIST_ITERATIONS.items()
+    runs = OMNIGLOT_MNIST_RUNS | {
+        f"ladder-{name}": {"iterations": LADDER_ITERATIONS} | rung for name, rung in LADDER.items()
     }
-    runs |= {f"5way-{look}": replace(runs["5way"], look=look) for look in ("glyphs", "mixed")}
-    runs |= {
-        f"ladder-{name}": OmniglotConfig(**whole | {"iterations": ABLATION_ITERATIONS} | rung | known(changes))
-        for name, rung in ABLATION.items()
+    configs = {name: OmniglotConfig(**whole | run | known(changes)) for name, run in runs.items()}
+    return {
+        name: partial(run_omniglot_cell, config, bench, copies=name in OMNIGLOT_MNIST_RUNS)
+        for name, config in configs.items()
     }
-    return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
 
 
 def known(changes: dict[str, Any]) -> dict[str, Any]:
@@ -413,7 +418,7 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
     With ``others``, the methods that learn from the support set alone are tested on the same tasks. Validated once, at
     the end, the run keeps its last iterate: cells are compared at equal budgets.
     """
-    images, tasks, device, _ = bench
+    images, tasks, device = bench[:3]
     learner, history = train_mnist(
         config, images, device=device, out=folder, resume=True, validate_every=config.iterations
     )
@@ -512,27 +517,31 @@ def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path
     }
 
 
-def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, copies: bool = False) -> dict[str, Any]:
     """Train one run on Omniglot (going on from its checkpoint, if any), and test it with one and with five shots.
 
     A run that has left characters out is tested on these, one on all characters on MNIST's ten digits; the pixels'
-    class means are tested on the same tasks.
+    class means are tested on the same tasks, and with ``copies`` the learner that adapts to redrawn copies as well.
     """
     drawings = load_drawings(config.look, bench.root)
     learner, history = train_omniglot(config, drawings, device=bench.device, out=folder, resume=True)
+    methods: dict[str, Method] = {config.method: learner}
+    if copies:
+        methods[f"{config.method} with copies"] = with_copies(learner)
+    methods["nearest class mean"] = nearest_class_mean
     return {
         "config": asdict(config),
-        "accuracy": {name: summary(score) for name, score in omniglot_scores(learner, config, bench).items()},
+        "accuracy": {name: summary(score) for name, score in omniglot_scores(methods, config, bench).items()},
         "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
     }
 
 
-def omniglot_scores(learner: Method, config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:
-    """Return the accuracy of a learner and of the pixels' class means, with one and with five shots."""
+def omniglot_scores(methods: dict[str, Method], config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:
+    """Return the accuracy of each method with one and with five shots, on the tasks that test a run."""
     scores = {}
     for shots in OMNIGLOT_SHOTS:
         sampler = tasks_of_the_test(config, shots, bench.root, bench.device)
-        for name, method in ((config.method, learner), ("nearest class mean", nearest_class_mean)):
+        for name, method in methods.items():
             scores[f"{name}, {shots}-shot"] = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
     return scores
 
@@ -568,7 +577,7 @@ def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
 
 def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
     """Return the accuracy of training from scratch at one learning rate, for several numbers of steps."""
-    images, tasks, device, _ = bench
+    images, tasks, device = bench[:3]
     sampler, network = own_digits_sampler(images, config, device), make_network(config).to(device)
     optimizer = {SGD: torch.optim.SGD, ADAM: torch.optim.Adam}[name]
     scores = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metasgd import mnist
 from metasgd.data import DRAWINGS, load_omniglot, load_omniglot_strokes
-from metasgd.evaluation import Sampler
+from metasgd.evaluation import Method, Sampler
 from metasgd.meta_sgd import MetaSGD, Task
 from metasgd.mnist import QUERIES
 from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
@@ -25,6 +25,8 @@ METHODS = ("meta-sgd", "maml")
 LOOKS = ("pictures", "augmented", "redrawn", "varied", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
+COPIES = 8  # of each support picture, where a learner adapts to copies as well
+COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
 AS_TESTED = {
     "pictures": None,
     "augmented": None,
@@ -39,12 +41,12 @@ AS_TESTED = {
 class OmniglotConfig:
     """Everything that decides a run on Omniglot, except where its files are and on which device it runs (chapter 12).
 
-    ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``, and at ``head_lr`` in the last layer, which
-    starts at zero). ``look`` is what the network sees: the drawings as ``"pictures"``, these ``"augmented"`` one by
-    one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each with a hand and a pen
-    of its own; or, instead of Omniglot, as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are
-    those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623, for tests on other data.
-    ``train_queries`` are the query examples of a class while meta-training.
+    ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``). With ``head_lr``, the last layer starts at
+    zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these
+    ``"augmented"`` one by one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each
+    with a hand and a pen of its own; or, instead of Omniglot, as many random ``"glyphs"``; or both by half,
+    ``"mixed"``. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
+    for tests on other data. ``train_queries`` are the query examples of a class while meta-training.
     """
 
     ways: int = 5
@@ -58,7 +60,7 @@ class OmniglotConfig:
     meta_lr: float = 3e-3
     alpha_lr: float = 3e-3
     task_lr: float = 0.1
-    head_lr: float = 1.0
+    head_lr: float | None = None
     characters: int = TRAINING
     look: str = "pictures"
     quarter_turns: bool = True
@@ -170,26 +172,15 @@ def digit_sampler(
     return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
 
 
-def make_network(config: OmniglotConfig) -> nn.Module:
-    """Return the convnet of a run, at its random start but for the last layer, which is zero.
-
-    Labels are dealt anew in every task, so a random last layer favours classes for no reason. From zero, the first
-    tasks already see every class the same way (the "zeroing trick" of Kao, Chiu and Chen 2022, at the start alone).
-    """
-    network = mnist.make_network(config)
-    for parameter in network[-1].parameters():
-        nn.init.zeros_(parameter)
-    return network
-
-
 def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> MetaSGD:
     """Return the untrained learner of a run."""
-    network = make_network(config)
-    head = {f"{len(network) - 1}.{name}" for name, _ in network[-1].named_parameters()}
-    rates = {
-        name: torch.full_like(value, config.head_lr if name in head else config.task_lr)
-        for name, value in network.named_parameters()
-    }
+    network = mnist.make_network(config)
+    rates = {name: torch.full_like(value, config.task_lr) for name, value in network.named_parameters()}
+    if config.head_lr is not None:
+        # Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.
+        for name, parameter in network[-1].named_parameters():
+            nn.init.zeros_(parameter)
+            rates[f"{len(network) - 1}.{name}"].fill_(config.head_lr)
     return MetaSGD(
         network,
         meta_lr=config.meta_lr,
@@ -198,6 +189,21 @@ def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> 
         inner_steps=config.inner_steps,
         learn_alpha=config.method == "meta-sgd",
     ).to(device)
+
+
+def with_copies(learner: Method, copies: int = COPIES) -> Method:
+    """Return the method that adapts to each support picture and to copies of it by an unsteady hand (chapter 12).
+
+    The step is still a single one; its support set is ``copies + 1`` times as large. The same pictures give the same
+    copies.
+    """
+
+    def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        generator = torch.Generator(support_x.device).manual_seed(0)
+        redrawn = [COPYIST(support_x, generator) for _ in range(copies)]
+        return learner(torch.cat([support_x, *redrawn]), support_y.repeat(copies + 1), query_x)
+
+    return method
 
 
 def train_omniglot(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from metasgd.__main__ import main
+from metasgd.weights import weights_names
 
 SMALL = ["--width", "4", "--composites", "2", "--iterations", "4", "--meta-batch", "2", "--device", "cpu"]
 
@@ -98,6 +99,29 @@ def test_missing_checkpoint_is_one_line(capsys):
     status, _, err = run(capsys, "evaluate", "--checkpoint", "runs/none")
     assert status == 2
     assert "there is no checkpoint at runs/none" in err
+
+
+@pytest.mark.parametrize("name", weights_names())
+def test_shipped_weights_are_evaluated_without_training(capsys, name):
+    command = ("evaluate", "--weights", name, "--tasks", 3, "--baselines", "--device", "cpu")
+    status, out, err = run(capsys, *command)
+    result = json.loads(out)
+    assert status == 0, err
+    assert list(result["methods"]) == list(result["in_the_results_file"])
+    assert result["methods"]["meta-sgd, 5-shot"]["mean"] > 0.5
+
+
+def test_a_run_and_shipped_weights_cannot_both_be_evaluated(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--weights", weights_names()[0], "--checkpoint", "runs/first"])
+    assert stop.value.code == 2
+    assert "not allowed with argument --weights" in capsys.readouterr().err
+
+
+def test_omniglot_that_is_not_there_is_one_line(capsys):
+    status, _, err = run(capsys, "experiment", "omniglot", "--out", "results", "--work", "work", "--device", "cpu")
+    assert status == 2
+    assert "Omniglot is not part of the package, and no folder was named" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "experiment"])

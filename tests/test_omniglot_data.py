@@ -146,6 +146,18 @@ def test_ink_is_as_wide_as_the_pen(pen: float, device: torch.device) -> None:
     assert picture[7].sum() == pytest.approx(2 * pen, abs=0.25)
 
 
+def test_the_pen_keeps_its_width_when_a_small_shape_is_enlarged(device: torch.device) -> None:
+    """A cross of arms of 5 pixels is made twice as large, its distances with it; to a third of a pixel."""
+    pixels = torch.cartesian_prod(*[torch.arange(28) - 13.5] * 2)
+    arm = torch.linspace(-5, 5, 101)
+    cross = torch.cat([torch.stack([arm, 0 * arm], 1), torch.stack([0 * arm, arm], 1)])
+    small = (1 - torch.cdist(pixels, cross).amin(1).reshape(1, 1, 28, 28) / 8).clamp(0).to(device)
+    nothing = Augment(rotation=0, scale=0, shear=0, shift=0, warp=0, thickness=0, blur=0, contrast=0)
+    picture = Ink(nothing, pen=(1.5, 1.5), softness=(1, 1))(small, torch.Generator(device))[0, 0]
+    assert picture[7].sum() == pytest.approx(3, abs=0.33)
+    assert (picture[:, 13] > 0.5).sum() > 15
+
+
 def test_softness_is_the_width_of_the_edge(device: torch.device) -> None:
     def share_of_grey(softness: float) -> float:
         picture = Ink(pen=(1.5, 1.5), softness=(softness, softness))(fields(1, device), torch.Generator(device))

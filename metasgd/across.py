@@ -1,0 +1,184 @@
+"""From one data set to another: what pictures are like, and the tables of stored results (chapter 12).
+
+``python -m metasgd.across --root FOLDER`` measures the pictures of MNIST, Omniglot and drawn glyphs, and writes
+``book/results/pictures.json``.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metasgd.data import load_mnist_sample, load_omniglot, load_omniglot_strokes
+from metasgd.evaluation import Evaluation
+from metasgd.experiments import circumstances, write_json
+from metasgd.omniglot import HAND
+from metasgd.tasks import Ink, glyph_classes
+
+# Accuracy on Omniglot by (ways, shots): the second table of Li et al. 2017.
+PAPER = {
+    "Meta-SGD": {(5, 1): 0.9953, (5, 5): 0.9993, (20, 1): 0.9593, (20, 5): 0.9897},
+    "MAML": {(5, 1): 0.987, (5, 5): 0.999, (20, 1): 0.958, (20, 5): 0.989},
+}
+# 10-way 1-shot on MNIST after training on Omniglot alone.
+PUBLISHED_ON_MNIST = {"Siamese nets, 2015": 0.703, "Matching Networks, 2016": 0.72}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+METHODS = {
+    "meta-sgd": "Meta-SGD",
+    "meta-sgd with copies": "Meta-SGD, with copies",
+    "maml": "MAML",
+    "nearest class mean": "nearest class mean",
+}
+
+
+class Score(NamedTuple):
+    """One accuracy of a results file: the cell it stands in, its settings, the method, and how it was tested."""
+
+    cell: str
+    config: Mapping[str, Any]
+    method: str
+    ways: int
+    shots: int
+    accuracy: Evaluation
+
+
+def stored_scores(results: Mapping[str, Any]) -> list[Score]:
+    """Return every accuracy of the results of ``omniglot`` or ``omniglot-mnist``, in the order of the file."""
+    scores = []
+    for cell, content in results["cells"].items():
+        for name, stored in content["accuracy"].items():
+            method, shots = name.rsplit(", ", 1)
+            accuracy = Evaluation(stored["mean"], stored["half_width_95"], torch.empty(0))
+            config = content["config"]
+            number = int(shots.removesuffix("-shot"))
+            scores.append(Score(cell, config, METHODS[method], config["ways"], number, accuracy))
+    return scores
+
+
+def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
+    """Return the accuracy on Omniglot by method and by (ways, shots), for what the file holds (chapter 12).
+
+    Class means of pixels are those of the tasks of Meta-SGD, which are those of every method.
+    """
+    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
+    for score in stored_scores(results):
+        table.setdefault(score.method, {}).setdefault((score.ways, score.shots), score.accuracy)
+    return {label: table[label] for label in METHODS.values() if label in table}
+
+
+def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
+    """Return the accuracy on MNIST's ten digits by method and by (ways, shots), of the whole runs, not of the ladder."""
+    whole = {name: cell for name, cell in results["cells"].items() if not name.startswith("ladder-")}
+    return omniglot_table({"cells": whole})
+
+
+def ladder(results: Mapping[str, Any]) -> dict[str, dict[int, Evaluation]]:
+    """Return what each ingredient adds on the way from Omniglot to MNIST: by rung, accuracy by shots."""
+    rungs: dict[str, dict[int, Evaluation]] = {}
+    for score in stored_scores(results):
+        if score.cell.startswith("ladder-") and score.method == "Meta-SGD":
+            rungs.setdefault(score.cell.removeprefix("ladder-"), {})[score.shots] = score.accuracy
+    return rungs
+
+
+def measures(pictures: Tensor) -> dict[str, Tensor]:
+    """Measure each picture: how wide its strokes are, how much ink it has, how large it is and where (chapter 12).
+
+    Args:
+        pictures: bright ink, uint8 or 0..1, of shape (pictures, height, width).
+
+    Returns:
+        by the measure's name with its unit, one number for each picture.
+
+    >>> bar = torch.zeros(1, 28, 28)
+    >>> bar[:, 4:24, 12:15] = 1
+    >>> {name: round(value.item(), 2) for name, value in measures(bar).items()}
+    {'stroke width [pixels]': 2.64, 'ink [% of the picture]': 7.65, 'longer side [pixels]': 20.0, \
+'off centre [pixels]': 0.5}
+    """
+    ink = pictures / 255 if pictures.dtype == torch.uint8 else pictures
+    marked = ink >= ink.amax((1, 2), keepdim=True) / 2  # Omniglot's lines, averaged to 28 pixels, are grey
+    sides = torch.stack([marked.any(1).sum(1), marked.any(2).sum(1)])
+    middle = (torch.tensor(ink.shape[1:], device=ink.device) - 1) / 2
+    rows, columns = (torch.arange(length, device=ink.device) for length in ink.shape[1:])
+    mass = ink.sum((1, 2))
+    centre = torch.stack([(ink.sum(2) * rows).sum(1), (ink.sum(1) * columns).sum(1)], 1) / mass[:, None]
+    return {
+        "stroke width [pixels]": stroke_width(ink),
+        "ink [% of the picture]": 100 * ink.mean((1, 2)),
+        "longer side [pixels]": sides.amax(0).float(),
+        "off centre [pixels]": (centre - middle).norm(dim=1),
+    }
+
+
+def stroke_width(ink: Tensor) -> Tensor:
+    """Return twice the ink, divided by the length of its edge.
+
+    A stroke of length l and width w has the area l w and, far from its ends, an edge of length 2 l. The edge's length
+    is the total variation, the sum of the lengths of the brightness's gradients; it needs no threshold. A line thinner
+    than a pixel measures one pixel.
+
+    Args:
+        ink: (pictures, height, width), in 0..1.
+    """
+    padded = torch.nn.functional.pad(ink, (1, 1, 1, 1))
+    down, across = padded[:, 1:, :-1] - padded[:, :-1, :-1], padded[:, :-1, 1:] - padded[:, :-1, :-1]
+    return 2 * ink.sum((1, 2)) / (down.square() + across.square()).sqrt().sum((1, 2))
+
+
+def quantiles(values: Tensor) -> Tensor:
+    """Return what 5%, 25%, 50%, 75% and 95% of the values are at most."""
+    return values.quantile(torch.tensor(QUANTILES, device=values.device))
+
+
+def measured_sets(root: str | Path | None = None) -> dict[str, dict[str, Any]]:
+    """Measure MNIST, Omniglot as its pictures are and as chapter 12 redraws them, and glyphs: one cell for each.
+
+    Args:
+        root: folder of Omniglot (None: ``METASGD_DATA``).
+    """
+    fields = load_omniglot_strokes(root)[:, :1] / 255
+    sets = {
+        "MNIST": torch.cat([digit[:200] for digit in load_mnist_sample()]),
+        "Omniglot": load_omniglot(root)[:, 0],
+        "Omniglot, redrawn": Ink(HAND)(fields, torch.Generator().manual_seed(0))[:, 0],
+        "glyphs": glyph_classes(2000, 1)[:, 0],
+    }
+    return {
+        name: {
+            "pictures": len(pictures),
+            "quantiles": {
+                measure: [round(value, 3) for value in quantiles(values).tolist()]
+                for measure, values in measures(pictures).items()
+            },
+        }
+        for name, pictures in sets.items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and write the results file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m metasgd.across", description="Measure the pictures of chapter 12."
+    )
+    parser.add_argument("--root", help="folder of Omniglot (default: the environment variable METASGD_DATA)")
+    parser.add_argument("--out", default="book/results", help="folder of the results file (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    started = time.perf_counter()
+    cells = measured_sets(options.root)
+    results = {
+        "experiment": "pictures",
+        "command": "python -m metasgd.across",
+        "seconds": round(time.perf_counter() - started, 1),
+        **circumstances("cpu"),
+        "cells": cells,
+    }
+    write_json(Path(options.out) / "pictures.json", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Few-shot Omniglot and the way to MNIST: splits, looks, the experiments behind the results, the shipped weights."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metasgd import experiments, omniglot, weights
+from metasgd.data import load_mnist_sample
+from metasgd.evaluation import evaluate
+from metasgd.omniglot import CHARACTERS, LOOKS, OmniglotConfig
+
+SMALL = {"width": 4, "iterations": 2, "meta_batch": 2}
+
+
+@pytest.fixture(scope="module")
+def drawings() -> torch.Tensor:
+    """As many characters as Omniglot's: each picture has one white row and column, which tell its character."""
+    made = torch.zeros(CHARACTERS, 20, 28, 28, dtype=torch.uint8)
+    for character in range(CHARACTERS):
+        made[character, :, character % 28] = 255
+        made[character, :, :, character // 28 % 28] = 255
+    return made
+
+
+@pytest.fixture
+def marked(monkeypatch) -> torch.Tensor:
+    """Fifty characters, of which 30 train and 8 of these validate; every pixel of character c has the value c + 1."""
+    monkeypatch.setattr(omniglot, "CHARACTERS", 50)
+    monkeypatch.setattr(omniglot, "TRAINING", 30)
+    monkeypatch.setattr(omniglot, "VALIDATION", 8)
+    return torch.arange(1, 51, dtype=torch.uint8)[:, None, None, None].expand(-1, 20, 28, 28)
+
+
+def characters_in(pictures) -> set[int]:
+    """The characters whose marks occur in float pictures or in a list of classes."""
+    pixels = torch.cat([p.flatten() for p in pictures]) if isinstance(pictures, list) else (pictures * 255).round()
+    return {int(value) - 1 for value in pixels.unique()}
+
+
+def test_training_validation_and_test_characters_are_disjoint(marked):
+    """Through quarter turns and composites, too: no pixel of the others reaches meta-training."""
+    config = OmniglotConfig(characters=22, num_composites=10, ways=2)
+    trained = characters_in(omniglot.training_classes(marked, config))
+    parts = omniglot.split_characters(config)
+    validated, tested = (
+        characters_in(omniglot.character_sampler(marked, part, config).sample(100).query_x) for part in parts[1:]
+    )
+    assert (len(trained), len(validated), len(tested)) == (22, 8, 20)
+    assert trained | validated | tested == set(range(50))
+
+
+def test_the_split_is_that_of_the_design():
+    """1,200 and 423 characters, the same for every seed."""
+    training, validation, test = omniglot.split_characters(OmniglotConfig())
+    assert (len(training), len(validation), len(test)) == (1200, 0, 423)
+    assert not set(training) & set(test)
+    assert omniglot.split_characters(OmniglotConfig(seed=7, ways=20)) == (training, validation, test)
+    shorter, validation, same_test = omniglot.split_characters(OmniglotConfig(characters=1100))
+    assert set(shorter) | set(validation) == set(training)
+    assert same_test == test
+
+
+def test_characters_that_training_has_seen_are_not_tested(drawings):
+    config = OmniglotConfig(characters=CHARACTERS)
+    with pytest.raises(ValueError, match="1623 characters of meta-training leave none of these out; lower characters"):
+        omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config)
+
+
+def test_quarter_turns_and_composites_are_new_classes(drawings):
+    plain = OmniglotConfig(quarter_turns=False)
+    assert len(omniglot.training_classes(drawings, plain)) == 1200
+    assert len(omniglot.training_classes(drawings, OmniglotConfig())) == 4800
+    assert len(omniglot.training_classes(drawings, OmniglotConfig(num_composites=7))) == 4807
+
+
+def test_a_mixture_draws_from_each_sampler(drawings):
+    samplers = [omniglot.digit_sampler([torch.full((30, 28, 28), value)] * 3, 2, 1) for value in (0.25, 0.5)]
+    task = omniglot.Mixture(samplers).sample(5, torch.Generator())
+    assert task.support_x.flatten(1).amax(1).tolist() == [0.25] * 3 + [0.5] * 2
+    assert task.query_y.shape == (5, 30)
+    assert omniglot.Mixture(samplers).sample(1, torch.Generator()).query_x.max() == 0.25
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_draws_tasks_of_pictures(drawings, look, monkeypatch):
+    monkeypatch.setattr(omniglot, "load_drawings", lambda _: drawings)  # of glyphs
+    task = omniglot.training_sampler(drawings, OmniglotConfig(look=look)).sample(2)
+    assert task.support_x.shape == (2, 5, 1, 28, 28)
+    assert 0 <= task.query_x.min() < task.query_x.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "sgd"}, "method 'sgd' does not exist; choose one of meta-sgd, maml"),
+        ({"look": "nice"}, "look 'nice' does not exist; choose one of pictures"),
+        ({"characters": 2000}, "characters is 2000; Omniglot has 1 to 1623"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        OmniglotConfig(**settings)
+
+
+def test_methods_start_from_the_same_network():
+    learners = [omniglot.make_learner(OmniglotConfig(method=method, width=4)) for method in omniglot.METHODS]
+    for name, value in learners[0].theta.items():
+        assert torch.equal(value, learners[1].theta[name])
+    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in learners] == [True, False]
+
+
+def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
+    """Before the step, every class then looks the same, whatever the task."""
+    usual, zeroed = (omniglot.make_learner(OmniglotConfig(width=4, head_lr=rate)) for rate in (None, 2.0))
+    assert zeroed.predict(torch.rand(3, 1, 28, 28)).tolist() == [[0] * 5] * 3
+    head = {name for name, value in usual.theta.items() if not torch.equal(value, zeroed.theta[name])}
+    assert [{value.unique().item() for name, value in zeroed.alpha.items() if name in head}] == [{2.0}]
+    assert all(torch.equal(value, zeroed.alpha[name]) for name, value in usual.alpha.items() if name not in head)
+
+
+@pytest.fixture
+def folder(omniglot_folder, monkeypatch) -> Path:
+    """Sixty characters, of which 30 train, in place of 1,623."""
+    monkeypatch.setattr(omniglot, "CHARACTERS", 60)
+    monkeypatch.setattr(omniglot, "TRAINING", 30)
+    monkeypatch.setattr(experiments, "CHARACTERS", 60)
+    omniglot.load_drawings.cache_clear()
+    yield omniglot_folder
+    omniglot.load_drawings.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "cell"), [("omniglot", "5way-maml"), ("omniglot-mnist", "10way")])
+def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
+    """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
+    changes = SMALL | ({"characters": 30} if name == "omniglot" else {})
+    cells = list(experiments.EXPERIMENTS[name](experiments.Bench(None, 3, "cpu", folder), **changes))
+    sizes = {"out": tmp_path, "work": tmp_path / "work", "root": folder, "tasks": 3, "command": "as typed", **changes}
+    shard = (cells.index(cell), len(cells))
+    assert experiments.run_experiment(name, None, shard=shard, **sizes) is None
+    finished = json.loads((tmp_path / "work" / name / cell / "result.json").read_text())
+    check_cell(finished, tasks=3)
+    for other in cells:
+        target = tmp_path / "work" / name / other
+        target.mkdir(exist_ok=True)
+        if other != cell:
+            (target / "result.json").write_text('{"made": "up"}')
+    written = experiments.run_experiment(name, None, **sizes)
+    stored = json.loads(written.read_text())
+    assert list(stored["cells"]) == cells
+    assert stored["cells"][cell] == finished
+
+
+def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test_characters(folder, monkeypatch):
+    tested = []
+    monkeypatch.setattr(experiments, "evaluate", lambda method, sampler, *_, **__: tested.append(sampler) or 0)
+    bench = experiments.Bench(None, 3, "cpu", folder)
+    for characters in (60, 30):
+        experiments.omniglot_scores({"a": None, "b": None}, OmniglotConfig(characters=characters), bench)
+    classes = [len(sampler._counts) for sampler in tested]
+    assert classes == [10] * 4 + [30] * 4
+    assert [sampler.shots for sampler in tested] == [1, 1, 5, 5] * 2
+
+
+def test_mnist_settings_are_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="Omniglot has no setting fold; leave it out"):
+        experiments.omniglot(experiments.Bench(None, 3, "cpu"), fold=1)
+
+
+def test_copies_enlarge_the_support_set_and_leave_the_rest():
+    """Two pictures and three copies of each, each with its label; the copies differ, and come again the same."""
+    given = []
+    method = omniglot.with_copies(lambda *task: given.append(task) or task[2], copies=3)
+    pictures, queries = torch.zeros(2, 1, 28, 28), torch.rand(4, 1, 28, 28)
+    pictures[0, :, 5:20, 13], pictures[1, :, 13, 5:20] = 1, 1
+    assert all(torch.equal(method(pictures, torch.tensor([1, 0]), queries), queries) for _ in range(2))
+    (support, labels, _), (again, *_) = given
+    assert labels.tolist() == [1, 0] * 4
+    assert torch.equal(support, again)
+    assert torch.equal(support[:2], pictures)
+    assert len({tuple(picture.flatten().tolist()) for picture in support}) == 8
+    upright, lying = support[0::2].sum((1, 3)).amax(1), support[1::2].sum((1, 3)).amax(1)
+    assert (upright < 3).all()
+    assert (lying > 6).all()
+
+
+def test_glyphs_are_as_many_as_characters(monkeypatch):
+    monkeypatch.setattr(omniglot, "CHARACTERS", 7)
+    glyphs = omniglot.load_drawings.__wrapped__("glyphs")
+    assert (glyphs.shape, glyphs.dtype) == ((7, 20, 28, 28), torch.uint8)
+
+
+def check_cell(cell, tasks):
+    """The schema: how the cell was made, and an accuracy with each number of shots, beside the pixels'."""
+    config = OmniglotConfig(**cell["config"])
+    names = [f"{name}, {shots}-shot" for shots in (1, 5) for name in (config.method, "nearest class mean")]
+    assert [name for name in cell["accuracy"] if "copies" not in name] == names
+    for score in cell["accuracy"].values():
+        assert 0 <= score["mean"] <= 1
+        assert score["half_width_95"] >= 0
+        assert score["tasks"] == tasks
+    assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+    assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+@pytest.mark.parametrize("name", ["omniglot", "omniglot-mnist"])
+def test_stored_results_are_complete(name):
+    stored = experiments.load_results(name)
+    cells = experiments.EXPERIMENTS[name](experiments.Bench(None, 1, "cpu"))
+    assert list(stored["cells"]) == list(cells)
+    assert stored["command"].startswith(f"python -m metasgd experiment {name}")
+    assert "/" not in stored["command"]
+    assert stored["tasks"] >= 600
+    for key, cell in stored["cells"].items():
+        check_cell(cell, stored["tasks"])
+        assert OmniglotConfig(**cell["config"]) == cells[key].args[0]
+
+
+def test_stored_runs_on_omniglot_are_ahead_of_pixels():
+    """By non-overlapping 95% intervals, on the same tasks, in each cell that has the whole recipe."""
+    for name in ("omniglot", "omniglot-mnist"):
+        for key, cell in experiments.load_results(name)["cells"].items():
+            if key.startswith("ladder-"):
+                continue
+            for shots in (1, 5):
+                ours = experiments.score_of(cell, f"{cell['config']['method']}, {shots}-shot")
+                pixels = experiments.score_of(cell, f"nearest class mean, {shots}-shot")
+                assert ours.mean - ours.half_width > pixels.mean + pixels.half_width, (name, key, shots)
+
+
+@pytest.mark.parametrize("name", weights.weights_names())
+def test_shipped_weights_keep_their_accuracy(name):
+    """On the first 60 of the file's tasks; their mean has a 95% interval sqrt(600 / 60) times as wide as the file's.
+
+    Four standard errors, twice that interval: with these few weights, a right one fails with a chance below 1e-3.
+    """
+    learner, record = weights.load_weights(name)
+    config = OmniglotConfig(**record["config"])
+    stored = experiments.load_results(record["experiment"])["cells"][record["cell"]]
+    assert record["accuracy"] == stored["accuracy"]
+    score = experiments.score_of(stored, f"{config.method}, 1-shot")
+    sampler = omniglot.digit_sampler(load_mnist_sample(), config.ways, 1)
+    found = evaluate(learner, sampler, 60, seed=experiments.TEST_SEED).mean
+    assert abs(found - score.mean) < 2 * math.sqrt(600 / 60) * score.half_width
+
+
+def test_saved_weights_are_loaded_as_they_were_to_half_precision(tmp_path, monkeypatch):
+    """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
+    config = OmniglotConfig(ways=3, width=4)
+    learner = omniglot.make_learner(config)
+    weights.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}, "experiment": "none"})
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    assert weights.weights_names() == ["small"]
+    loaded, record = weights.load_weights("small")
+    assert record["experiment"] == "none"
+    for own, other in ((learner.theta, loaded.theta), (learner.alpha, loaded.alpha)):
+        for key, value in own.items():
+            torch.testing.assert_close(other[key], value, rtol=2**-11, atol=2**-25)
+
+
+def test_damaged_or_unknown_weights_are_refused(tmp_path, monkeypatch):
+    learner = omniglot.make_learner(OmniglotConfig(ways=3, width=4))
+    weights.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}})
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match="there are no weights 'other'; choose one of small"):
+        weights.load_weights("other")
+    with np.load(tmp_path / "small.npz") as archive:
+        numbers = dict(archive)
+    numbers["theta/0.bias"][0] += 1
+    np.savez(tmp_path / "small.npz", **numbers)
+    with pytest.raises(ValueError, match=r"'small' are damaged: their SHA-256 is .*; install metasgd again"):
+        weights.load_weights("small")

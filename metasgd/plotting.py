@@ -1425,3 +1425,138 @@ def losses_by_steps(curves: Mapping[str, Tensor], target: float, target_label: s
         axes.set(xlabel="steps", ylabel="mean query loss", ylim=(1e-7, None))
         fig.legend(loc="outside upper center", ncols=3, fontsize=10)
     return fig
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Chapter 1
+
+
+def accuracy_against_steps(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], levels: Mapping[str, Mapping[str, float]], chance: float
+) -> Figure:
+    """Draw accuracies against the steps of training on a support set, those on the support set dashed (chapter 1).
+
+    Args:
+        panels: by panel title, then by label, accuracies in 0..1 after 0, 1, 2, ... steps. A label that ends in
+            "support" has the colour of the one before it, and is dashed; "Meta-SGD" is blue.
+        levels: by panel title, then by label, accuracies that take no steps.
+        chance: the accuracy of guessing.
+    """
+    with figure(1, len(panels), size=(6.8, 4.2), sharey=True) as (fig, grid):
+        for axes, (title, curves) in zip(grid, panels.items(), strict=True):
+            colours, colour = iter(("orange", "red", "purple")), ""
+            for label, values in curves.items():
+                dashed = label.endswith("support")
+                if not dashed:
+                    colour = COLOURS["blue" if label == "Meta-SGD" else next(colours)]
+                style = {"marker": "o", "zorder": 4} if label == "Meta-SGD" else {"linestyle": "--" if dashed else "-"}
+                axes.plot([100 * value for value in values], color=colour, label=label, **style)
+            for label, level in levels[title].items():
+                axes.axhline(100 * level, color=COLOURS["green"], linewidth=1.5, label=label)
+            axes.axhline(100 * chance, color=COLOURS["grey"], linestyle=":", label="guessing")
+            axes.set(title=title, xlabel="steps on the support set", ylim=(0, 104))
+        grid[0].set_ylabel("accuracy [%]")
+        fig.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Chapter 11: what alpha learned
+
+
+def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
+    """Draw how the learned rates of each layer are distributed, one histogram a layer, on one axis (chapter 11).
+
+    Args:
+        rates: by layer, its entries of alpha, any shape.
+        limit: rates between -limit and limit are shown.
+    """
+    edges = torch.linspace(-limit, limit, 61)
+    with figure(size=(6.4, 0.9 + 0.75 * len(rates))) as (fig, axes):
+        for row, (label, values) in enumerate(rates.items()):
+            values = values.detach().flatten().float().cpu()
+            counts = torch.histogram(values, edges).hist
+            heights = 0.85 * counts / counts.max()
+            negative = edges[:-1] < -1e-6
+            for part, colour in ((negative, "red"), (~negative, "blue")):
+                axes.bar(
+                    edges[:-1][part], heights[part], edges[1] - edges[0], -row, align="edge", color=COLOURS[colour]
+                )
+            share = f"{100 * (values < 0).double().mean():.0f}% negative"
+            axes.text(-limit, -row + 0.5, share, fontsize=10, color=COLOURS["red"], va="center")
+        axes.axvline(0, color=COLOURS["black"], linewidth=1)
+        axes.set(xlabel=r"rate $\alpha_j$", xlim=(-limit, limit), yticks=[-row for row in range(len(rates))])
+        axes.set_yticklabels(list(rates), va="bottom")
+        axes.grid(axis="y", visible=False)
+    return fig
+
+
+def rate_ranges(rows: Mapping[str, Sequence[Mapping[str, float]]], start: float) -> Figure:
+    """Draw the range of the learned rates of each parameter tensor, one bar for each run (chapter 11).
+
+    Args:
+        rows: by tensor, what ``metasgd.rates.rate_statistics`` says about it in each run.
+        start: where all rates began.
+    """
+    with figure(size=(6.4, 0.9 + 0.36 * len(rows))) as (fig, axes):
+        for row, runs in enumerate(rows.values()):
+            for index, values in enumerate(runs):
+                height = row + 0.22 * (index - (len(runs) - 1) / 2)
+                axes.plot([values["low"], values["high"]], [height, height], color=COLOURS["blue"], linewidth=2.5)
+                axes.plot(values["middle"], height, "o", markersize=4, color=COLOURS["orange"])
+            share = sum(values["negative"] for values in runs) / len(runs)
+            colour = COLOURS["red" if share > 0 else "grey"]
+            axes.annotate(
+                f"{100 * share:.0f}%", (1.01, row), xycoords=("axes fraction", "data"), va="center", color=colour,
+                fontsize=10, annotation_clip=False,
+            )  # fmt: skip
+        axes.axvline(0, color=COLOURS["red"], linewidth=1)
+        axes.axvline(start, color=COLOURS["grey"], linestyle="--")
+        axes.set(xlabel=r"rate $\alpha_j$ (dashed: start; at the right: negative)", yticks=range(len(rows)))
+        axes.set_yticklabels(list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.6)
+    return fig
+
+
+def scaled_steps(factors: Sequence[float], errors: Mapping[str, Sequence[float]], untouched: float) -> Figure:
+    """Draw the error after a step whose rates are all multiplied by a factor (chapter 11).
+
+    Args:
+        factors: what the rates are multiplied by.
+        errors: by kind of rates, the mean squared error at each factor; the learned ones first.
+        untouched: the error without a step.
+    """
+    styles = [("blue", "o"), ("red", "s"), ("orange", "v"), ("green", "^")]
+    with figure(size=(6.4, 3.9)) as (fig, axes):
+        for (label, values), (colour, marker) in zip(errors.items(), styles, strict=False):
+            axes.semilogy(factors, values, marker=marker, markersize=5, color=COLOURS[colour], label=label)
+        axes.axhline(untouched, color=COLOURS["grey"], linestyle="--", label="no step")
+        axes.set(xlabel="all rates are multiplied by", ylabel="mean squared error")
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[float]]], reference: str) -> Figure:
+    """Draw accuracies, one row a method: every seed, and the mean over the seeds with its interval (chapters 8, 11).
+
+    Args:
+        rows: by method, the mean over the seeds with its 95% interval over tasks, and the accuracy of every seed.
+        reference: the method whose mean is marked by a line.
+    """
+    with figure(size=(6.4, 1.0 + 0.4 * len(rows))) as (fig, axes):
+        axes.axvline(100 * rows[reference][0].mean, color=COLOURS["blue"], linestyle="--", linewidth=1)
+        for row, (label, (mean, seeds)) in enumerate(rows.items()):
+            colour = COLOURS["blue" if label == reference else "grey"]
+            axes.plot([100 * seed for seed in seeds], [row] * len(seeds), "|", markersize=13, color=COLOURS["orange"])
+            axes.errorbar(100 * mean.mean, row, xerr=100 * mean.half_width, fmt="o", capsize=4, color=colour)
+            axes.annotate(
+                f"{100 * mean.mean:.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10,
+                annotation_clip=False,
+            )  # fmt: skip
+        axes.plot([], [], "|", markersize=13, color=COLOURS["orange"], label="one seed")
+        axes.errorbar([], [], xerr=[], fmt="o", capsize=4, color=COLOURS["grey"], label="mean, 95% interval over tasks")
+        axes.set(xlabel="accuracy on held-out digits [%]", yticks=range(len(rows)))
+        axes.set_yticklabels(list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.6)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd.evaluation import Method
+from metasgd.evaluation import Method, accuracy
+from metasgd.meta_sgd import Task
 from metasgd.mnist import MnistConfig, make_network, training_classes
 from metasgd.models import convnet
 from metasgd.tasks import Augment, fold_digits
@@ -129,3 +130,33 @@ def by_features(network: nn.Module, method: Method) -> Method:
             return method(features(support_x), support_y, features(query_x))
 
     return on_features
+
+
+def accuracy_by_step(
+    network: nn.Module, optimizer: Callable[..., torch.optim.Optimizer], task: Task, *, lr: float, steps: int
+) -> Tensor:
+    """Train a copy of a network on the support set of one task, and measure it after every step (chapter 1).
+
+    Args:
+        network: where training starts; it stays as it is.
+        optimizer: e.g. ``torch.optim.SGD``.
+        task: one classification task.
+        lr: the optimiser's learning rate.
+        steps: full-batch steps.
+
+    Returns:
+        accuracies on the support and on the query set after 0, 1, ..., ``steps`` steps, shape (2, steps + 1).
+    """
+    network = copy.deepcopy(network)
+    descent = optimizer(network.parameters(), lr=lr)
+    measured = []
+    for step in range(steps + 1):
+        prediction = network(task.support_x)
+        with torch.no_grad():
+            query = accuracy(network(task.query_x), task.query_y)
+        measured.append([accuracy(prediction, task.support_y), query])
+        if step < steps:
+            descent.zero_grad()
+            F.cross_entropy(prediction, task.support_y).backward()
+            descent.step()
+    return torch.tensor(measured).T

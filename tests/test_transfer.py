@@ -1,14 +1,25 @@
 """Pretraining and fine-tuning: what a comparison with them relies on."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from metasgd import Task
+from metasgd.baselines import from_scratch
 from metasgd.data import load_mnist
+from metasgd.evaluation import accuracy
 from metasgd.mnist import MnistConfig, make_network
-from metasgd.transfer import TransferConfig, by_features, pretrain, pretrain_on, with_new_head
+from metasgd.tasks import EpisodeSampler
+from metasgd.transfer import TransferConfig, accuracy_by_step, by_features, pretrain, pretrain_on, with_new_head
 
 DIGITS = load_mnist(quiet=True)
+
+
+def one_task():
+    tasks = EpisodeSampler(DIGITS, ways=5, shots=1).sample(1, torch.Generator().manual_seed(0))
+    return Task(*(part[0] for part in tasks))
 
 
 def test_pretraining_learns_its_classes():
@@ -64,6 +75,25 @@ def test_by_features_hands_on_the_inputs_of_the_last_layer():
     nn.init.constant_(network[0].weight, 3.0)
     method = by_features(network, lambda support_x, support_y, query_x: support_x + support_y + query_x)
     assert method(torch.ones(1, 1), torch.tensor([[7.0]]), torch.full((1, 1), 2.0)).item() == 3 + 7 + 6
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_accuracy_after_the_last_step_is_that_of_from_scratch(steps):
+    """The baseline trains in the same way and looks once, at the end."""
+    network, task = make_network(MnistConfig(width=4)), one_task()
+    measured = accuracy_by_step(network, torch.optim.Adam, task, lr=0.01, steps=steps)
+    method = from_scratch(network, torch.optim.Adam, lr=0.01, steps=steps)
+    assert measured.shape == (2, steps + 1)
+    assert measured[1, -1] == accuracy(method(*task[:3]), task.query_y)
+
+
+def test_the_accuracy_before_the_first_step_is_that_of_the_network_which_stays_as_it_is():
+    network, task = make_network(MnistConfig(width=4)), one_task()
+    before = copy.deepcopy(network.state_dict())
+    measured = accuracy_by_step(network, torch.optim.Adam, task, lr=0.03, steps=20)
+    assert measured[0, 0] == accuracy(network(task.support_x), task.support_y)
+    assert measured[0, -1] == 1  # it learns its support set
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
 
 
 def test_classes_that_do_not_exist_are_refused():

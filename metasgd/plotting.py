@@ -1473,8 +1473,8 @@ def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
     """
     edges = torch.linspace(-limit, limit, 61)
     with figure(size=(6.4, 0.9 + 0.75 * len(rates))) as (fig, axes):
-        for row, (label, values) in enumerate(rates.items()):
-            values = values.detach().flatten().float().cpu()
+        for row, entries in enumerate(rates.values()):
+            values = entries.detach().flatten().float().cpu()
             counts = torch.histogram(values, edges).hist
             heights = 0.85 * counts / counts.max()
             negative = edges[:-1] < -1e-6
@@ -1536,6 +1536,26 @@ def scaled_steps(factors: Sequence[float], errors: Mapping[str, Sequence[float]]
     return fig
 
 
+def rate_plane(objective: Callable[[Tensor], Tensor], points: Mapping[str, Tensor]) -> Figure:
+    """Draw an objective of two rates with some points on it; where a rate is negative, the plane is grey (chapter 11).
+
+    Args:
+        objective: from rates of shape (n, 2) to values of shape (n,).
+        points: by label, two rates.
+    """
+    styles = [("blue", "o"), ("red", "s"), ("green", "^")]
+    with figure(size=(6.4, 4.4)) as (fig, axes):
+        axes.set(xlim=(-0.4, 2.4), ylim=(-1.4, 0.9), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
+        axes.axhspan(-1.4, 0, color=COLOURS["grey"], alpha=0.15)
+        axes.axvspan(-0.4, 0, color=COLOURS["grey"], alpha=0.15)
+        _contours(axes, objective, [-0.6, -0.5, -0.4, -0.278, -0.1, 0.2, 0.6], colors=COLOURS["sky"])
+        for (label, point), (colour, marker) in zip(points.items(), styles, strict=True):
+            axes.plot(*point, marker, color=COLOURS[colour], markersize=9, linestyle="", label=label, zorder=4)
+        axes.grid(False)
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
 def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[float]]], reference: str) -> Figure:
     """Draw accuracies, one row a method: every seed, and the mean over the seeds with its interval (chapters 8, 11).
 
@@ -1554,7 +1574,9 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[float]]], referen
                 annotation_clip=False,
             )  # fmt: skip
         axes.plot([], [], "|", markersize=13, color=COLOURS["orange"], label="one seed")
-        axes.errorbar([], [], xerr=[], fmt="o", capsize=4, color=COLOURS["grey"], label="mean, 95% interval over tasks")
+        axes.errorbar(
+            [], [], xerr=[], fmt="o", capsize=4, color=COLOURS["grey"], label="mean, 95% interval over tasks"
+        )
         axes.set(xlabel="accuracy on held-out digits [%]", yticks=range(len(rows)))
         axes.set_yticklabels(list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.6)

@@ -1151,7 +1151,7 @@ def navigation_curves(
             ):
                 panel.axhline(-value, color=COLOURS[colour], linestyle=style, linewidth=1.2, label=label)
             panel.set(title=title, yscale="log")
-            panel.invert_yaxis()
+        axes[0, 0].invert_yaxis()  # which all panels share
         low, high = sorted(axes[0, 0].get_ylim())
         ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low < tick < high]
         axes[0, 0].set_yticks(ticks, [f"-{tick:g}" for tick in ticks])

@@ -25,7 +25,7 @@ METHODS = ("meta-sgd", "maml")
 LOOKS = ("pictures", "augmented", "redrawn", "varied", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
-COPIES = 8  # of each support picture, where a learner adapts to copies as well
+COPIES = 4  # of each support picture, where a learner adapts to copies as well
 COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
 AS_TESTED = {
     "pictures": None,

@@ -133,7 +133,7 @@ def support_only_methods(config: MnistConfig, device: torch.device | str = "cpu"
     return methods
 
 
-def make_network(config: MnistConfig) -> nn.Module:
+def make_network(config: MnistConfig) -> nn.Sequential:
     """Return the convnet of a run at its random start; the same seed gives the same start on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

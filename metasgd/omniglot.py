@@ -174,7 +174,7 @@ def digit_sampler(
 
 def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> MetaSGD:
     """Return the untrained learner of a run."""
-    network = mnist.make_network(config)
+    network = mnist.make_network(config)  # type: ignore[arg-type]  # which reads what both kinds of config have
     rates = {name: torch.full_like(value, config.task_lr) for name, value in network.named_parameters()}
     if config.head_lr is not None:
         # Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.

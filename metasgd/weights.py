@@ -59,7 +59,8 @@ def save_weights(folder: str | Path, name: str, learner: MetaSGD, record: dict[s
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / f"{name}.npz", **{key: value.numpy() for key, value in numbers.items()})
+    arrays: dict[str, Any] = {key: value.numpy() for key, value in numbers.items()}
+    np.savez_compressed(folder / f"{name}.npz", **arrays)
     record = record | {"sha256": tensors_sha256(numbers)}
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 

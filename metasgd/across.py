@@ -71,7 +71,7 @@ def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int]
 
 
 def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
-    """Return the accuracy on MNIST's ten digits by method and by (ways, shots), of the whole runs, not of the ladder."""
+    """Return the accuracy on MNIST's ten digits by method and by (ways, shots), the ladder left out."""
     whole = {name: cell for name, cell in results["cells"].items() if not name.startswith("ladder-")}
     return omniglot_table({"cells": whole})
 

@@ -679,6 +679,21 @@ def mean_of_seeds(scores: list[Evaluation]) -> Evaluation:
     return interval(torch.stack([score.per_task for score in scores]).mean(0))
 
 
+def method_rows(
+    results: dict[str, Any], names: Mapping[str, str | tuple[str, str]]
+) -> dict[str, tuple[Evaluation, list[float]]]:
+    """Return rows of a table or a figure of ``mnist-methods``: the mean over the seeds, and the accuracy of each.
+
+    Args:
+        results: the results file.
+        names: by label, the arguments of ``method_scores``: a method, or a method and the name of one of its scores.
+    """
+    scores = {
+        label: method_scores(results, *((name,) if isinstance(name, str) else name)) for label, name in names.items()
+    }
+    return {label: (mean_of_seeds(values), [value.mean for value in values]) for label, values in scores.items()}
+
+
 def score_of(cell: dict[str, Any], name: str, metric: str = "accuracy") -> Evaluation:
     """Return one score of a finished cell as an evaluation; the values of its tasks are not stored."""
     stored = cell[metric][name]

@@ -217,3 +217,6 @@ def test_scores_of_a_method_come_from_its_right_answers_alone():
     mean = experiments.mean_of_seeds(scores)
     assert mean.per_task.tolist() == pytest.approx([0.5, 0.7])
     assert mean.mean == pytest.approx(0.6)
+    ((row, seeds),) = experiments.method_rows({"cells": cells}, {"MAML": "maml"}).values()
+    assert torch.equal(row.per_task, mean.per_task)
+    assert seeds == [0.5, 0.5]

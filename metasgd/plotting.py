@@ -1454,7 +1454,8 @@ def accuracy_against_steps(
             for label, level in levels[title].items():
                 axes.axhline(100 * level, color=COLOURS["green"], linewidth=1.5, label=label)
             axes.axhline(100 * chance, color=COLOURS["grey"], linestyle=":", label="guessing")
-            axes.set(title=title, xlabel="steps on the support set", ylim=(0, 104))
+            longest = max(map(len, curves.values())) - 1
+            axes.set(title=title, xlabel="steps on the support set", ylim=(0, 104), xticks=range(0, longest + 1, 5))
         grid[0].set_ylabel("accuracy [%]")
         fig.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
     return fig

@@ -26,8 +26,8 @@ class TransferConfig:
     """What decides how a classifier is pretrained for one fold of MNIST.
 
     ``classes`` are the five meta-training digits as they are (``"digits"``), or all that a meta-learner is given by
-    default: these digits turned, joined and augmented (``"symbols"``). By default, as many pictures are seen as in the
-    meta-training of ``MnistConfig``.
+    default: these digits turned, joined and augmented (``"symbols"``). By default, no fewer pictures are seen than in
+    the meta-training of ``MnistConfig``, be it for one shot or for five.
     """
 
     fold: int = 1

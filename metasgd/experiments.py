@@ -69,7 +69,7 @@ METHOD_RUN: dict[str, Any] = {"fold": 1, "iterations": 300}
 TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 150, "validation_digits": (7, 9), "num_composites": 30}
 TUNING_GRID: dict[str, list[dict[str, Any]]] = {  # a method that is not here takes the settings of its relative
     **{name: [{"task_lr": lr} for lr in (0.1, 0.3)] for name in ("meta-sgd", "layer-rates", "one-rate", "body-only")},
-    **{name: [{"task_lr": lr} for lr in (0.3, 1.0)] for name in ("head-only", "anil")},
+    **{name: [{"task_lr": lr} for lr in (0.1, 0.3, 1.0)] for name in ("head-only", "anil")},
     "maml": [{"task_lr": lr} for lr in (0.03, 0.1, 0.3)],
     "three-steps": [{"task_lr": lr} for lr in (0.03, 0.1)],
     "reptile": [{"task_lr": lr, "inner_steps": 5, "meta_lr": 1.0} for lr in (0.03, 0.1, 0.3)],
@@ -83,10 +83,16 @@ FINE_TUNING_GRID = [
     for steps in (5, 20)
 ]
 # What each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
-METHOD_SETTINGS: dict[str, dict[str, Any]] = {name: grid[0] for name, grid in TUNING_GRID.items()}
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    **{name: {"task_lr": 0.1} for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "maml", "three-steps")},
+    **{name: {"task_lr": 0.3} for name in ("head-only", "anil")},
+    "reptile": {"task_lr": 0.1, "inner_steps": 5, "meta_lr": 1.0},
+    "protonet": {"meta_lr": 5e-3},
+    "fine-tuning": {},
+}
 METHOD_SETTINGS |= {name: METHOD_SETTINGS["meta-sgd"] for name in ("nonnegative", "first-order")}
 METHOD_SETTINGS["first-order-maml"] = METHOD_SETTINGS["maml"]
-METHOD_FINE_TUNING = FINE_TUNING_GRID[0]
+METHOD_FINE_TUNING = {"lr": 0.1, "steps": 20, "part": "all"}
 VALIDATION_SEED = 2023  # of the curves that choose settings
 SINE_SEEDS = 2
 SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES

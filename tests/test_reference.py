@@ -75,7 +75,7 @@ def test_page_describes_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", records.result_names())
 def test_every_results_file_says_how_it_was_made(name: str) -> None:
     facts = records.how_made(name)
-    assert facts["command"].startswith("`python -m metasgd ")
+    assert facts["command"].startswith(("`python -m metasgd ", "`python -m metasgd."))
     assert facts.keys() >= {"runs", "package", "commit", "PyTorch", "device", "CPU threads", "run time"}
     for fact, value in facts.items():
         assert f"| {fact} | {value} |" in records.as_markdown(name)

@@ -505,6 +505,7 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
         }
     return {
         "method": name,
+        "task_seed": seed,
         "config": {key: value for key, value in asdict(config).items() if key != "method"},
         "accuracy": {key: summary(score) for key, score in scores.items()},
         **kept,

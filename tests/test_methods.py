@@ -220,3 +220,64 @@ def test_scores_of_a_method_come_from_its_right_answers_alone():
     ((row, seeds),) = experiments.method_rows({"cells": cells}, {"MAML": "maml"}).values()
     assert torch.equal(row.per_task, mean.per_task)
     assert seeds == [0.5, 0.5]
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return experiments.load_results("mnist-methods")
+
+
+def test_the_stored_comparison_has_every_method_from_every_seed_at_one_budget(stored):
+    """The same digits, tasks, network and number of meta-updates, and settings that the grid has chosen."""
+    for seed in range(experiments.METHOD_SEEDS):
+        for name in comparison.METHODS:
+            cell = stored["cells"][f"{name}-seed{seed}"]
+            run = MnistConfig(**experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name] | {"seed": seed})
+            assert {**cell["config"], "validation_digits": ()} == {
+                key: value for key, value in vars(run).items() if key != "method"
+            }
+            assert cell["method"] == name
+
+
+def test_the_stored_accuracies_are_the_means_of_the_right_answers(stored):
+    """Two numbers for one thing in the file: they agree to the five decimals that are stored."""
+    for cell in stored["cells"].values():
+        assert cell["right_answers"].keys() == cell["accuracy"].keys()
+        for name, score in cell["accuracy"].items():
+            right = [int(count) for count in cell["right_answers"][name].split()]
+            assert len(right) == stored["tasks"] == score["tasks"]
+            assert sum(right) / len(right) / 75 == pytest.approx(score["mean"], abs=1e-5)
+
+
+def test_rates_in_the_file_are_those_of_every_learner_with_learned_rates(stored):
+    for cell in stored["cells"].values():
+        options = comparison.GRADIENT_METHODS.get(cell["method"], {"learn_alpha": False})
+        assert ("rates" in cell) == options.get("learn_alpha", True)
+        for values in cell.get("rates", {}).values():
+            assert 0 <= values["negative"] <= 1
+            assert values["low"] <= values["middle"] <= values["high"]
+            if cell["method"] == "nonnegative":
+                assert values["negative"] == 0
+
+
+def test_settings_were_chosen_on_digits_of_meta_training():
+    for cell in experiments.load_results("mnist-tuning")["cells"].values():
+        assert cell["config"]["fold"] == experiments.METHOD_RUN["fold"]
+        assert cell["config"]["validation_digits"] == [7, 9]
+        assert cell["task_seed"] == experiments.VALIDATION_SEED != experiments.TEST_SEED
+
+
+@pytest.mark.parametrize("name", [name for name, grid in experiments.TUNING_GRID.items() if len(grid) > 1])
+def test_each_method_has_the_best_settings_of_its_grid(name):
+    cells = experiments.load_results("mnist-tuning")["cells"].values()
+    tried = [cell for cell in cells if cell["method"] == name]
+    assert len(tried) == len(experiments.TUNING_GRID[name])
+    best = max(tried, key=lambda cell: cell["accuracy"][name]["mean"])["config"]
+    assert experiments.METHOD_SETTINGS[name].items() <= best.items()
+
+
+def test_fine_tuning_has_the_best_settings_of_its_grid():
+    scores = experiments.load_results("mnist-tuning")["cells"]["fine-tuning"]["accuracy"]
+    tried = {choice: score["mean"] for choice, score in scores.items() if choice.startswith("{")}
+    assert len(tried) == len(experiments.FINE_TUNING_GRID)
+    assert json.loads(max(tried, key=tried.get)) == experiments.METHOD_FINE_TUNING

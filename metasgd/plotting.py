@@ -1461,6 +1461,29 @@ def accuracy_against_steps(
     return fig
 
 
+def intervals_by_shots(
+    rows: Mapping[str, Sequence[Evaluation]], titles: Sequence[str], chance: float, highlight: str
+) -> Figure:
+    """Draw accuracies with 95% intervals, one row a method and one panel a number of shots (chapter 1).
+
+    Args:
+        rows: by method, its score for each panel.
+        titles: of the panels.
+        chance: the accuracy of guessing.
+        highlight: the method drawn in blue.
+    """
+    with figure(1, len(titles), size=(6.8, 1.2 + 0.32 * len(rows)), sharey=True) as (fig, grid):
+        for panel, (axes, title) in enumerate(zip(grid, titles, strict=True)):
+            for label, scores in rows.items():
+                score, colour = scores[panel], COLOURS["blue" if label == highlight else "grey"]
+                axes.errorbar(100 * score.mean, label, xerr=100 * score.half_width, fmt="o", capsize=3, color=colour)
+            axes.axvline(100 * rows[highlight][panel].mean, color=COLOURS["blue"], linewidth=1, alpha=0.4)
+            axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
+            axes.set(title=title, xlabel="accuracy [%] (dashed: guessing)", xlim=(15, 100))
+        grid[0].invert_yaxis()
+    return fig
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Chapter 11: what alpha learned
 

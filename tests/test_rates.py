@@ -98,6 +98,13 @@ def test_shared_rates_stay_equal_and_learn(shared):
     assert all(not torch.equal(start[name], rate) for name, rate in learner.alpha.items())
 
 
+def test_entries_of_a_shared_rate_that_were_rounded_differently_are_made_equal():
+    learner = SharedRates(network(), shared="all", strategy="loop")
+    learner.alpha["2.bias"].data[1] += 1e-7
+    learner.meta_update(tasks())
+    assert len({rate.item() for tensor in learner.alpha.values() for rate in tensor.flatten()}) == 1
+
+
 def test_a_frozen_part_keeps_rates_of_zero_and_learns_where_to_start():
     learner = SharedRates(network(), adapts=lambda name: name.startswith("2"), task_lr=0.1, strategy="loop")
     before = learner.theta["0.weight"].detach().clone()

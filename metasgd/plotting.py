@@ -1479,7 +1479,7 @@ def intervals_by_shots(
                 axes.errorbar(100 * score.mean, label, xerr=100 * score.half_width, fmt="o", capsize=3, color=colour)
             axes.axvline(100 * rows[highlight][panel].mean, color=COLOURS["blue"], linewidth=1, alpha=0.4)
             axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
-            axes.set(title=title, xlabel="accuracy [%] (dashed: guessing)", xlim=(15, 100))
+            axes.set(title=title, xlabel="accuracy [%]", xlim=(15, 100))
         grid[0].invert_yaxis()
     return fig
 

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import pytest
 
 from metasgd import plotting
+from metasgd.evaluation import Evaluation
 from metasgd.experiments import EXPERIMENTS, Bench, load_results
 from metasgd.mnist import MnistConfig
 from metasgd.transfer import RATES, TransferConfig
@@ -42,3 +43,15 @@ def test_figure_draws_every_accuracy_after_its_steps():
     assert [line.get_linestyle() for line in left.lines[:2]] == ["-", "--"]
     assert set(left.lines[3].get_ydata()) == {30}
     assert left.get_title() == "left"
+
+
+def test_intervals_by_shots_draw_each_panel_from_its_own_scores():
+    rows = {
+        "ours": [Evaluation(0.7, 0.1, None), Evaluation(0.9, 0.05, None)],
+        "other": [Evaluation(0.5, 0.1, None)] * 2,
+    }
+    left, right = plotting.intervals_by_shots(rows, ["one", "five"], 0.2, highlight="ours").axes
+    for axes, means in ((left, [70, 50]), (right, [90, 50])):
+        assert [container.lines[0].get_xdata()[0] for container in axes.containers] == pytest.approx(means)
+    ours, other = left.containers
+    assert ours.lines[0].get_color() == plotting.COLOURS["blue"] != other.lines[0].get_color()

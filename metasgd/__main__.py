@@ -35,6 +35,7 @@ from metasgd.omniglot import OmniglotConfig
 from metasgd.strategies import STRATEGIES
 from metasgd.tasks import EpisodeSampler
 from metasgd.training import CHECKPOINT, prepare_folder
+from metasgd.web import best_single_rate, export_web, read_run
 from metasgd.weights import load_weights, weights_names
 
 
@@ -88,6 +89,17 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
         "processes": distributed.launched()[1],
         **versions(device),
     }
+
+
+def run_export_web(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the page's file, with what the run's result says of it if it is finished."""
+    learner, config = read_run(arguments.checkpoint)
+    finished = Path(arguments.checkpoint) / "result.json"
+    record: dict[str, Any] = json.loads(finished.read_text()) if finished.is_file() else versions(torch.device("cpu"))
+    rate = record.get("scalar_rate") or best_single_rate(learner)
+    told = ("accuracy", "seconds", "metasgd", "commit", "torch", "device")
+    export_web(learner, config, arguments.out, rate, {key: record[key] for key in told if key in record})
+    return {"file": arguments.out, "bytes": Path(arguments.out).stat().st_size, "scalar_rate": rate}
 
 
 def download_mnist(root: str | None) -> None:
@@ -255,6 +267,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_evaluate(commands)
     add_experiment(commands)
+    add_export_web(commands)
     add_benchmark(commands)
     return parser
 
@@ -373,6 +386,22 @@ def add_experiment(commands: Any) -> None:
         "--shard", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="run cells I, I + N, ..."
     )
     add_common(command)
+
+
+def add_export_web(commands: Any) -> None:
+    """Add ``export-web``."""
+    command = commands.add_parser(
+        "export-web",
+        help="write the weights of the page that adapts in a browser",
+        description="Write theta and alpha of a run of `experiment web`, finished or not, to the file that the page "
+        "of chapter 14 reads. Prints one JSON object.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=run_export_web)
+    command.add_argument(
+        "--checkpoint", default="runs/experiments/web/learner", metavar="FOLDER", help="the run's folder"
+    )
+    command.add_argument("--out", default="book/_static/adapt/weights.bin", metavar="FILE", help="the page's file")
 
 
 def add_benchmark(commands: Any) -> None:

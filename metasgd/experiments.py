@@ -58,6 +58,7 @@ from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_si
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
 from metasgd.transfer import CLASSES, RATES, STEPS, TransferConfig, by_features, pretrain_on, with_new_head
+from metasgd.web import WebConfig, best_single_rate, train_web, with_one_rate, without_step
 
 TEST_SEED = 2024
 CURVE_EVERY = 20
@@ -305,6 +306,13 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
     }
 
 
+def web(bench: Bench, **changes: Any) -> Cells:
+    """Return the run of the page that adapts in a browser, tested on new characters and on digits (chapter 14)."""
+    if unknown := changes.keys() - {field.name for field in fields(WebConfig)}:
+        raise ValueError(f"the page has no setting {', '.join(sorted(unknown))}; leave it out")
+    return {"learner": partial(run_web_cell, WebConfig(**changes), bench)}
+
+
 def known(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the changes, all of which must be settings of Omniglot.
 
@@ -360,9 +368,10 @@ EXPERIMENTS = {
     "fine-tuning": fine_tuning,
     "omniglot": omniglot,
     "omniglot-mnist": omniglot_mnist,
+    "web": web,
 }
-WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist"}  # whose runs find their data themselves
-TEST_TASKS = {"sine": 2000, "navigation": 1000}  # others: 600
+WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist", "web"}  # whose runs find their data themselves
+TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 
 
 def run_experiment(
@@ -560,6 +569,34 @@ def tasks_of_the_test(
     if test := split_characters(config)[2]:
         return character_sampler(load_drawings(config.look, root), test, replace(config, shots=shots), device)
     return digit_sampler(load_mnist_sample(), config.ways, shots, device)
+
+
+def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Train the page's learner (going on from its checkpoint, if any), and test it with and without its rates.
+
+    The test is on Omniglot's 423 characters that were left out, redrawn as the page draws, and on MNIST's ten digits.
+    """
+    drawings = load_drawings("varied", bench.root)
+    learner, history = train_web(config, drawings, device=bench.device, out=folder)
+    rate = best_single_rate(learner)
+    methods = {"meta-sgd": learner, "one rate": with_one_rate(learner, rate), "no step": without_step(learner)}
+    pages = OmniglotConfig(look="redrawn")
+    scores = {}
+    for shots in OMNIGLOT_SHOTS:
+        samplers = {
+            "characters": tasks_of_the_test(replace(pages, shots=shots), shots, bench.root, bench.device),
+            "digits": digit_sampler(load_mnist_sample(), pages.ways, shots, bench.device),
+        }
+        for data, sampler in samplers.items():
+            for name, method in methods.items():
+                score = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
+                scores[f"{data}, {name}, {shots}-shot"] = summary(score)
+    return {
+        "config": asdict(config),
+        "scalar_rate": rate,
+        "accuracy": scores,
+        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+    }
 
 
 def run_navigation_cell(config: NavigationConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:

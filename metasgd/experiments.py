@@ -91,7 +91,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "protonet": {"meta_lr": 5e-3},
     "fine-tuning": {},
 }
-METHOD_SETTINGS |= {name: METHOD_SETTINGS["meta-sgd"] for name in ("nonnegative", "first-order")}
+METHOD_SETTINGS |= {name: METHOD_SETTINGS["meta-sgd"] for name in ("fast-rates", "nonnegative", "first-order")}
 METHOD_SETTINGS["first-order-maml"] = METHOD_SETTINGS["maml"]
 METHOD_FINE_TUNING = {"lr": 0.1, "steps": 20, "part": "all"}
 VALIDATION_SEED = 2023  # of the curves that choose settings
@@ -501,7 +501,7 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
         kept["loss_curve"] = loss_curve(history, CURVE_EVERY)
         if isinstance(learner, MetaSGD) and learner.learns_alpha:
             kept["rates"] = rate_statistics(learner)
-            if name == "meta-sgd" and not validated:
+            if name in ("meta-sgd", "fast-rates") and not validated:
                 methods |= {key: with_rates(learner, change) for key, change in changes_of_rates(learner).items()}
     sampler = (validation_sampler if validated else held_out_sampler)(images, config, device)
     tasks, seed = (tasks // 6, VALIDATION_SEED) if validated else (tasks, TEST_SEED)

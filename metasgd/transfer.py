@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ CLASSES = ("digits", "symbols")
 # Learning rates that fine-tuning by SGD may choose from, and its steps: as many as training from scratch takes.
 RATES = (0.03, 0.1, 0.3, 1.0)
 STEPS = 10
+HEAD_SEED = 1000  # what is added to a seed for a new last layer
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,14 @@ def pretrain(
 
 
 def with_new_head(network: nn.Module, config: MnistConfig) -> nn.Sequential:
-    """Return a copy of a pretrained convnet whose last layer is that of the untrained network of ``config``.
+    """Return a copy of a pretrained convnet with a fresh last layer, for the classes of a task of ``config``.
 
-    The old outputs stand for classes that a new task does not have, so fine-tuning starts with a fresh last layer.
+    The old outputs stand for classes that a new task does not have. The fresh layer is drawn from a seed of its own:
+    drawn from the seed of the pretrained network, its rows would be those that the features have grown up with, and
+    training would start with firm and wrong opinions.
     """
     *body, _ = copy.deepcopy(network).children()
-    *_, head = make_network(config).children()
+    *_, head = make_network(replace(config, seed=config.seed + HEAD_SEED)).children()
     return nn.Sequential(*body, head.to(next(network.parameters()).device))
 
 

@@ -1,6 +1,7 @@
 """Pretraining and fine-tuning: what a comparison with them relies on."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -64,10 +65,20 @@ def test_a_new_head_is_untrained_and_the_rest_is_kept_and_the_network_stays_as_i
     config = MnistConfig(width=2)
     network = pretrain_on(DIGITS, TransferConfig(width=2, iterations=1, batch=4, classes="symbols"))
     changed = with_new_head(network, config)
-    assert torch.equal(changed[-1].weight, make_network(config)[-1].weight)
+    assert changed[-1].weight.shape == (5, 2)
+    assert torch.equal(changed[-1].weight, with_new_head(network, config)[-1].weight)  # the seed decides
     assert torch.equal(changed[0].weight, network[0].weight)
     assert changed[0].weight is not network[0].weight
     assert len(network[-1].weight) == 112
+
+
+@pytest.mark.parametrize(("classes", "outputs"), [("digits", 5), ("symbols", 112)])
+def test_a_new_head_shares_nothing_with_the_one_that_pretraining_began_with(classes, outputs):
+    """Drawn from the same seed it would be the same, row by row, and the features have grown up with those rows."""
+    config = MnistConfig(width=32)
+    first = make_network(replace(config, ways=outputs))
+    head = with_new_head(first, config)[-1].weight
+    assert (head - first[-1].weight[:5]).abs().min() > 0
 
 
 def test_by_features_hands_on_the_inputs_of_the_last_layer():

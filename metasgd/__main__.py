@@ -401,7 +401,7 @@ def add_export_web(commands: Any) -> None:
     command.add_argument(
         "--checkpoint", default="runs/experiments/web/learner", metavar="FOLDER", help="the run's folder"
     )
-    command.add_argument("--out", default="book/_static/adapt/weights.bin", metavar="FILE", help="the page's file")
+    command.add_argument("--out", default="book/_static/adapt/weights.js", metavar="FILE", help="the page's file")
 
 
 def add_benchmark(commands: Any) -> None:

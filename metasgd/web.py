@@ -1,5 +1,6 @@
 """The learner of the page that adapts in a browser, and the file in which the page gets it (chapter 14)."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from metasgd.tasks.glyphs import glyph_classes
 from metasgd.training import read_checkpoint, restore, train
 
 FORMAT = "metasgd-web-1"
+PREFIX = 'self.metaSgdWeights = "'
 WAYS = 5
 SCALAR_RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of which the best is the page's single rate
 
@@ -125,7 +127,9 @@ def best_single_rate(learner: MetaSGD, rates: Sequence[float] = SCALAR_RATES, nu
 def export_web(
     learner: MetaSGD, config: WebConfig, path: str | Path, scalar_rate: float, record: dict[str, Any]
 ) -> None:
-    """Write the file that the page reads: the header's length, the header as JSON, and theta and alpha as float16.
+    """Write the file that the page reads: a script that names a text, as a page on a disk may not fetch anything else.
+
+    The text is base64 of 4 bytes with the header's length, the header as JSON, and theta and alpha as float16.
 
     Args:
         learner: what to write.
@@ -153,7 +157,8 @@ def export_web(
     text = json.dumps(header).encode()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(len(text).to_bytes(4, "little") + text + body)
+    content = base64.b64encode(len(text).to_bytes(4, "little") + text + body).decode()
+    path.write_text(f'{PREFIX}{content}";\n', encoding="ascii")
 
 
 def load_web(path: str | Path) -> tuple[MetaSGD, dict[str, Any]]:
@@ -162,9 +167,10 @@ def load_web(path: str | Path) -> tuple[MetaSGD, dict[str, Any]]:
     Raises:
         ValueError: not such a file, or a damaged one.
     """
-    content = Path(path).read_bytes()
-    length = int.from_bytes(content[:4], "little")
+    script = Path(path).read_text(encoding="utf-8", errors="replace")
     try:
+        content = base64.b64decode(script.removeprefix(PREFIX).removesuffix('";\n'))
+        length = int.from_bytes(content[:4], "little")
         header = json.loads(content[4 : 4 + length])
     except ValueError:
         header = {}

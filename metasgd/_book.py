@@ -14,16 +14,25 @@ from sphinx.application import Sphinx
 
 CARD = "_static/headline.png"  # the picture of a link to the book
 SOURCE_BRANCH = "main"  # where the book is written; the theme knows only the branch of the stamped notebooks
+ALONE = "adapt/"  # in _static: loaded by the one page that needs it
 CHAPTER = re.compile(r"\bchapters? \d+(?:(?:, | and )\d+)*")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this module does."""
+    app.connect("config-inited", leave_to_its_chapter)
     app.connect("autodoc-process-docstring", link_chapters)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", edit_the_source, priority=502)  # right after the theme has made its buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def leave_to_its_chapter(app: Sphinx, config: Any) -> None:
+    """Take the scripts of chapter 14's page off all pages, to which Jupyter Book adds whatever lies in ``_static``."""
+    for name in ("html_js_files", "html_css_files"):
+        files = [file for file in config[name] if not str(file).startswith(ALONE)]
+        setattr(config, name, files)
 
 
 def link_chapters(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

@@ -1,7 +1,11 @@
-"""The ready digits of chapter 14's page: pictures of the embedded sample of MNIST, as a script that the page loads."""
+"""The ready digits of chapter 14's page: pictures of the embedded sample of MNIST, as a script that the page loads.
+
+Make it again by ``python -m metasgd._web_examples book/_static/adapt``.
+"""
 
 import base64
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -29,3 +33,7 @@ def write_examples(folder: str | Path) -> Path:
     target = Path(folder) / FILE
     target.write_text(examples_script())
     return target
+
+
+if __name__ == "__main__":
+    write_examples(sys.argv[1])

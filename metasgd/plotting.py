@@ -1606,3 +1606,38 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[float]]], referen
         axes.set_ylim(len(rows) - 0.5, -0.6)
         fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
+
+
+def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mapping[str, Tensor]) -> Figure:
+    """Show examples of a few classes, and what several methods make of new pictures of them (chapter 14).
+
+    Args:
+        support: one picture of each class, (classes, 1, height, width).
+        queries: the new pictures, one of each class, in the same order.
+        probabilities: by method, (queries, classes).
+    """
+    letters = "ABCDE"[: len(support)]
+    colours = ["grey", "blue", "red"]
+    rows, columns = len(queries) + 1, len(probabilities) + 1
+    with figure(rows, columns, size=(6.4, 1.25 * rows)) as (fig, axes):
+        for ax in axes.flat:
+            ax.grid(False)
+            ax.set(xticks=[], yticks=[])
+        for ax in axes[0]:
+            ax.axis("off")
+        axes[0, 0].text(0.5, 0.5, "examples", ha="center", va="center")
+        for letter, picture, ax in zip(letters, support, axes[0, 1:], strict=True):
+            ax.imshow(picture[0], cmap="gray")
+            ax.set_title(letter)
+        for row, query in enumerate(queries):
+            axes[row + 1, 0].imshow(query[0], cmap="gray")
+            for (name, shares), colour, ax in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
+                ax.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
+                ax.set(xlim=(0, 1.25), yticks=range(len(letters)), yticklabels=list(letters))
+                ax.invert_yaxis()
+                for place, share in enumerate(shares[row].tolist()):
+                    ax.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=9)
+                if row == 0:
+                    ax.set_title(name, fontsize=11)
+        axes[1, 0].set_title("new", fontsize=11)
+        return fig

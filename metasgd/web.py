@@ -203,3 +203,16 @@ def read_run(folder: str | Path) -> tuple[MetaSGD, WebConfig]:
     learner = make_learner(config)
     restore(learner, checkpoint.state, folder)
     return learner, config
+
+
+def page_file(name: str) -> Path:
+    """Return a file of the page, such as ``"weights.js"``: from the checkout, or as shipped in the package.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    package = Path(__file__).parent
+    for folder in (package.parent / "book" / "_static" / "adapt", package / "assets" / "adapt"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"there is no {name} of the page; make weights.js by python -m metasgd export-web")

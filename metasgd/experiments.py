@@ -120,8 +120,8 @@ OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: what a C
     "20way-meta-sgd": {"ways": 20, "iterations": 300},
 }
 OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
-    "10way": {"ways": 10, "iterations": 2000, "head_lr": 1.0},
-    "5way": {"ways": 5, "iterations": 3000, "head_lr": 1.0},
+    "10way": {"ways": 10, "iterations": 2000},
+    "5way": {"ways": 5, "iterations": 2000},
 }
 LADDER_ITERATIONS = 400
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.

@@ -1580,18 +1580,20 @@ def rate_plane(objective: Callable[[Tensor], Tensor], points: Mapping[str, Tenso
     return fig
 
 
-def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[float]]], reference: str) -> Figure:
+def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], reference: str) -> Figure:
     """Draw accuracies, one row a method: every seed, and the mean over the seeds with its interval (chapters 8, 11).
 
     Args:
-        rows: by method, the mean over the seeds with its 95% interval over tasks, and the accuracy of every seed.
+        rows: by method, the mean over the seeds with its 95% interval over tasks, and the score of every seed.
         reference: the method whose mean is marked by a line.
     """
     with figure(size=(6.4, 1.0 + 0.4 * len(rows))) as (fig, axes):
         axes.axvline(100 * rows[reference][0].mean, color=COLOURS["blue"], linestyle="--", linewidth=1)
         for row, (label, (mean, seeds)) in enumerate(rows.items()):
             colour = COLOURS["blue" if label == reference else "grey"]
-            axes.plot([100 * seed for seed in seeds], [row] * len(seeds), "|", markersize=13, color=COLOURS["orange"])
+            axes.plot(
+                [100 * seed.mean for seed in seeds], [row] * len(seeds), "|", markersize=13, color=COLOURS["orange"]
+            )
             axes.errorbar(100 * mean.mean, row, xerr=100 * mean.half_width, fmt="o", capsize=4, color=colour)
             axes.annotate(
                 f"{100 * mean.mean:.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10,

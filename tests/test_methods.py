@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metasgd import Task, comparison, experiments
 from metasgd.data import load_mnist
-from metasgd.evaluation import evaluate
+from metasgd.evaluation import Evaluation, evaluate, interval
 from metasgd.methods import PrototypicalNetwork, Reptile
 from metasgd.mnist import MnistConfig, held_out_sampler, make_network
 
@@ -219,7 +219,23 @@ def test_scores_of_a_method_come_from_its_right_answers_alone():
     assert mean.mean == pytest.approx(0.6)
     ((row, seeds),) = experiments.method_rows({"cells": cells}, {"MAML": "maml"}).values()
     assert torch.equal(row.per_task, mean.per_task)
-    assert seeds == [0.5, 0.5]
+    assert [seed.mean for seed in seeds] == [0.5, 0.5]
+
+
+def test_rows_are_compared_task_by_task_on_the_seeds_that_they_share():
+    """Seed 0: differences 0.1 and 0.3 of two tasks. The second row has no other seed. Their standard deviation is
+
+    0.1 * sqrt(2), so that the half-width is 1.96 * 0.1.
+    """
+
+    def seed(*tasks: float) -> Evaluation:
+        return interval(torch.tensor(tasks))
+
+    first, second = [seed(0.5, 0.8), seed(0.0, 0.0)], [seed(0.4, 0.5)]
+    difference, ahead = experiments.difference_of_rows((first[0], first), (second[0], second))
+    assert difference.mean == pytest.approx(0.2)
+    assert difference.half_width == pytest.approx(0.196)
+    assert ahead == 1
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +245,8 @@ def stored():
 
 def test_the_stored_comparison_has_every_method_from_every_seed_at_one_budget(stored):
     """The same digits, tasks, network and number of meta-updates, and settings that the grid has chosen."""
-    for seed in range(experiments.METHOD_SEEDS):
-        for name in comparison.METHODS:
+    for name, count in experiments.METHOD_SEEDS.items():
+        for seed in range(count):
             cell = stored["cells"][f"{name}-seed{seed}"]
             run = MnistConfig(**experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name] | {"seed": seed})
             assert {**cell["config"], "validation_digits": ()} == {

@@ -384,7 +384,7 @@
         ...Object.keys(COLUMNS).map((name) => {
           const share = shown?.[name][way];
           if (share === undefined) return make("td", { textContent: "–" });
-          const best = Math.max(...shown[name]) === share && share > 1.02 / state.ways;
+          const best = Math.max(...shown[name]) === share && share > 1.2 / state.ways;
           const bar = make("span", { className: `adapt-bar adapt-${name}` });
           bar.style.width = percent(share);
           return make("td", { className: best ? "adapt-best" : "", data: { share } }, bar, make("span", { textContent: percent(share) }));
@@ -392,7 +392,7 @@
       ),
     );
     table.replaceChildren(make("caption", { textContent: "Probability of each symbol" }), make("thead", {}, head), make("tbody", {}, ...rows));
-    const digits = (value) => value.toFixed(value < 0.1 ? 3 : 2);
+    const digits = (value) => (value < 0.001 ? "under 0.001" : value.toFixed(value < 0.1 ? 3 : 2));
     facts.textContent = result
       ? `Loss on your examples: ${digits(result.loss.before)} before the step, ${digits(result.loss.learned)} after it with ` +
         `the learned α, ${digits(result.loss.scalar)} with one rate. Computed in ${Math.round(result.milliseconds)} ms (${result.backend}).`

@@ -57,7 +57,7 @@ from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
-from metasgd.transfer import RATES, STEPS, TransferConfig, by_features, pretrain_on, with_new_head
+from metasgd.transfer import by_features
 from metasgd.web import WebConfig, best_single_rate, train_web, with_one_rate, without_step
 
 TEST_SEED = 2024
@@ -212,22 +212,6 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
     return {name: partial(run_cell, config, bench) for name, config in (held_out | validated | longer).items()}
 
 
-def fine_tuning(bench: Bench, **changes: Any) -> Cells:
-    """Return ordinary classifiers of fold 1's other digits, fine-tuned on the test tasks of ``mnist-folds``.
-
-    The five digits alone are learned within a tenth of the steps that the symbols made of them get.
-    """
-    iterations = changes.pop("iterations", TransferConfig.iterations)
-    runs: dict[str, dict[str, Any]] = {
-        "digits": {"iterations": max(1, iterations // 10)},
-        "symbols": {"iterations": iterations},
-    }
-    return {
-        f"fold1-{classes}": partial(run_fine_tuning, TransferConfig(classes=classes, **changes, **run), bench)
-        for classes, run in runs.items()
-    }
-
-
 def mnist_tuning(bench: Bench, **changes: Any) -> Cells:
     """Return short runs of every method that choose its rate, on validation digits of fold 1 (chapter 11)."""
     return {
@@ -369,7 +353,6 @@ EXPERIMENTS = {
     "mnist-classes": mnist_classes,
     "mnist-tuning": mnist_tuning,
     "mnist-methods": mnist_methods,
-    "fine-tuning": fine_tuning,
     "omniglot": omniglot,
     "omniglot-mnist": omniglot_mnist,
     "web": web,
@@ -455,30 +438,6 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
         "accuracy": {name: summary(score) for name, score in scores.items()},
         "loss_curve": loss_curve(history, CURVE_EVERY),
     }
-
-
-def run_fine_tuning(config: TransferConfig, bench: Bench, folder: Path) -> dict[str, Any]:
-    """Pretrain a classifier and return how well its fine-tuning does, with one and with five shots.
-
-    The learning rate is the best of ``RATES`` on a tenth as many other tasks *of the held-out digits*. That is more
-    than a fair comparison allows, and can only favour fine-tuning.
-    """
-    images, tasks, device = bench[:3]
-    network = pretrain_on(images, config, device)
-    accuracy, rates = {}, {}
-    for shots in (1, 5):
-        fold = MnistConfig(fold=config.fold, shots=shots, width=config.width, seed=config.seed)
-        start, sampler = with_new_head(network, fold), held_out_sampler(images, fold, device)
-        tuned = {lr: from_scratch(start, torch.optim.SGD, lr=lr, steps=STEPS) for lr in RATES}
-        validation = {
-            lr: evaluate(method, sampler, max(2, tasks // 10), seed=VALIDATION_SEED).mean
-            for lr, method in tuned.items()
-        }
-        rates[f"{shots}-shot"] = best = max(validation, key=validation.__getitem__)
-        methods = {"fine-tuned": tuned[best], "nearest mean of features": by_features(network, nearest_class_mean)}
-        for name, method in methods.items():
-            accuracy[f"{name}, {shots}-shot"] = summary(evaluate(method, sampler, tasks, seed=TEST_SEED))
-    return {"config": asdict(config), "accuracy": accuracy, "rates": rates, "steps": STEPS}
 
 
 def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:

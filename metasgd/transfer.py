@@ -16,9 +16,6 @@ from metasgd.tasks import Augment, fold_digits
 from metasgd.training import cosine_decay
 
 CLASSES = ("digits", "symbols")
-# Learning rates that fine-tuning by SGD may choose from, and its steps: as many as training from scratch takes.
-RATES = (0.03, 0.1, 0.3, 1.0)
-STEPS = 10
 HEAD_SEED = 1000  # what is added to a seed for a new last layer
 
 

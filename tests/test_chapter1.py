@@ -1,37 +1,12 @@
-"""Chapter 1's stored results, and its figure: what its text says of them."""
+"""Chapter 1's figures show what they are given."""
 
 import matplotlib as mpl
 import pytest
 
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
-from metasgd.experiments import EXPERIMENTS, Bench, load_results
-from metasgd.mnist import MnistConfig
-from metasgd.transfer import RATES, TransferConfig
 
 mpl.use("Agg")
-
-
-def test_stored_fine_tuning_has_the_runs_of_the_experiment_on_the_tasks_of_the_others():
-    """The page calls it a comparison on the same 600 tasks, so tasks and seed must be those of the five folds."""
-    tuning, folds = load_results("fine-tuning"), load_results("mnist-folds")
-    assert list(tuning["cells"]) == list(EXPERIMENTS["fine-tuning"](Bench([], 1, "cpu")))
-    for key in ("tasks", "task_seed", "images"):
-        assert tuning[key] == folds[key]
-
-
-@pytest.mark.parametrize("shots", [1, 5])
-def test_pretraining_sees_no_fewer_pictures_than_meta_training(shots):
-    meta, plain = MnistConfig(shots=shots), TransferConfig()
-    in_a_task = meta.ways * (meta.shots + meta.train_queries)
-    assert plain.iterations * plain.batch >= meta.iterations * meta.meta_batch * in_a_task
-
-
-def test_no_chosen_rate_lies_at_the_upper_end_of_those_tried():
-    """Else a larger one might have been better, and fine-tuning would have been held back."""
-    for cell in load_results("fine-tuning")["cells"].values():
-        for rate in cell["rates"].values():
-            assert min(RATES) < rate < max(RATES)
 
 
 def test_figure_draws_every_accuracy_after_its_steps():

@@ -446,8 +446,8 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     """Train one method (going on from its checkpoint, if any), and test it on held-out or on validation digits.
 
     What learned rates have become is kept, and the first run of a method in ``CHANGED_RATES`` is tested again with
-    changes to them. Fine-tuning is validated with all of ``FINE_TUNING_GRID``. Of a test, the number of right answers in every
-    task is kept, too, so that methods can be compared task by task.
+    changes to them. Fine-tuning is validated with all of ``FINE_TUNING_GRID``. Of a test, the number of right answers
+    in every task is kept, too, so that methods can be compared task by task.
     """
     images, tasks, device = bench[:3]
     assert images is not None  # not one of WITHOUT_IMAGES

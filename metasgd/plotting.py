@@ -1480,7 +1480,7 @@ def intervals_by_shots(
             axes.axvline(100 * rows[highlight][panel].mean, color=COLOURS["blue"], linewidth=1, alpha=0.4)
             axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
             axes.set(title=title, xlabel="accuracy [%]", xlim=(15, 100))
-        grid[0].invert_yaxis()
+        grid[0].set_ylim(len(rows) - 0.5, -0.5)
     return fig
 
 

@@ -209,8 +209,8 @@ def _point(way: Tensor, place: Tensor) -> Tensor:
 def inked(way: Tensor, stroke: Tensor, pen: Pen, size: int) -> Tensor:
     """Draw the pen's way, scaled to MNIST's box and centred by mass: uint8 of shape (pictures, size, size).
 
-    The ink is a disc at every point, and a pixel is as dark as its place in the nearest one. With
-    |pixel - point|^2 - radius^2 in place of distances, that is one matrix product and a minimum.
+    The ink is a disc at every point, and a pixel is as dark as its place in the nearest one. With squared distances
+    less squared radii in place of distances, that is one matrix product and a minimum.
     """
     pixel = size / SIZE
     cos, sin = pen.tilt.cos(), pen.tilt.sin()

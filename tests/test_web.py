@@ -168,16 +168,20 @@ STEP = """async ([backend, script, x, labels, query, ways]) => {
 
 
 @pytest.mark.parametrize("backend", ["wasm", "cpu"])
-@pytest.mark.parametrize("ways", [5, 3])
-def test_the_step_of_the_browser_is_that_of_pytorch(browser_page, tmp_path, backend, ways):
-    """To a thousandth, in float32 on both sides, from one file; with the first outputs where classes are fewer."""
+@pytest.mark.parametrize("examples", [(2, 2, 2, 2, 2), (2, 2, 2), (4, 1, 2)], ids=["five", "three", "uneven"])
+def test_the_step_of_the_browser_is_that_of_pytorch(browser_page, tmp_path, backend, examples):
+    """To a thousandth, in float32 on both sides, from one file.
+
+    Where classes are fewer, they have the first outputs; where they are uneven, each counts alike.
+    """
+    ways, counts = len(examples), torch.tensor(examples)
     config = web.WebConfig()
     web.export_web(trained_looking_learner(config), config, tmp_path / "weights.js", 0.1, {})
     learner, _ = web.load_web(tmp_path / "weights.js")
     generator = torch.Generator().manual_seed(ways)
-    support, query = (torch.rand(count, 1, 28, 28, generator=generator) for count in (2 * ways, 4))
-    labels = torch.arange(ways).repeat(2)
-    loss = F.cross_entropy(learner.predict(support)[:, :ways], labels)
+    support, query = (torch.rand(count, 1, 28, 28, generator=generator) for count in (sum(examples), 4))
+    labels = torch.arange(ways).repeat_interleave(counts)
+    loss = F.cross_entropy(learner.predict(support)[:, :ways], labels, weight=1 / counts)
     slopes = dict(zip(learner.theta, torch.autograd.grad(loss, list(learner.theta.values())), strict=True))
     adapted = {name: value - learner.alpha[name] * slopes[name] for name, value in learner.theta.items()}
     expected = learner.predict(query, adapted)[:, :ways]

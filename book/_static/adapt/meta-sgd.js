@@ -85,8 +85,12 @@
   // Scores of the first `ways` classes; the network has five.
   const logitsOf = (p, x, ways) => tf.slice(network(p, x), [0, 0], [x.shape[0], ways]);
 
-  const supportLoss = (p, x, labels, ways) =>
-    tf.losses.softmaxCrossEntropy(tf.oneHot(labels, ways), logitsOf(p, x, ways));
+  // Cross-entropy in which every class counts alike, however many examples it has: meta-training knew even tasks only.
+  function supportLoss(p, x, labels, ways) {
+    const classes = tf.cast(tf.oneHot(labels, ways), "float32"); // WebAssembly knows whole numbers here only
+    const share = tf.mul(tf.sum(classes, 0), ways / labels.size); // 1 where all classes have as many examples
+    return tf.losses.softmaxCrossEntropy(classes, logitsOf(p, x, ways), tf.sum(tf.div(classes, share), 1));
+  }
 
   // The loss on the support set, and its gradient in every parameter.
   function supportGradient(theta, x, labels, ways) {

@@ -667,7 +667,7 @@ def fold_scores(results: dict[str, Any], name: str, shots: int) -> list[Evaluati
 
 
 def method_scores(results: dict[str, Any], method: str, name: str | None = None) -> list[Evaluation]:
-    """Return the scores of a method of ``mnist-methods``, one for each seed, with the accuracy in every task.
+    """Return the scores of a method of ``mnist-methods``, one for each seed that has it, with every task's accuracy.
 
     Args:
         results: the results file.
@@ -675,7 +675,7 @@ def method_scores(results: dict[str, Any], method: str, name: str | None = None)
         name: of the score in the method's cells (None: that of the method itself), e.g. ``"clipped"``.
     """
     name, cells = method if name is None else name, results["cells"].items()
-    cells = [cell for key, cell in cells if key.rpartition("-seed")[0] == method]
+    cells = [cell for key, cell in cells if key.rpartition("-seed")[0] == method and name in cell["right_answers"]]
     scores = []
     for cell in cells:
         right = torch.tensor([float(count) for count in cell["right_answers"][name].split()])

@@ -1581,32 +1581,27 @@ def rate_plane(objective: Callable[[Tensor], Tensor], points: Mapping[str, Tenso
 
 
 def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], reference: str) -> Figure:
-    """Draw accuracies, one row a method: every seed, and the mean over the seeds with its interval (chapters 8, 11).
+    """Draw accuracies, one row a method: the mean over the seeds with its interval, and each seed (chapters 8, 11).
 
     Args:
-        rows: by method, the mean over the seeds with its 95% interval over tasks, and the score of every seed.
+        rows: by method, the mean over the seeds with its 95% interval over tasks, and the score of every seed. Seeds
+            are marked where there are several.
         reference: the method whose mean is marked by a line.
     """
     with figure(size=(6.4, 1.0 + 0.4 * len(rows))) as (fig, axes):
         axes.axvline(100 * rows[reference][0].mean, color=COLOURS["blue"], linestyle="--", linewidth=1)
         for row, (label, (mean, seeds)) in enumerate(rows.items()):
             colour = COLOURS["blue" if label == reference else "grey"]
-            axes.plot(
-                [100 * seed.mean for seed in seeds], [row] * len(seeds), "|", markersize=13, color=COLOURS["orange"]
-            )
+            for seed in seeds if len(seeds) > 1 else ():
+                axes.plot(100 * seed.mean, row, "|", markersize=13, color=COLOURS["orange"])
             axes.errorbar(100 * mean.mean, row, xerr=100 * mean.half_width, fmt="o", capsize=4, color=colour)
             axes.annotate(
                 f"{100 * mean.mean:.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10,
                 annotation_clip=False,
             )  # fmt: skip
-        axes.plot([], [], "|", markersize=13, color=COLOURS["orange"], label="one seed")
-        axes.errorbar(
-            [], [], xerr=[], fmt="o", capsize=4, color=COLOURS["grey"], label="mean, 95% interval over tasks"
-        )
         axes.set(xlabel="accuracy on held-out digits [%]", yticks=range(len(rows)))
         axes.set_yticklabels(list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.6)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 

@@ -89,10 +89,18 @@
   const isEmpty = (key) => contentOf(key).digit === undefined && !contentOf(key).strokes.length;
   let examples; // examples[digit][index] is a Uint8Array of 784 pixels
 
+  // The picture of a pad, and the same as text; kept until its drawing grows, as all are asked for at each change.
+  const pictures = new WeakMap();
   function pictureOf(key) {
-    const content = contentOf(key);
-    if (content.digit !== undefined) return Float32Array.from(examples[content.digit][content.index], (v) => v / 255);
-    return metaSgdSketch.toPicture(content.strokes);
+    const content = contentOf(key), points = content.strokes.flat().length;
+    if (pictures.get(content)?.points !== points) {
+      const pixels =
+        content.digit === undefined
+          ? metaSgdSketch.toPicture(content.strokes)
+          : Float32Array.from(examples[content.digit][content.index], (value) => value / 255);
+      pictures.set(content, { points, pixels, text: String(pixels) });
+    }
+    return pictures.get(content);
   }
 
   function change(keys, contents) {
@@ -337,17 +345,17 @@
       const which = missing.length > 1 ? `Symbols ${missing.join(" and ")} have` : `Symbol ${missing[0]} has`;
       return { sentence: `${which} no example yet: draw one, or choose fewer symbols.` };
     }
-    const drawn = used.map(pictureOf), texts = drawn.map((picture) => picture.join());
+    const drawn = used.map(pictureOf), texts = drawn.map(({ text }) => text);
     if (new Set(texts).size === 1) return { sentence: "All pads are identical: nothing tells the symbols apart." };
     const clash = texts.findIndex((text, i) => texts.some((other, j) => j < i && other === text && labels[i] !== labels[j]));
     const notes = [];
     if (clash >= 0) notes.push(`An example of symbol ${LETTERS[labels[clash]]} is identical to one of another symbol.`);
     if (used.length < state.ways * state.shots) notes.push("Empty pads are left out.");
     const numbers = new Float32Array(784 * drawn.length);
-    drawn.forEach((picture, i) => numbers.set(picture, 784 * i));
+    drawn.forEach(({ pixels }, i) => numbers.set(pixels, 784 * i));
     if (isEmpty(QUERY)) notes.push("Draw on the large pad what is to be classified.");
     const key = [state.ways, labels.join(), texts.join(";")].join("|");
-    return { support: numbers, labels, ways: state.ways, query: pictureOf(QUERY), key, sentence: notes.join(" ") };
+    return { support: numbers, labels, ways: state.ways, query: pictureOf(QUERY).pixels, key, sentence: notes.join(" ") };
   }
 
   // One request is under way at a time; of those that come meanwhile only the last one counts.

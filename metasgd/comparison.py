@@ -24,7 +24,6 @@ from metasgd.transfer import pretrain, with_new_head
 # By gradient steps: options of SharedRates.
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "meta-sgd": {},
-    "fast-rates": {"alpha_lr": 1e-2},
     "layer-rates": {"shared": "layer"},
     "one-rate": {"shared": "all"},
     "nonnegative": {"nonnegative": True},

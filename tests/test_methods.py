@@ -1,6 +1,7 @@
 """Reptile and prototypical networks, on problems small enough to work by hand; all methods at a small size."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -298,3 +299,17 @@ def test_fine_tuning_has_the_best_settings_of_its_grid():
     tried = {choice: score["mean"] for choice, score in scores.items() if choice.startswith("{")}
     assert len(tried) == len(experiments.FINE_TUNING_GRID)
     assert json.loads(max(tried, key=tried.get)) == experiments.METHOD_FINE_TUNING
+
+
+def test_the_tables_of_the_chapters_are_the_files(stored):
+    """Both chapters show ``method_rows``, which are the accuracies of the file; neither has a number of its own."""
+    book = Path(__file__).parents[1] / "book"
+    for chapter in ("08-mnist", "11-what-alpha-learned"):
+        text = (book / f"{chapter}.ipynb").read_text(encoding="utf-8")
+        assert 'load_results(\\"mnist-methods\\")' in text
+        assert "method_rows(" in text
+    rows = experiments.method_rows(stored, {name: name for name in comparison.METHODS})
+    for name, (mean, seeds) in rows.items():
+        cells = [stored["cells"][f"{name}-seed{seed}"] for seed in range(experiments.METHOD_SEEDS[name])]
+        assert [score.mean for score in seeds] == [cell["accuracy"][name]["mean"] for cell in cells]
+        assert mean.mean == pytest.approx(sum(score.mean for score in seeds) / len(seeds), abs=1e-5)

@@ -65,7 +65,8 @@ CURVE_EVERY = 20
 LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
-METHOD_SEEDS = dict.fromkeys(COMPARED_METHODS, 1)  # runs of each; a larger number goes on from those that there are
+# Runs of each; a larger number goes on from those that there are.
+METHOD_SEEDS = dict.fromkeys(COMPARED_METHODS, 1) | dict.fromkeys(("meta-sgd", "layer-rates", "maml"), 2)
 METHOD_RUN: dict[str, Any] = {"fold": 1, "iterations": 300}
 TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 150, "validation_digits": (7, 9), "num_composites": 30}
 TUNING_GRID: dict[str, list[dict[str, Any]]] = {  # a method that is not here takes the settings of its relative

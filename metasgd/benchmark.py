@@ -435,7 +435,9 @@ def run_benchmark(
             save(so_far())
         for name, reason in missing.items():
             say(f"not measured: {name}, as {reason}")
-        return so_far()
+        final = so_far()
+        save(final)  # so that what is returned is what is kept
+        return final
 
 
 @contextmanager

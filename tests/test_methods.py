@@ -13,6 +13,7 @@ from metasgd.data import load_mnist
 from metasgd.evaluation import Evaluation, evaluate, interval
 from metasgd.methods import PrototypicalNetwork, Reptile
 from metasgd.mnist import MnistConfig, held_out_sampler, make_network
+from metasgd.transfer import with_new_head
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2, "num_composites": 3}
 
@@ -168,7 +169,7 @@ def test_fine_tuning_trains_the_part_that_it_names(digits, part, moves):
     support_x, support_y, query_x, _ = (field[0] for field in held_out_sampler(digits, config).sample(1))
     answers = comparison.fine_tuned(network, config, lr=0.5, steps=2, part=part)(support_x, support_y, query_x)
 
-    head = make_network(config)[-1]
+    head = with_new_head(network, config)[-1]
     features = nn.Sequential(*list(network.children())[:-1])
     x = features(support_x).detach()
     optimizer = torch.optim.SGD(head.parameters(), lr=0.5)

@@ -153,7 +153,10 @@ def test_stored_meta_sgd_is_ahead_of_all_methods_without_meta_training(shots, fo
         assert ours.mean - ours.half_width > other.mean + other.half_width, name
 
 
-def test_missing_results_name_the_command():
+def test_missing_results_name_the_command(monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"python -m metasgd benchmark --out book/results/nothing\.json"):
+        experiments.load_results("nothing")
+    monkeypatch.setitem(experiments.EXPERIMENTS, "nothing", None)
     with pytest.raises(FileNotFoundError, match="python -m metasgd experiment nothing"):
         experiments.load_results("nothing")
 

@@ -236,6 +236,12 @@ def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     }
 
 
+def check_known(changes: Mapping[str, Any], config: type, whose: str) -> None:
+    """Raise ``ValueError`` for a change that is no field of a config; ``whose`` begins the message, with its verb."""
+    if unknown := changes.keys() - {field.name for field in fields(config)}:
+        raise ValueError(f"{whose} no setting {', '.join(sorted(unknown))}; leave it out")
+
+
 def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what helped (chapter 6).
 
@@ -244,8 +250,7 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a setting that sine waves do not have.
     """
-    if unknown := changes.keys() - {field.name for field in fields(SineConfig)}:
-        raise ValueError(f"sine waves have no setting {', '.join(sorted(unknown))}; leave it out")
+    check_known(changes, SineConfig, "sine waves have")
     seeds = range(seed, seed + SINE_SEEDS)
     table = {
         f"{method}-{shots}points-seed{seed}": SineConfig(
@@ -275,7 +280,8 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
 
 def omniglot(bench: Bench, **changes: Any) -> Cells:
     """Return runs by Meta-SGD and by MAML, tested on the 423 characters that were left out (chapter 12)."""
-    runs = {name: OmniglotConfig(**run | known(changes)) for name, run in OMNIGLOT_RUNS.items()}
+    check_known(changes, OmniglotConfig, "Omniglot has")
+    runs = {name: OmniglotConfig(**run | changes) for name, run in OMNIGLOT_RUNS.items()}
     return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
 
 
@@ -284,11 +290,12 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
 
     The digits are those of the embedded sample. The rungs of the ladder are shorter runs.
     """
+    check_known(changes, OmniglotConfig, "Omniglot has")
     whole = {"characters": CHARACTERS, "look": "varied"}
     runs = OMNIGLOT_MNIST_RUNS | {
         f"ladder-{name}": {"iterations": LADDER_ITERATIONS} | rung for name, rung in LADDER.items()
     }
-    configs = {name: OmniglotConfig(**whole | run | known(changes)) for name, run in runs.items()}
+    configs = {name: OmniglotConfig(**whole | run | changes) for name, run in runs.items()}
     return {
         name: partial(run_omniglot_cell, config, bench, copies=name in OMNIGLOT_MNIST_RUNS)
         for name, config in configs.items()
@@ -297,20 +304,8 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
 
 def web(bench: Bench, **changes: Any) -> Cells:
     """Return the run of the page that adapts in a browser, tested on new characters and on digits (chapter 14)."""
-    if unknown := changes.keys() - {field.name for field in fields(WebConfig)}:
-        raise ValueError(f"the page has no setting {', '.join(sorted(unknown))}; leave it out")
+    check_known(changes, WebConfig, "the page has")
     return {"learner": partial(run_web_cell, WebConfig(**changes), bench)}
-
-
-def known(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes, all of which must be settings of Omniglot.
-
-    Raises:
-        ValueError: a setting that Omniglot does not have.
-    """
-    if unknown := changes.keys() - {field.name for field in fields(OmniglotConfig)}:
-        raise ValueError(f"Omniglot has no setting {', '.join(sorted(unknown))}; leave it out")
-    return changes
 
 
 def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
@@ -321,8 +316,7 @@ def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a setting that navigation does not have.
     """
-    if unknown := changes.keys() - {field.name for field in fields(NavigationConfig)}:
-        raise ValueError(f"navigation has no setting {', '.join(sorted(unknown))}; leave it out")
+    check_known(changes, NavigationConfig, "navigation has")
     seeds = range(seed, seed + NAVIGATION_SEEDS)
     table = {
         f"{method}-{start}-seed{seed}": NavigationConfig(
@@ -548,7 +542,7 @@ def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any
     scores = {}
     for shots in OMNIGLOT_SHOTS:
         samplers = {
-            "characters": tasks_of_the_test(replace(pages, shots=shots), shots, bench.root, bench.device),
+            "characters": tasks_of_the_test(pages, shots, bench.root, bench.device),
             "digits": digit_sampler(load_mnist_sample(), pages.ways, shots, bench.device),
         }
         for data, sampler in samplers.items():

@@ -172,20 +172,27 @@ def digit_sampler(
     return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
 
 
+def starting_rates(network: nn.Sequential, task_lr: float, head_lr: float | None) -> dict[str, Tensor]:
+    """Return alpha at the start: ``task_lr``; with a ``head_lr``, this in the last layer, which is set to zero.
+
+    Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.
+    """
+    rates = {name: torch.full_like(value, task_lr) for name, value in network.named_parameters()}
+    if head_lr is not None:
+        for name, parameter in network[-1].named_parameters():
+            nn.init.zeros_(parameter)
+            rates[f"{len(network) - 1}.{name}"].fill_(head_lr)
+    return rates
+
+
 def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> MetaSGD:
     """Return the untrained learner of a run."""
     network = mnist.make_network(config)  # type: ignore[arg-type]  # which reads what both kinds of config have
-    rates = {name: torch.full_like(value, config.task_lr) for name, value in network.named_parameters()}
-    if config.head_lr is not None:
-        # Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.
-        for name, parameter in network[-1].named_parameters():
-            nn.init.zeros_(parameter)
-            rates[f"{len(network) - 1}.{name}"].fill_(config.head_lr)
     return MetaSGD(
         network,
         meta_lr=config.meta_lr,
         alpha_lr=config.alpha_lr,
-        task_lr=rates,
+        task_lr=starting_rates(network, config.task_lr, config.head_lr),
         inner_steps=config.inner_steps,
         learn_alpha=config.method == "meta-sgd",
     ).to(device)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from metasgd.evaluation import Method, Sampler, evaluate
 from metasgd.meta_sgd import MetaSGD
-from metasgd.omniglot import OmniglotConfig, training_sampler
+from metasgd.omniglot import OmniglotConfig, starting_rates, training_sampler
+from metasgd.rates import with_rates
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.glyphs import glyph_classes
 from metasgd.training import read_checkpoint, restore, train
@@ -65,10 +66,7 @@ def make_learner(config: WebConfig, device: torch.device | str = "cpu") -> MetaS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = sketch_net(config.width, config.groups)
-    rates = {name: torch.full_like(value, config.task_lr) for name, value in network.named_parameters()}
-    for name, parameter in network[-1].named_parameters():
-        nn.init.zeros_(parameter)
-        rates[f"{len(network) - 1}.{name}"].fill_(config.head_lr)
+    rates = starting_rates(network, config.task_lr, config.head_lr)
     return MetaSGD(network, meta_lr=config.meta_lr, alpha_lr=config.alpha_lr, task_lr=rates).to(device)
 
 
@@ -107,9 +105,7 @@ def train_web(
 
 def with_one_rate(learner: MetaSGD, rate: float) -> Method:
     """Return the method that takes the step from the same theta with one rate for all parameters."""
-    same = {name: torch.full_like(value, rate) for name, value in learner.alpha.items()}
-    single = MetaSGD(learner.model, learner.loss_fn, task_lr=same, learn_alpha=False)
-    return single
+    return with_rates(learner, lambda name, learned: torch.full_like(learned, rate))
 
 
 def without_step(learner: MetaSGD) -> Method:

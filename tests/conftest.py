@@ -1,8 +1,11 @@
-"""What the tests share: the device they run on, float64, and the full MNIST where there is one."""
+"""What the tests share: the device they run on, float64, a browser, and the full MNIST where there is one."""
 
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from metasgd import data
+from metasgd.assets.measure_web import BROWSER
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()
@@ -19,6 +23,36 @@ MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expan
 def device() -> torch.device:
     """The device of the tests: ``METASGD_TEST_DEVICE=cuda pytest`` runs them on a GPU (default: cpu)."""
     return torch.device(os.environ.get("METASGD_TEST_DEVICE", "cpu"))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve files without a line on each."""
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the folder that a test module names as ``SERVED`` is served."""
+    folder = str(request.module.SERVED)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless browser; what needs it is skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=BROWSER, args=arguments)
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -4,11 +4,7 @@ The page is the chapter's own HTML and the files that ship with the book, withou
 """
 
 import re
-import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from math import cos, pi, sin
 from pathlib import Path
 
@@ -18,11 +14,8 @@ import torch
 
 from metasgd._web_examples import FILE, examples_script
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-BOOK = Path(__file__).resolve().parents[1] / "book"
+BOOK = SERVED = Path(__file__).resolve().parents[1] / "book"
 CHAPTER = BOOK / "14-in-your-browser.ipynb"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 LIMIT = 20_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 
 Stroke = Sequence[tuple[float, float]]
@@ -31,15 +24,6 @@ CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
 LINE = [[(0.5, 0.1), (0.5, 0.9)]]
 SHAPES: list[list[Stroke]] = [CIRCLE, CROSS, LINE]
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serve the book's folder without a line on each file."""
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
-
 
 def html() -> str:
     """The part of the chapter that is HTML, as a page."""
@@ -47,22 +31,6 @@ def html() -> str:
     (body,) = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
     return f"<!doctype html><html><head>{head}<title>page</title></head><body>{body}</body></html>"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(BOOK))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -3,50 +3,15 @@
 Skipped where the book has not been built or no Chromium is installed; `.ci/run` builds it and then runs this file.
 """
 
-import shutil
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-SITE = Path(__file__).resolve().parents[1] / "book" / "_build" / "html"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+SITE = SERVED = Path(__file__).resolve().parents[1] / "book" / "_build" / "html"
 PAGES = sorted({path.name for path in SITE.glob("*.html")} - {"index.html"})  # which leads to the first page
 SCREENS = {"desktop": (1280, 900), "phone": (375, 812)}
 
-pytestmark = [
-    pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/"),
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
-]
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serve files without a line on each."""
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=arguments)
-        yield started
-        started.close()
+pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/")
 
 
 @pytest.fixture(params=[(screen, scheme) for screen in SCREENS for scheme in ("light", "dark")], ids="-".join)

@@ -1,11 +1,6 @@
 """Chapter 14: the page's learner, its file, and the browser's step held against PyTorch's."""
 
 import base64
-import shutil
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,8 +13,7 @@ from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.glyphs import glyph_classes
 from metasgd.training import train
 
-PAGE = Path(__file__).resolve().parents[1] / "book" / "_static" / "adapt"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+SERVED = Path(__file__).resolve().parents[1] / "book" / "_static" / "adapt"
 SMALL = web.WebConfig(width=8, groups=2, iterations=2, meta_batch=2, train_queries=2)
 
 
@@ -125,32 +119,14 @@ def test_another_run_is_not_exported(tmp_path, capsys):
     assert "is not a run of python -m metasgd experiment web" in capsys.readouterr().err
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serve files without a line on each."""
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
-
-
 @pytest.fixture(scope="module")
-def browser_page() -> Iterator[object]:
+def browser_page(browser, address: str) -> object:
     """A page at the address of the page's files, in a browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(PAGE))) as server,
-        playwright.sync_playwright() as driver,
-    ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/meta-sgd.js")
-        for script in ("tf.min.js", "tf-backend-wasm.min.js", "meta-sgd.js"):
-            page.add_script_tag(url=script)
-        yield page
-        browser.close()
-        server.shutdown()
+    page = browser.new_page()
+    page.goto(address + "meta-sgd.js")
+    for script in ("tf.min.js", "tf-backend-wasm.min.js", "meta-sgd.js"):
+        page.add_script_tag(url=script)
+    return page
 
 
 STEP = """async ([backend, script, x, labels, query, ways]) => {

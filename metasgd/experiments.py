@@ -66,7 +66,7 @@ LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
 METHOD_SEEDS = 3  # runs of each method
-METHOD_RUN: dict[str, Any] = {"fold": 1, "iterations": 300}
+METHOD_RUN: dict[str, Any] = {"fold": 1}
 TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 150, "validation_digits": (7, 9), "num_composites": 30}
 TUNING_GRID: dict[str, list[dict[str, Any]]] = {  # a method that is not here takes the settings of its relative
     **{name: [{"task_lr": lr} for lr in (0.1, 0.3)] for name in ("meta-sgd", "layer-rates", "one-rate", "body-only")},

@@ -57,7 +57,7 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
     if not folder:
         if download:
             raise ValueError("download=True needs a folder to download into; pass root='data'")
-        source, classes = f"the embedded sample of {SAMPLE.name}", load_mnist_sample()
+        source, classes = "the embedded sample", load_mnist_sample()
     else:
         source, classes = f"the files in {folder}", _load_folder(Path(folder).expanduser(), download)
     if not quiet:

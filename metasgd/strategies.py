@@ -128,8 +128,8 @@ def choose(learner: MetaSGD) -> tuple[str, str]:
     if device.type != "cpu":
         return "batched", f"the model is on {device}, which is fast only with many tasks at once"
     if any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.model.modules()):
-        return "threads", "convolutions with weights of their own for each task are slow in a batch on a CPU"
-    return "batched", "without convolutions, a batch of tasks is a few large matrix products"
+        return "threads", "a CPU is slow at convolutions in a batch of tasks"
+    return "batched", "a batch of tasks is a few large matrix products"
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def test_an_empty_environment_variable_names_no_folder(monkeypatch: pytest.Monke
 def test_the_source_is_printed(capsys: pytest.CaptureFixture) -> None:
     load_mnist()
     printed = capsys.readouterr().out
-    assert printed == "MNIST: 10,000 images of 10 digits, from the embedded sample of mnist_sample.npz\n"
+    assert printed == "MNIST: 10,000 images of 10 digits, from the embedded sample\n"
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def how_made(name: str) -> dict[str, str]:
     facts = {
         "command": "<br>".join(f"`{command}`" for command in commands),
         "runs": str(len(runs)),
-        "test tasks of each run": f"{file['tasks']:,}" if "tasks" in file else "",
+        "test tasks": all_of(f"{score['tasks']:,}" for run in runs for score in scores_of(run)),
         "seed of the test tasks": all_of(run.get("task_seed", file.get("task_seed")) for run in runs),
         "seed of training": all_of(run.get("config", run.get("settings", {})).get("seed") for run in runs),
         "meta-updates": all_of(run.get("config", {}).get("iterations") for run in runs),
@@ -54,6 +54,11 @@ def how_made(name: str) -> dict[str, str]:
         "run time": duration(file.get("seconds") or sum(run.get("seconds", 0) for run in runs)),
     }
     return {fact: value for fact, value in facts.items() if value}
+
+
+def scores_of(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the test scores of one run, of whatever measure."""
+    return [score for measure in ("accuracy", "error", "mean_return") for score in run.get(measure, {}).values()]
 
 
 def all_of(values: Iterable[Any]) -> str:

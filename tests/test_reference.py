@@ -89,7 +89,7 @@ def test_facts_that_differ_between_runs_are_all_given(tmp_path: Path, monkeypatc
     facts = records.how_made("some")
     assert facts["seed of training"] == "0, 1"
     assert facts["commit"] == "a, b"
-    assert facts["test tasks of each run"] == "2,000"
+    assert facts["test tasks"] == "2,000"
     assert facts["run time"] == "2 h 0 min"
     with pytest.raises(FileNotFoundError, match=r"no results of 'none'; there are some"):
         records.load("none")

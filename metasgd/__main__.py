@@ -385,6 +385,9 @@ def add_experiment(commands: Any) -> None:
     command.add_argument(
         "--shard", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="run cells I, I + N, ..."
     )
+    command.add_argument(
+        "--resume", action="store_true", help="go on from what is in the work folder, which is done in any case"
+    )
     add_common(command)
 
 

@@ -233,6 +233,8 @@ def test_the_experiment_runs_at_small_size_and_prints_both_tables(tmp_path, caps
     assert (cell["config"]["shots"], cell["config"]["method"], cell["config"]["seed"]) == (20, "maml", 1)
     ours = [stored["cells"][f"meta-sgd-5points-seed{seed}"]["error"]["10"]["mean"] for seed in (0, 1)]
     assert out["mean_squared_error"]["meta-sgd"]["5"]["10"] == pytest.approx(fmean(ours), abs=5e-4)  # three decimals
+    assert main([*command, "--resume", "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    assert json.loads((tmp_path / "sine.json").read_text())["cells"] == stored["cells"]  # seconds included: none anew
     assert out["paper"]["meta-sgd"]["5"]["10"] == 0.63
 
 

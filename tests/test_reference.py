@@ -83,13 +83,14 @@ def test_every_results_file_says_how_it_was_made(name: str) -> None:
 
 def test_facts_that_differ_between_runs_are_all_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = {"metasgd": "1.0", "commit": "a", "torch": "2", "device": "cpu", "threads": 1, "seconds": 3600}
-    cells = {"one": run | {"config": {"seed": 0}}, "two": run | {"config": {"seed": 1}, "commit": "b"}}
-    (tmp_path / "some.json").write_text(json.dumps({"command": "python", "tasks": 2000, "cells": cells}))
+    scores = {"accuracy": {"one": {"tasks": 2000}, "other": {"tasks": 300}}}
+    cells = {"one": run | {"config": {"seed": 0}} | scores, "two": run | {"config": {"seed": 1}, "commit": "b"}}
+    (tmp_path / "some.json").write_text(json.dumps({"command": "python", "cells": cells}))
     monkeypatch.setattr(records, "FOLDERS", [tmp_path])
     facts = records.how_made("some")
     assert facts["seed of training"] == "0, 1"
     assert facts["commit"] == "a, b"
-    assert facts["test tasks"] == "2,000"
+    assert facts["test tasks"] == "2,000, 300"
     assert facts["run time"] == "2 h 0 min"
     with pytest.raises(FileNotFoundError, match=r"no results of 'none'; there are some"):
         records.load("none")

@@ -16,8 +16,9 @@ class Compiled:
     """Compiled forms of functions of tensors, one for each key and each set of shapes.
 
     A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
-    compiled by ``torch.compile``. Where that fails, e.g. for want of a C++ compiler, a warning says so and the
-    function is called as it is. A copy of the object starts empty.
+    given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call cost a small network as
+    much as its meta-gradient. Where that fails, e.g. for want of a C++ compiler, a warning says so and the function is
+    called as it is. A copy of the object starts empty.
     """
 
     def __init__(self) -> None:
@@ -43,11 +44,14 @@ class Compiled:
 def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | None:
     """Return the compiled function, or a warning."""
     try:
+        from torch._inductor import compile as inductor_compile  # takes seconds to import
+
         graph = make_fx(function)(*inputs)
-        fast = torch.compile(graph, dynamic=False, fullgraph=True)
+        with torch.no_grad():  # the derivatives are in the graph
+            fast = inductor_compile(graph, list(inputs))
 
         def call(*tensors: Tensor) -> Any:
-            with torch.no_grad():  # the derivatives are in the graph
+            with torch.no_grad():
                 return fast(*tensors)
 
         call(*inputs)

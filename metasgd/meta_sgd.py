@@ -52,8 +52,9 @@ class MetaSGD(nn.Module):
         seed: for drawing alpha from a range.
         strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
             ``"batched"`` (many tasks at once, by vmap), or ``"auto"``, which chooses by device and model.
-        compile: compile the whole meta-gradient by ``torch.compile``, once for each size of tasks. It takes about a
-            minute, and needs a C++ compiler on a CPU; without one, a warning is given and nothing is compiled.
+        compile: compile the whole meta-gradient by Inductor, the compiler behind ``torch.compile``, once for each size
+            of tasks. It takes about a minute, and needs a C++ compiler on a CPU; without one, a warning is given and
+            nothing is compiled.
         chunk: tasks that are worked on at a time (None: as many as fit into memory, or, by ``"threads"``, one on each
             core unless they are large).
         precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).

@@ -49,7 +49,7 @@ def number_of_threads(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the compiler: ``compile=True`` then runs the traced graph as it is, which takes no minutes."""
-    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs: graph)
 
 
 def mlp() -> nn.Module:
@@ -554,7 +554,7 @@ def test_looking_at_the_model_draws_no_random_numbers(strategy: str, device: tor
 
 needs_compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None,
-    reason="torch.compile needs a C++ compiler on a CPU, g++ or clang++, and there is none",
+    reason="compilation needs a C++ compiler on a CPU, g++ or clang++, and there is none",
 )
 
 
@@ -581,7 +581,7 @@ def test_without_a_compiler_the_result_is_right_and_a_warning_given(
     def no_compiler(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("no C++ compiler found\nand more lines")
 
-    monkeypatch.setattr(torch, "compile", no_compiler)
+    monkeypatch.setattr("torch._inductor.compile", no_compiler)
     learner = make_learner(mlp, device, strategy=strategy, compile=True)
     tasks = draw_tasks(device, sizes=[(4, 5)] * 30)
     with pytest.warns(RuntimeWarning, match="runs uncompiled, as compilation failed: no C[+][+] compiler found$"):
@@ -633,7 +633,7 @@ def freeze_second(learner: MetaSGD) -> None:
 
 def test_what_cannot_be_compiled_is_called_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not as it was at first: functions of one key compute the same, but each thread's on a module of its own."""
-    monkeypatch.setattr(torch, "compile", None)
+    monkeypatch.setattr("torch._inductor.compile", None)
     compiled, x = Compiled(), torch.ones(2)
     with pytest.warns(RuntimeWarning, match="runs uncompiled"):
         compiled.call("key", lambda x: x + 1, [x])

@@ -120,9 +120,9 @@ OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: what a C
     "20way-meta-sgd": {"ways": 20, "iterations": 300},
 }
 OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
-    "10way": {"ways": 10, "iterations": 15_000},
-    "5way": {"ways": 5, "iterations": 15_000},
-    "10way-5shot": {"ways": 10, "shots": 5, "iterations": 3000},
+    "10way": {"ways": 10, "iterations": 15_000, "look": "measured"},
+    "10way-by-eye": {"ways": 10, "iterations": 15_000},
+    "5way": {"ways": 5, "iterations": 6000, "look": "measured"},
 }
 LADDER_ITERATIONS = 400
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.
@@ -131,6 +131,7 @@ LADDER: dict[str, dict[str, Any]] = {
     "quarter-turns": {"look": "pictures"},
     "redrawn": {"look": "redrawn"},
     "varied": {"look": "varied"},
+    "measured": {"look": "measured"},
     "composites": {"look": "varied", "num_composites": 1000},
     "glyphs": {"look": "glyphs"},
     "mixed": {"look": "mixed"},

@@ -22,7 +22,7 @@ TRAINING = 1200  # characters of meta-training; the other 423 are for the test
 VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
 PARTS = 500  # classes of which composites are made
 METHODS = ("meta-sgd", "maml")
-LOOKS = ("pictures", "augmented", "redrawn", "varied", "glyphs", "mixed")
+LOOKS = ("pictures", "augmented", "redrawn", "varied", "measured", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
 COPIES = 4  # of each support picture, where a learner adapts to copies as well
@@ -32,6 +32,7 @@ AS_TESTED = {
     "augmented": None,
     "redrawn": Ink(pen=(1.0, 1.0), softness=(1.5, 1.5)),
     "varied": Ink(HAND),
+    "measured": Ink(HAND, pen=(0.2, 1.2), softness=(0.8, 1.4)),  # strokes as wide as MNIST's, see metasgd.across
     "glyphs": None,
     "mixed": Ink(HAND),
 }
@@ -44,8 +45,8 @@ class OmniglotConfig:
     ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``). With ``head_lr``, the last layer starts at
     zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these
     ``"augmented"`` one by one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each
-    with a hand and a pen of its own; or, instead of Omniglot, as many random ``"glyphs"``; or both by half,
-    ``"mixed"``. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
+    with a hand and a pen of its own, or the same with pens that were ``"measured"`` on MNIST; or, instead of Omniglot,
+    as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
     for tests on other data. ``train_queries`` are the query examples of a class while meta-training.
     """
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ LOOKS = ("pictures", "augmented", "redrawn", "varied", "measured", "glyphs", "mi
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
 COPIES = 4  # of each support picture, where a learner adapts to copies as well
 COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
-AS_TESTED = {
+AS_TESTED: dict[str, Any] = {
     "pictures": None,
     "augmented": None,
     "redrawn": Ink(pen=(1.0, 1.0), softness=(1.5, 1.5)),

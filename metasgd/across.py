@@ -16,7 +16,7 @@ from torch import Tensor
 from metasgd.data import load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import circumstances, write_json
-from metasgd.omniglot import AS_TESTED
+from metasgd.omniglot import PENS_BY_EYE, PENS_MEASURED
 from metasgd.tasks import glyph_classes
 
 # Accuracy on Omniglot by (ways, shots): the second table of Li et al. 2017.
@@ -142,12 +142,12 @@ def measured_sets(root: str | Path | None = None) -> dict[str, dict[str, Any]]:
         root: folder of Omniglot (None: ``METASGD_DATA``).
     """
     fields = load_omniglot_strokes(root)[:, :1] / 255
-    drawn = {look: AS_TESTED[look](fields, torch.Generator().manual_seed(0))[:, 0] for look in ("varied", "measured")}
+    drawn = [ink(fields, torch.Generator().manual_seed(0))[:, 0] for ink in (PENS_BY_EYE, PENS_MEASURED)]
     sets = {
         "MNIST": torch.cat([digit[:200] for digit in load_mnist_sample()]),
         "Omniglot": load_omniglot(root)[:, 0],
-        "Omniglot, redrawn": drawn["varied"],
-        "redrawn, pens measured": drawn["measured"],
+        "Omniglot, redrawn": drawn[0],
+        "redrawn, pens measured": drawn[1],
         "glyphs": glyph_classes(2000, 1)[:, 0],
     }
     return {

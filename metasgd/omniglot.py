@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +27,16 @@ LOOKS = ("pictures", "augmented", "redrawn", "varied", "measured", "glyphs", "mi
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
 COPIES = 4  # of each support picture, where a learner adapts to copies as well
 COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
-AS_TESTED: dict[str, Any] = {
+PENS_BY_EYE = Ink(HAND)
+PENS_MEASURED = Ink(HAND, pen=(0.2, 1.2), softness=(0.8, 1.4))  # strokes as wide as MNIST's, see metasgd.across
+AS_TESTED = {
     "pictures": None,
     "augmented": None,
     "redrawn": Ink(pen=(1.0, 1.0), softness=(1.5, 1.5)),
-    "varied": Ink(HAND),
-    "measured": Ink(HAND, pen=(0.2, 1.2), softness=(0.8, 1.4)),  # strokes as wide as MNIST's, see metasgd.across
+    "varied": PENS_BY_EYE,
+    "measured": PENS_MEASURED,
     "glyphs": None,
-    "mixed": Ink(HAND),
+    "mixed": PENS_BY_EYE,
 }
 
 

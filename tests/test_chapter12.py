@@ -144,7 +144,11 @@ def test_the_command_measures_all_data_sets(omniglot_folder, tmp_path, monkeypat
     across.main(["--root", str(omniglot_folder), "--out", str(tmp_path)])
     made, stored = json.loads((tmp_path / "pictures.json").read_text()), load_results("pictures")
     assert made.keys() == stored.keys()
-    assert list(made["cells"]) == list(stored["cells"]) == ["MNIST", "Omniglot", "Omniglot, redrawn", "glyphs"]
+    assert (
+        list(made["cells"])
+        == list(stored["cells"])
+        == ["MNIST", "Omniglot", "Omniglot, redrawn", "redrawn, pens measured", "glyphs"]
+    )
     assert made["cells"]["MNIST"] == stored["cells"]["MNIST"]
 
 

@@ -120,9 +120,8 @@ OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: what a C
     "20way-meta-sgd": {"ways": 20, "iterations": 300},
 }
 OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
-    "10way": {"ways": 10, "iterations": 15_000, "look": "measured"},
-    "10way-by-eye": {"ways": 10, "iterations": 15_000},
-    "5way": {"ways": 5, "iterations": 6000, "look": "measured"},
+    "10way": {"ways": 10, "iterations": 15_000},
+    "5way": {"ways": 5, "iterations": 15_000},
 }
 LADDER_ITERATIONS = 400
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.

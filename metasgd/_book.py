@@ -21,6 +21,7 @@ CHAPTER = re.compile(r"\bchapters? \d+(?:(?:, | and )\d+)*")
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this module does."""
     app.connect("config-inited", leave_to_its_chapter)
+    app.connect("autodoc-skip-member", leave_out_fields)
     app.connect("autodoc-process-docstring", link_chapters)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", describe)
@@ -33,6 +34,11 @@ def leave_to_its_chapter(app: Sphinx, config: Any) -> None:
     for name in ("html_js_files", "html_css_files"):
         files = [file for file in config[name] if not str(file).startswith(ALONE)]
         setattr(config, name, files)
+
+
+def leave_out_fields(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of a named tuple, which its signature lists, and of which Python says but their number."""
+    return True if str(thing.__doc__).startswith("Alias for field number") else None
 
 
 def link_chapters(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

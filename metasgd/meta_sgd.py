@@ -120,7 +120,7 @@ class MetaSGD(nn.Module):
 
     @property
     def alpha(self) -> dict[str, Tensor]:
-        """The learning rate of every parameter entry: the names and shapes of ``theta``."""
+        """The learning rate of every parameter entry, with the names and shapes of ``theta``."""
         return dict(self.rates.named_parameters())
 
     def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:

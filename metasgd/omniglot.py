@@ -48,8 +48,9 @@ class OmniglotConfig:
     zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these
     ``"augmented"`` one by one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each
     with a hand and a pen of its own, or the same with pens that were ``"measured"`` on MNIST; or, instead of Omniglot,
-    as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623,
-    for tests on other data. ``train_queries`` are the query examples of a class while meta-training.
+    as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are those of meta-training: 1,200, or
+    1,100 where the next 100 validate, or all 1,623, for tests on other data. ``train_queries`` are the query examples
+    of a class while meta-training.
     """
 
     ways: int = 5

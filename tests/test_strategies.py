@@ -420,8 +420,8 @@ def spectral_net() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "shape", "strategy", "reason"),
     [
-        (mlp, (3,), "batched", "without convolutions"),
-        (small_convnet, (1, 6, 6), "threads", "convolutions with weights of their own"),
+        (mlp, (3,), "batched", "a few large matrix products"),
+        (small_convnet, (1, 6, 6), "threads", "convolutions in a batch of tasks"),
         (dropout_net, (3,), "loop", "dropout draws its random numbers task by task"),
         (recurrent_net, (3, 4), "threads", "'batched' cannot compute this"),
         (spectral_net, (3,), "loop", "changes its buffer '0.parametrizations.weight.0._u' with every call"),

@@ -16,9 +16,9 @@ class Compiled:
     """Compiled forms of functions of tensors, one for each key and each set of shapes.
 
     A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
-    given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call cost a small network as
-    much as its meta-gradient. Where that fails, e.g. for want of a C++ compiler, a warning says so and the function is
-    called as it is. A copy of the object starts empty.
+    given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call a small network would
+    feel. Where that fails, e.g. for want of a C++ compiler, a warning says so and the function is called as it is. A
+    copy of the object starts empty.
     """
 
     def __init__(self) -> None:

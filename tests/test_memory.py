@@ -1,5 +1,6 @@
 """What a process does with the memory that it frees."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,30 +10,34 @@ import pytest
 from metasgd._memory import keep_freed_memory
 
 SCRIPT = """
-import resource
+import ctypes
 import torch
 from metasgd._memory import keep_freed_memory
 
+class Account(ctypes.Structure):  # struct mallinfo of glibc's malloc.h
+    _fields_ = [(name, ctypes.c_int) for name in
+                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+
+mallinfo = ctypes.CDLL(None).mallinfo
+mallinfo.restype = Account
 assert {keep} is False or keep_freed_memory()
-def page_faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(6):
-    before = page_faults()
-    tensors = [torch.ones(5 * 2**20) for _ in range(4)]  # 20 MiB each
-    del tensors
-print(page_faults() - before)
+tensors = [torch.ones(7 * 2**20) for _ in range(4)]  # 28 MiB each
+del tensors
+print(mallinfo().fordblks)
 """
+ALLOCATOR_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 is_glibc = platform.libc_ver()[0] == "glibc"
 
 
 @pytest.mark.skipif(not is_glibc, reason="the GNU C library is not used here")
 def test_freed_memory_is_kept():
-    """Four tensors of 20 MiB are 20,480 pages; kept memory costs next to none of them, the default nearly all."""
-    faults = {}
+    """Of four freed tensors, the library's own account holds every byte if they are kept; else the system has them."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ALLOCATOR_SETTINGS)}
+    free = {}
     for keep in (False, True):
         command = [sys.executable, "-c", SCRIPT.format(keep=keep)]
-        faults[keep] = int(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert faults[True] < 1000 < 10_000 < faults[False]
+        free[keep] = int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout) / 2**20
+    assert free[False] < 28 < 4 * 28 <= free[True]
 
 
 @pytest.mark.skipif(is_glibc, reason="the GNU C library is used here")

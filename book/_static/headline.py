@@ -1,4 +1,7 @@
-"""Draw headline.png from the stored results: ``python book/_static/headline.py``, after the results have changed."""
+"""Draw headline.png from the stored results, after these have changed.
+
+python book/_static/headline.py
+"""
 
 import hashlib
 import json
@@ -21,7 +24,9 @@ METHODS = {
 
 def digest(results: dict) -> str:
     """Return what the picture stores to say which results it shows."""
-    return hashlib.sha256(json.dumps(results["cells"], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(results["cells"], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def main() -> None:
@@ -31,10 +36,16 @@ def main() -> None:
     batch = sampler.sample(1, torch.Generator().manual_seed(4))
     panels = {}
     for shots, title in ((1, "1 example a digit"), (5, "5 examples a digit")):
-        scores = {label: fold_scores(results, name, shots) for name, label in METHODS.items()}
+        scores = {
+            label: fold_scores(results, name, shots) for name, label in METHODS.items()
+        }
         panels[title] = {label: folds for label, folds in scores.items() if folds}
     fig = plotting.headline(Task(*(part[0] for part in batch)), panels, chance=1 / 5)
-    fig.savefig(Path(__file__).with_name("headline.png"), dpi=160, metadata={"Description": digest(results)})
+    fig.savefig(
+        Path(__file__).with_name("headline.png"),
+        dpi=160,
+        metadata={"Description": digest(results)},
+    )
 
 
 if __name__ == "__main__":

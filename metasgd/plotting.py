@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
@@ -1047,28 +1048,38 @@ def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
 def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> Figure:
     """Draw how many times as fast as the reference each contender of a benchmark was (chapter 9).
 
+    Each network has a panel, named by the first two parts of its workloads' names, and each contender that ran there a
+    row with a mark for each workload. The reference itself is the dashed line.
+
     Args:
         results: those of ``metasgd.benchmark``, one for each workload.
         ours: names that are drawn in blue.
     """
-    names = list(dict.fromkeys(name for result in results for name in result["contenders"]))
-    keys = []
-    with figure(size=(6.6, 1.4 + 0.34 * len(names) + 0.2 * len(results))) as (fig, axes):
-        for index, result in enumerate(results):
-            marker = "osD^vPX*<>hdp"[index % 13]
-            for name, row in result["contenders"].items():
-                ratio = row["times_reference"]
-                if ratio is None:
-                    continue
-                place = names.index(name) + 0.6 * ((index + 0.5) / len(results) - 0.5)
+    panels: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for result in results:
+        panel = panels.setdefault(", ".join(result["name"].split(", ")[:2]), {})
+        for name, row in result["contenders"].items():
+            ratio = row["times_reference"]
+            if ratio is not None and (ratio["min"], ratio["max"]) != (1, 1):
+                panel.setdefault(name, []).append(ratio)
+    heights = [len(panel) + 0.5 for panel in panels.values()]
+    size = (6.6, 1.0 + 0.5 * len(panels) + 0.26 * sum(heights))
+    with figure(len(panels), 1, size=size, sharex=True, squeeze=False, height_ratios=heights) as (fig, grid):
+        for axes, (title, rows) in zip(grid[:, 0], panels.items(), strict=True):
+            for index, (name, ratios) in enumerate(rows.items()):
                 colour = COLOURS["blue" if name in ours else "grey"]
-                axes.plot([ratio["min"], ratio["max"]], [place] * 2, color=colour, linewidth=1, alpha=0.5)
-                axes.plot(ratio["median"], place, marker, color=colour, markersize=5)
-            keys.append(Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=result["name"]))
-        axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
-        axes.set(xscale="log", xlabel="times as fast as learn2learn's algorithm", ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(range(len(names)), names, fontsize=9)
-        fig.legend(handles=keys, loc="outside upper center", ncols=1, fontsize=9)
+                for number, ratio in enumerate(ratios):
+                    place = index + 0.6 * ((number + 0.5) / len(ratios) - 0.5)
+                    axes.plot([ratio["min"], ratio["max"]], [place] * 2, color=colour, linewidth=1, alpha=0.5)
+                    axes.plot(ratio["median"], place, "o", color=colour, markersize=4)
+            axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
+            axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
+            axes.set_yticks(range(len(rows)), rows, fontsize=9)
+            axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("times as fast as learn2learn's algorithm")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     return fig
 
 

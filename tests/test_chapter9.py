@@ -200,18 +200,22 @@ def test_ablation_bars_draw_the_median_speed_and_the_range() -> None:
     assert list(axes.lines[0].get_xdata()) == pytest.approx([2, 8])
 
 
-def test_relative_speeds_put_every_contender_in_its_row_and_ours_in_blue() -> None:
+def test_relative_speeds_have_a_panel_for_each_network_and_ours_in_blue() -> None:
     def row(ratio: float) -> dict[str, Any]:
         return {"times_reference": {"median": ratio, "min": ratio / 2, "max": 2 * ratio}}
 
+    reference = {"times_reference": {"median": 1.0, "min": 1.0, "max": 1.0}}
     results = [
-        {"name": "one", "contenders": {"loop": row(1.5), "other": row(1.0)}},
-        {"name": "two", "contenders": {"other": row(0.5), "late": {"times_reference": None}}},
+        {"name": "net, small, a", "contenders": {"loop": row(1.5), "other": row(1.0), "reference": reference}},
+        {"name": "net, large, a", "contenders": {"other": row(0.5), "late": {"times_reference": None}}},
+        {"name": "net, small, b", "contenders": {"other": row(0.25)}},
     ]
-    (axes,) = plotting.relative_speeds(results, ["loop"]).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["loop", "other", "late"]
-    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    assert [mark.get_xdata()[0] for mark in marks] == [1.5, 1.0, 0.5]
+    small, large = plotting.relative_speeds(results, ["loop"]).axes
+    assert [axes.get_title("left") for axes in (small, large)] == ["net, small", "net, large"]
+    assert [label.get_text() for label in small.get_yticklabels()] == ["loop", "other"]
+    assert [label.get_text() for label in large.get_yticklabels()] == ["other"]
+    marks = [line for line in small.lines if len(line.get_xdata()) == 1]
+    assert [mark.get_xdata()[0] for mark in marks] == [1.5, 1.0, 0.25]
     assert [round(mark.get_ydata()[0]) for mark in marks] == [0, 1, 1]
     blue = mpl.colors.to_hex(plotting.COLOURS["blue"])
     assert [mpl.colors.to_hex(mark.get_color()) == blue for mark in marks] == [True, False, False]

@@ -16,7 +16,7 @@ from torch import Tensor
 from metasgd.data import load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import circumstances, write_json
-from metasgd.omniglot import PENS_BY_EYE, PENS_MEASURED
+from metasgd.omniglot import PENS_BY_EYE, PENS_MEASURED, OmniglotConfig
 from metasgd.tasks import glyph_classes
 
 # Accuracy on Omniglot by (ways, shots): the second table of Li et al. 2017.
@@ -27,11 +27,12 @@ PAPER = {
 # 10-way 1-shot on MNIST after training on Omniglot alone.
 PUBLISHED_ON_MNIST = {"Siamese nets, 2015": 0.703, "Matching Networks, 2016": 0.72}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PIXELS = "nearest class mean"
 METHODS = {
     "meta-sgd": "Meta-SGD",
     "meta-sgd with copies": "Meta-SGD, with copies",
     "maml": "MAML",
-    "nearest class mean": "nearest class mean",
+    "nearest class mean": PIXELS,
 }
 
 
@@ -71,9 +72,26 @@ def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int]
 
 
 def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
-    """Return the accuracy on MNIST's ten digits by method and by (ways, shots), the ladder left out."""
-    whole = {name: cell for name, cell in results["cells"].items() if not name.startswith("ladder-")}
-    return omniglot_table({"cells": whole})
+    """Return the accuracy on MNIST's ten digits by learner and by (ways, shots), the ladder left out.
+
+    A learner is named by what sets it apart: its filters, or the shots it was meta-trained with. The pixels come last.
+    """
+    usual = OmniglotConfig()
+    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
+    for score in stored_scores(results):
+        config = OmniglotConfig(**score.config)
+        if score.cell.startswith("ladder-"):
+            continue
+        base, *help_at_the_test = score.method.split(", ", 1)
+        apart = [f"{config.width} filters"] if config.width != usual.width else []
+        apart += [f"{config.shots} shots"] if config.shots != usual.shots else []
+        if score.method == PIXELS:
+            apart = []
+        elif help_at_the_test and apart:
+            base, *apart = apart  # "64 filters, with copies" is short enough for a table
+        label = ", ".join([base, *apart, *help_at_the_test])
+        table.setdefault(label, {}).setdefault((score.ways, score.shots), score.accuracy)
+    return {label: table[label] for label in sorted(table, key=lambda label: label == PIXELS)}
 
 
 def ladder(results: Mapping[str, Any]) -> dict[str, dict[int, Evaluation]]:

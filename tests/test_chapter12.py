@@ -60,6 +60,28 @@ def test_the_table_of_mnist_leaves_out_the_ladder():
     assert {name: scores[1].mean for name, scores in across.ladder({"cells": cells}).items()} == {"redrawn": 0.6}
 
 
+def test_the_table_of_mnist_names_learners_by_what_sets_them_apart():
+    cells = {
+        name: cell("varied", 10, "meta-sgd", mean) for name, mean in {"usual": 0.8, "wide": 0.9, "shots": 0.7}.items()
+    }
+    cells["wide"]["config"]["width"] = 64
+    cells["shots"]["config"]["shots"] = 5
+    copies = {"mean": 0.95, "half_width_95": 0.01, "tasks": 600}
+    for content in cells.values():
+        content["accuracy"]["meta-sgd with copies, 1-shot"] = copies
+    means = {label: row[10, 1].mean for label, row in across.mnist_table({"cells": cells}).items()}
+    assert means == {
+        "Meta-SGD": 0.8,
+        "Meta-SGD, with copies": 0.95,
+        "Meta-SGD, 64 filters": 0.9,
+        "64 filters, with copies": 0.95,
+        "Meta-SGD, 5 shots": 0.7,
+        "5 shots, with copies": 0.95,
+        "nearest class mean": pytest.approx(0.7),
+    }
+    assert list(means)[-1] == "nearest class mean"
+
+
 @pytest.mark.parametrize("name", ["omniglot", "omniglot-mnist"])
 def test_every_number_of_the_tables_stands_in_the_file(name):
     """Whichever runs the file holds: each entry is one of its accuracies, and each whole run has its entry."""

@@ -1308,7 +1308,7 @@ def beside_published(ours: Mapping[str, Evaluation], published: Mapping[str, flo
     """Draw accuracies with intervals above those that others have published, which have none (chapter 12)."""
     with figure(size=(6.4, 1.0 + 0.45 * (len(ours) + len(published)))) as (fig, axes):
         for label, score in ours.items():
-            colour = COLOURS["blue" if label.startswith("Meta-SGD") else "grey"]
+            colour = COLOURS["grey" if label == "nearest class mean" else "blue"]
             axes.barh(label, 100 * score.mean, xerr=100 * score.half_width, color=colour, height=0.6, capsize=4)
             axes.text(100 * (score.mean + score.half_width) + 1, label, f"{100 * score.mean:.1f}", va="center")
         for label, mean in published.items():

@@ -259,9 +259,12 @@ def test_ingredients_are_bars_of_their_accuracy():
 
 
 def test_published_numbers_stand_beside_ours():
-    axes = plotting.beside_published({"Meta-SGD": score(0.8)}, {"others": 0.7}, 0.1).axes[0]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([80, 70])
-    assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True]
+    ours = {"Meta-SGD": score(0.8), "64 filters": score(0.9), "nearest class mean": score(0.4)}
+    axes = plotting.beside_published(ours, {"others": 0.7}, 0.1).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([80, 90, 40, 70])
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, False, False, True]
+    learner, wide, pixels, _ = [bar.get_facecolor() for bar in axes.patches]
+    assert learner == wide != pixels
 
 
 def test_confusions_are_shares_of_each_row():

@@ -12,7 +12,7 @@ from metasgd.training import read_checkpoint, restore
 from metasgd.weights import save_weights
 
 EXPERIMENT = "omniglot-mnist"
-CELLS = ("5way", "10way")  # the headline: one example of each digit
+CELLS = ("5way", "10way", "5way-wide", "10way-wide")  # the headline: one example of each digit
 
 
 def make_weights(work: Path, out: Path, experiment: str, cell: str) -> str:

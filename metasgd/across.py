@@ -6,7 +6,7 @@
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ METHODS = {
     "meta-sgd": "Meta-SGD",
     "meta-sgd with copies": "Meta-SGD, with copies",
     "maml": "MAML",
-    "nearest class mean": PIXELS,
+    PIXELS: PIXELS,
 }
 
 
@@ -60,14 +60,20 @@ def stored_scores(results: Mapping[str, Any]) -> list[Score]:
     return scores
 
 
+def tabulate(labelled: Iterable[tuple[str, Score]]) -> dict[str, dict[tuple[int, int], Evaluation]]:
+    """Return accuracies by label and by (ways, shots); the first of several counts."""
+    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
+    for label, score in labelled:
+        table.setdefault(label, {}).setdefault((score.ways, score.shots), score.accuracy)
+    return table
+
+
 def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
     """Return the accuracy on Omniglot by method and by (ways, shots), for what the file holds (chapter 12).
 
     Class means of pixels are those of the tasks of Meta-SGD, which are those of every method.
     """
-    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
-    for score in stored_scores(results):
-        table.setdefault(score.method, {}).setdefault((score.ways, score.shots), score.accuracy)
+    table = tabulate((score.method, score) for score in stored_scores(results))
     return {label: table[label] for label in METHODS.values() if label in table}
 
 
@@ -76,22 +82,20 @@ def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], E
 
     A learner is named by what sets it apart: its filters, or the shots it was meta-trained with. The pixels come last.
     """
-    usual = OmniglotConfig()
-    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
-    for score in stored_scores(results):
-        config = OmniglotConfig(**score.config)
-        if score.cell.startswith("ladder-"):
-            continue
-        base, *help_at_the_test = score.method.split(", ", 1)
-        apart = [f"{config.width} filters"] if config.width != usual.width else []
-        apart += [f"{config.shots} shots"] if config.shots != usual.shots else []
-        if score.method == PIXELS:
-            apart = []
-        elif help_at_the_test and apart:
-            base, *apart = apart  # "64 filters, with copies" is short enough for a table
-        label = ", ".join([base, *apart, *help_at_the_test])
-        table.setdefault(label, {}).setdefault((score.ways, score.shots), score.accuracy)
+    whole = [score for score in stored_scores(results) if not score.cell.startswith("ladder-")]
+    table = tabulate((learner_label(score), score) for score in whole)
     return {label: table[label] for label in sorted(table, key=lambda label: label == PIXELS)}
+
+
+def learner_label(score: Score) -> str:
+    """Name a score by its method and by what sets its learner apart, short enough for a table."""
+    if score.method == PIXELS:
+        return PIXELS
+    config, usual = OmniglotConfig(**score.config), OmniglotConfig()
+    apart = [f"{config.width} filters"] if config.width != usual.width else []
+    apart += [f"{config.shots} shots"] if config.shots != usual.shots else []
+    base, *copies = score.method.split(", ", 1)
+    return ", ".join([*apart, *copies] if apart and copies else [base, *apart, *copies])
 
 
 def ladder(results: Mapping[str, Any]) -> dict[str, dict[int, Evaluation]]:

@@ -83,6 +83,11 @@ class Workload:
         """What is counted in a second."""
         return "tasks" if self.kind == "convnet" else "meta-steps"
 
+    @property
+    def order(self) -> tuple[str, int, int, int]:
+        """What results are sorted by, whichever run they were added by."""
+        return self.kind, self.width, self.shots, self.meta_batch
+
     def __str__(self) -> str:
         if self.kind == "sine":
             return f"sine waves, 1-{self.width}-{self.width}-1, meta-batch {self.meta_batch}"
@@ -415,7 +420,7 @@ def run_benchmark(
             "command": command,
             "checks": checks,
             "missing": missing,
-            "results": results,
+            "results": sorted(results, key=lambda result: Workload(**result["workload"]).order),
             "peers": earlier["peers"] | peers,
             "seconds": round(earlier["seconds"] + time.perf_counter() - started, 1),
             **circumstances(settings.device),

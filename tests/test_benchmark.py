@@ -169,7 +169,7 @@ def test_a_later_run_adds_to_what_the_file_holds(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "peak_memory", lambda *arguments, device: 1.0)
     out = tmp_path / "b.json"
     small = ["benchmark", "--workloads", "sine", "--strategies", "loop", "--out", str(out), *QUICK]
-    for more in (["--sine-meta-batch", "2", "3"], ["--sine-meta-batch", "3", "4", "--add"]):
+    for more in (["--sine-meta-batch", "3", "4"], ["--sine-meta-batch", "2", "3", "--add"]):
         assert main([*small, *more]) == 0
     added = json.loads(out.read_text())["results"]
     assert [result["workload"]["meta_batch"] for result in added] == [2, 3, 4]

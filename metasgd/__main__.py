@@ -74,6 +74,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
             out=arguments.out,
             resume=arguments.resume,
             checkpoint_every=arguments.checkpoint_every,
+            compile=arguments.compile,
         )
     last = [entry["loss"] for entry in history[-100:]]
     return {
@@ -181,6 +182,7 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
         device=choose_device(arguments.device),
         shard=tuple(arguments.shard),
         command=" ".join(["python -m metasgd", *sys.argv[1:]]),
+        compile=arguments.compile,
         **{name: value for name, value in vars(arguments).items() if name in options},
     )
     if written is None:
@@ -330,6 +332,7 @@ def add_train(commands: Any) -> None:
     run.add_argument(
         "--checkpoint-every", type=int, default=100, metavar="N", help="iterations between two checkpoints"
     )
+    add_compile(run)
     add_common(run)
     run.add_argument("--download", action="store_true", help="let torchvision download MNIST into --data-root")
 
@@ -388,6 +391,7 @@ def add_experiment(commands: Any) -> None:
     command.add_argument(
         "--resume", action="store_true", help="go on from what is in the work folder, which is done in any case"
     )
+    add_compile(command)
     add_common(command)
 
 
@@ -444,6 +448,13 @@ def add_benchmark(commands: Any) -> None:
     how.add_argument("--device", default="auto", help="cpu, cuda, or auto: the GPU if there is one")
     how.add_argument("--out", metavar="FILE", help="write the result here, too, after every workload")
     how.add_argument("--add", action="store_true", help="keep what FILE holds of other workloads")
+
+
+def add_compile(parser: Any) -> None:
+    """Add what commands that train convnets take."""
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the meta-gradient: a minute at first, then faster (chapter 10)"
+    )
 
 
 def add_common(parser: Any) -> None:

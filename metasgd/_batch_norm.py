@@ -1,18 +1,22 @@
 """Normalisation that can be differentiated twice: fast on a CPU, and correctly under vmap (chapter 9).
 
 A model is called within ``Replacing``, which computes some functions of PyTorch in another way, whatever module calls
-them: ``ONE_BY_ONE`` for a task alone, ``UNDER_VMAP`` for many at once, where the derivatives of several functions are
-silently wrong (PyTorch 2.15).
+them: ``ONE_BY_ONE`` for a task alone, ``ONE_BY_ONE_COMPILED`` for the same in front of a compiler, and ``UNDER_VMAP``
+for many at once, where the derivatives of several functions are silently wrong (PyTorch 2.15).
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from metasgd._pooling import max_pool2d
 
 Function = Callable[..., Any]
 Normalise = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
@@ -94,14 +98,93 @@ def view(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 def fast_second_derivative(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """The same value as ``F.batch_norm``, with a second derivative that passes over the data 12 times, not some 50."""
+    return with_passes(KERNELS, x, weight, bias, eps)
+
+
+def for_the_compiler(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """The same value and derivatives, in sums and products that a compiler joins with what comes before and after."""
+    return with_passes(SUMS_AND_PRODUCTS, x, weight, bias, eps)
+
+
+def with_passes(passes: Passes, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise with given passes over the data, where there is a scale, a shift and one type."""
     if weight is None or bias is None or x.dtype != weight.dtype:
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
-    return _BatchNorm.apply(x, weight, bias, eps)
+    return _BatchNorm.apply(x, weight, bias, eps, passes)
 
 
 def by_channel(values: Tensor, x: Tensor) -> Tensor:
     """Shape one value a channel so that it broadcasts against ``x``, (examples, channels, ...)."""
     return values.reshape(-1, *[1] * (x.ndim - 2))
+
+
+def coefficients(values: Tensor, x: Tensor) -> Tensor:
+    """Shape one value a channel as ``by_channel`` does, and let a compiler store it: it looks through no stride.
+
+    Otherwise it would work the value out again for every entry of ``x``.
+    """
+    return by_channel(values.as_strided(values.shape, values.stride()), x)
+
+
+def channel_sums(x: Tensor) -> Tensor:
+    """Add up each channel, the last dimension first: short sums stay in the cache, and lose fewer digits."""
+    x = x.sum(-1) if x.ndim > 2 else x
+    return x.sum([0, *range(2, x.ndim)])
+
+
+class Passes(NamedTuple):
+    """The passes over the data that batch normalisation and its derivatives are made of.
+
+    In the symbols of ``_BatchNorm``: ``normalise(x, w, b, eps)`` returns ``(y, mean, r)``, and
+    ``project(dy, x, w, mean, r, eps)`` returns ``(w r P(dy), sum(dy z), sum(dy))``.
+    """
+
+    normalise: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+    project: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+
+
+def normalise_by_kernel(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise by PyTorch's kernel."""
+    if x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+    # In this layout PyTorch's kernel adds a channel up entry by entry, which costs float32 two digits.
+    rows = x.permute(0, 2, 3, 1).flatten(0, 2)
+    mean = rows.mean(0)
+    variance = (rows - mean).square_().mean(0)
+    y, _, _ = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)
+    return y, mean, (variance + eps).rsqrt()
+
+
+def project_by_kernel(
+    dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project by the kernel of the backward pass of batch normalisation."""
+    return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
+
+
+def normalise_by_sums(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise by sums and products alone."""
+    n = x.numel() // x.shape[1]
+    mean = channel_sums(x) / n
+    centred = x - coefficients(mean, x)
+    r = (channel_sums(centred.square()) / n + eps).rsqrt()
+    return centred * coefficients(weight * r, x) + coefficients(bias, x), mean, r
+
+
+def project_by_sums(
+    dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project by sums and products alone."""
+    n = x.numel() // x.shape[1]
+    centred = x - coefficients(mean, x)
+    db, dw = channel_sums(dy), channel_sums(dy * centred) * r
+    dx = dy * coefficients(weight * r, x)
+    dx = dx - centred * coefficients(weight * r.square() * dw / n, x) - coefficients(weight * r * db / n, x)
+    return dx, dw, db
+
+
+KERNELS = Passes(normalise_by_kernel, project_by_kernel)
+SUMS_AND_PRODUCTS = Passes(normalise_by_sums, project_by_sums)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -112,23 +195,15 @@ class _BatchNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
-            # In this layout PyTorch's kernel adds a channel up entry by entry, which costs float32 two digits.
-            rows = x.permute(0, 2, 3, 1).flatten(0, 2)
-            mean = rows.mean(0)
-            variance = (rows - mean).square_().mean(0)
-            y, _, _ = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)
-            r = (variance + eps).rsqrt()
-        else:
-            y, mean, r = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, passes: Passes) -> Tensor:
+        y, mean, r = passes.normalise(x, weight, bias, eps)
         ctx.save_for_backward(x, weight, mean, r)
-        ctx.eps = eps
+        ctx.settings = eps, passes
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return *_BatchNormBackward.apply(dy, *ctx.saved_tensors, ctx.eps), None
+        return *_BatchNormBackward.apply(dy, *ctx.saved_tensors, *ctx.settings), None, None
 
 
 class _BatchNormBackward(torch.autograd.Function):
@@ -138,18 +213,18 @@ class _BatchNormBackward(torch.autograd.Function):
 
         in dy   w r P(u) + a z + c
         in w    r s
-        in x    r P((a - w r mean(u z)) dy - w r mean(dy z) u) - w r^2 (s / n) z
+        in x    r P(p dy + q u) - w r^2 (s / n) z,   p = a - w r mean(u z),   q = -w r mean(dy z)
 
-    P(u), and P of the combination, come from the kernel of the backward pass.
+    The sums in the last P are those of dy and of u, which are known by then.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
+        ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float, passes: Passes
     ) -> tuple[Tensor, Tensor, Tensor]:
-        dx, dw, db = project(dy, x, weight, mean, r, eps)
+        dx, dw, db = passes.project(dy, x, weight, mean, r, eps)
         ctx.save_for_backward(dy, x, weight, mean, r, dw, db)
-        ctx.eps = eps
+        ctx.settings = eps, passes
         return dx, dw, db
 
     @staticmethod
@@ -157,26 +232,26 @@ class _BatchNormBackward(torch.autograd.Function):
         if torch.is_grad_enabled():  # mean and r count as constants here, so that one more would be wrong
             raise RuntimeError("a model that takes derivatives through batch norm itself has no meta-gradient here")
         dy, x, weight, mean, r, dw, db = ctx.saved_tensors
+        eps, passes = ctx.settings
         n = x.numel() // x.shape[1]
-        along_dy, uz, u_sum = project(u, x, weight, mean, r, ctx.eps)
-        products = (u * dy).movedim(1, -1).reshape(-1, x.shape[1]).sum(0)
-        s = products - u_sum * db / n - uz * dw / n
-        centred = x - by_channel(mean, x)
-        along_dy = along_dy.addcmul_(centred, by_channel(a * r, x)).add_(by_channel(c, x))
-        mixed = torch.addcmul(u * by_channel(-weight * r * dw / n, x), dy, by_channel(a - weight * r * uz / n, x))
-        along_x, _, _ = project(mixed, x, torch.ones_like(weight), mean, r, ctx.eps)
-        along_x = along_x.addcmul_(centred, by_channel(-weight * r.pow(3) * s / n, x))
-        return along_dy, along_x, r * s, None, None, None
-
-
-def project(
-    dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (w r P(dy), sum(dy z), sum(dy)) by the kernel of the backward pass of batch normalisation."""
-    return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
+        projected, uz, u_sum = passes.project(u, x, weight, mean, r, eps)
+        s = channel_sums(u * dy) - u_sum * db / n - uz * dw / n
+        p, q = a - weight * r * uz / n, -weight * r * dw / n
+        along_z = (p * dw + q * uz + weight * r * s) / n
+        centred = x - coefficients(mean, x)
+        along_dy = projected.addcmul_(centred, coefficients(a * r, x)).add_(coefficients(c, x))
+        along_x = (dy * coefficients(r * p, x)).addcmul_(u, coefficients(r * q, x))
+        along_x = along_x.addcmul_(centred, coefficients(-r.square() * along_z, x))
+        along_x = along_x.sub_(coefficients(r * (p * db + q * u_sum) / n, x))
+        return along_dy, along_x, r * s, None, None, None, None
 
 
 ONE_BY_ONE: dict[Function, Function] = {F.batch_norm: batch_norm_by(fast_second_derivative), Tensor.view: view}
+ONE_BY_ONE_COMPILED: dict[Function, Function] = {
+    F.batch_norm: batch_norm_by(for_the_compiler),
+    F.max_pool2d: max_pool2d,
+    Tensor.view: view,
+}
 UNDER_VMAP: dict[Function, Function] = {
     F.batch_norm: batch_norm_by(affine_outside),
     F.layer_norm: layer_norm,

@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 Function = Callable[..., Any]
+# Work out a value again wherever it is needed, rather than write it to memory and read it back: the values between
+# normalisation, pooling and ReLU cost a few operations each, and fill 15 MB for one task of a convnet.
+OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
 
 
 class Compiled:
@@ -17,8 +20,7 @@ class Compiled:
 
     A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
     given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call a small network would
-    feel. Where that fails, e.g. for want of a C++ compiler, a warning says so and the function is called as it is. A
-    copy of the object starts empty.
+    feel. Where that fails, e.g. for want of a C++ compiler, a warning says so. A copy of the object starts empty.
     """
 
     def __init__(self) -> None:
@@ -28,17 +30,17 @@ class Compiled:
     def __reduce__(self) -> tuple:
         return Compiled, ()
 
-    def call(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Any:
-        """Return ``function(*inputs)``, compiled at the first call.
+    def find(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Function | None:
+        """Return ``function`` compiled for such inputs, at the first call, or None where that fails.
 
         Calls of one key are compiled once: their functions must differ in nothing but the inputs.
         """
-        key = (key, *((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs))
+        key = (key, torch.get_num_threads(), *((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs))
         if key not in self._functions:
             with self._lock:  # two threads that need the same function compile it once
                 if key not in self._functions:
                     self._functions[key] = compile_or_warn(function, inputs)
-        return (self._functions[key] or function)(*inputs)
+        return self._functions[key]
 
 
 def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | None:
@@ -48,7 +50,7 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
 
         graph = make_fx(function)(*inputs)
         with torch.no_grad():  # the derivatives are in the graph
-            fast = inductor_compile(graph, list(inputs))
+            fast = inductor_compile(graph, list(inputs), options=OPTIONS)
 
         def call(*tensors: Tensor) -> Any:
             with torch.no_grad():

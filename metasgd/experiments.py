@@ -149,12 +149,14 @@ class Bench(NamedTuple):
     """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute.
 
     Sine waves need no images: theirs are None, as are Omniglot's, which are read from ``root`` once a cell is run.
+    With ``compile``, the experiments in ``COMPILED`` compile their learners.
     """
 
     images: list[Tensor] | None
     tasks: int
     device: torch.device | str
     root: str | Path | None = None
+    compile: bool = False
 
 
 Cells = Mapping[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
@@ -355,6 +357,7 @@ EXPERIMENTS = {
     "web": web,
 }
 WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist", "web"}  # whose runs find their data themselves
+COMPILED = {"mnist-folds", "mnist-classes", "omniglot", "omniglot-mnist"}  # where convnets learn by MetaSGD
 TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 
 
@@ -369,6 +372,7 @@ def run_experiment(
     device: torch.device | str = "cpu",
     shard: tuple[int, int] = (0, 1),
     command: str = "",
+    compile: bool = False,
     **changes: Any,
 ) -> Path | None:
     """Run the cells of one experiment that are not done yet; write and return the results file when all are.
@@ -383,10 +387,16 @@ def run_experiment(
         device: where to train.
         shard: (i, n): run only every n-th cell, from the i-th on.
         command: what was typed, for the record.
+        compile: compile the learners, as ``MetaSGD`` does; it changes results by rounding.
         changes: fields of the experiment's config that differ from their defaults in every cell.
+
+    Raises:
+        ValueError: ``compile`` for an experiment that cannot.
     """
+    if compile and name not in COMPILED:
+        raise ValueError(f"{name} is not compiled, only {', '.join(sorted(COMPILED))}; leave --compile out")
     tasks = TEST_TASKS.get(name, 600) if tasks is None else tasks
-    cells = EXPERIMENTS[name](Bench(images, tasks, device, root), **changes)
+    cells = EXPERIMENTS[name](Bench(images, tasks, device, root, compile), **changes)
     work = work / name
     first, step = shard
     for cell in list(cells)[first::step]:
@@ -419,7 +429,13 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
     """
     images, tasks, device = bench[:3]
     learner, history = train_mnist(
-        config, images, device=device, out=folder, resume=True, validate_every=config.iterations
+        config,
+        images,
+        device=device,
+        out=folder,
+        resume=True,
+        validate_every=config.iterations,
+        compile=bench.compile,
     )
     methods: dict[str, Method] = {config.method: learner}
     if config.validation_digits:
@@ -500,7 +516,9 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     class means are tested on the same tasks, and with ``copies`` the learner that adapts to redrawn copies as well.
     """
     drawings = load_drawings(config.look, bench.root)
-    learner, history = train_omniglot(config, drawings, device=bench.device, out=folder, resume=True)
+    learner, history = train_omniglot(
+        config, drawings, device=bench.device, out=folder, resume=True, compile=bench.compile
+    )
     methods: dict[str, Method] = {config.method: learner}
     if copies:
         methods[f"{config.method} with copies"] = with_copies(learner)

@@ -63,8 +63,8 @@ class MnistConfig:
             )
 
 
-def make_learner(config: MnistConfig, device: torch.device | str = "cpu") -> MetaSGD:
-    """Return the untrained learner of a run."""
+def make_learner(config: MnistConfig, device: torch.device | str = "cpu", *, compile: bool = False) -> MetaSGD:
+    """Return the untrained learner of a run; ``compile`` as in ``MetaSGD``."""
     return MetaSGD(
         make_network(config),
         meta_lr=config.meta_lr,
@@ -73,6 +73,7 @@ def make_learner(config: MnistConfig, device: torch.device | str = "cpu") -> Met
         inner_steps=config.inner_steps,
         first_order=config.method == "first-order",
         learn_alpha=config.method != "maml",
+        compile=compile,
     ).to(device)
 
 
@@ -155,8 +156,9 @@ def train_mnist(
     checkpoint_every: int = 100,
     validate_every: int = 100,
     progress: bool = True,
+    compile: bool = False,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on one fold and return (learner, history); see ``metasgd.training.train`` for the rest.
+    """Meta-train on one fold and return (learner, history); ``compile`` as in ``MetaSGD``, the rest as in ``train``.
 
     Raises:
         ValueError: settings that the images cannot serve, found before any work.
@@ -170,7 +172,7 @@ def train_mnist(
         def validate(learner: MetaSGD) -> float:
             return evaluate(learner, validation, 200, seed=1).mean
 
-    learner = make_learner(config, device)
+    learner = make_learner(config, device, compile=compile)
     history = train(
         learner,
         sampler,

@@ -189,8 +189,8 @@ def starting_rates(network: nn.Sequential, task_lr: float, head_lr: float | None
     return rates
 
 
-def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> MetaSGD:
-    """Return the untrained learner of a run."""
+def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu", *, compile: bool = False) -> MetaSGD:
+    """Return the untrained learner of a run; ``compile`` as in ``MetaSGD``."""
     network = mnist.make_network(config)  # type: ignore[arg-type]  # which reads what both kinds of config have
     return MetaSGD(
         network,
@@ -199,6 +199,7 @@ def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu") -> 
         task_lr=starting_rates(network, config.task_lr, config.head_lr),
         inner_steps=config.inner_steps,
         learn_alpha=config.method == "meta-sgd",
+        compile=compile,
     ).to(device)
 
 
@@ -226,9 +227,10 @@ def train_omniglot(
     resume: bool = False,
     checkpoint_every: int = 100,
     progress: bool = True,
+    compile: bool = False,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on Omniglot and return (learner, history); see ``metasgd.training.train`` for the rest."""
-    learner = make_learner(config, device)
+    """Meta-train on Omniglot, return (learner, history); ``compile`` as in ``MetaSGD``, the rest as in ``train``."""
+    learner = make_learner(config, device, compile=compile)
     history = train(
         learner,
         training_sampler(drawings, config, device),

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, grad_and_value, vmap
 
-from metasgd._batch_norm import ONE_BY_ONE, UNDER_VMAP, Replacing
+from metasgd._batch_norm import ONE_BY_ONE, ONE_BY_ONE_COMPILED, UNDER_VMAP, Replacing
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._precision import check_precision, forward_precision, matmul_precision
@@ -235,6 +235,7 @@ class Problem(NamedTuple):
     theta: Tensors
     alpha: Tensors
     held: dict[str, Tensor]  # frozen parameters and buffers
+    traced: bool = False  # for the compiler
 
     @classmethod
     def of(cls, learner: MetaSGD, *, is_batch: bool, count: int = 1) -> Problem:
@@ -265,7 +266,7 @@ class Problem(NamedTuple):
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             theta, alpha, rest = list(tensors[:adapt]), list(tensors[adapt : 2 * adapt]), tensors[2 * adapt :]
             values = dict(zip(held, rest, strict=False))
-            problem = self._replace(theta=theta, alpha=alpha, held=values)
+            problem = self._replace(theta=theta, alpha=alpha, held=values, traced=True)
             result = problem.adjoint(type(tasks)(*rest[len(held) :]))
             return result.loss, *result.theta, *result.alpha
 
@@ -282,7 +283,10 @@ class Problem(NamedTuple):
             *(module.training for module in self.model.modules()),
         )
         inputs = [*self.theta, *self.alpha, *self.held.values(), *tasks]
-        loss, *gradients = self.learner.execution.compiled.call(key, flat, inputs)
+        compiled = self.learner.execution.compiled.find(key, flat, inputs)
+        if compiled is None:
+            return self.adjoint(tasks)
+        loss, *gradients = compiled(*inputs)
         return Sums(loss, gradients[:adapt], gradients[adapt:])
 
     def adjoint(self, tasks: Task) -> Sums:
@@ -355,7 +359,8 @@ class Problem(NamedTuple):
     def output(self, params: Tensors, x: Tensor) -> Tensor:
         """Return the model's output for one task's examples at the given parameters."""
         values = self.held | dict(zip(self.names, params, strict=True))
-        exact = Replacing(UNDER_VMAP if self.is_batch else ONE_BY_ONE)
+        one_by_one = ONE_BY_ONE_COMPILED if self.traced else ONE_BY_ONE
+        exact = Replacing(UNDER_VMAP if self.is_batch else one_by_one)
         with forward_precision(self.learner.execution.precision, x.device), exact:
             return functional_call(self.model, values, (x,))
 

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import MetaSGD, Task, strategies
+from metasgd._batch_norm import ONE_BY_ONE_COMPILED
 from metasgd._compile import Compiled
 from metasgd._precision import matmul_precision
 
@@ -49,7 +51,7 @@ def number_of_threads(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the compiler: ``compile=True`` then runs the traced graph as it is, which takes no minutes."""
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs: graph)
+    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options: graph)
 
 
 def mlp() -> nn.Module:
@@ -260,6 +262,9 @@ def test_every_strategy_equals_the_loop(case: Case, device: torch.device, float6
         if case.in_one_batch:
             error = relative_error(twin.predict_tasks(tasks), learner.predict_tasks(tasks))
             assert error < EXACT, f"predictions of {strategy}"
+    with mock.patch.object(strategies, "ONE_BY_ONE", ONE_BY_ONE_COMPILED):  # what a compiler is given
+        twin = with_options(learner, "threads", recompute=case.recompute)
+        assert relative_error(meta_gradient(twin, tasks), expected) < EXACT
 
 
 class Apply(nn.Module):
@@ -631,13 +636,21 @@ def freeze_second(learner: MetaSGD) -> None:
     list(learner.model.parameters())[1].requires_grad_(False)
 
 
-def test_what_cannot_be_compiled_is_called_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not as it was at first: functions of one key compute the same, but each thread's on a module of its own."""
+def test_what_cannot_be_compiled_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch._inductor.compile", None)
     compiled, x = Compiled(), torch.ones(2)
     with pytest.warns(RuntimeWarning, match="runs uncompiled"):
-        compiled.call("key", lambda x: x + 1, [x])
-    assert compiled.call("key", lambda x: x + 2, [x]).tolist() == [3.0, 3.0]
+        assert compiled.find("key", lambda x: x + 1, [x]) is None
+    assert compiled.find("key", lambda x: x + 1, [x]) is None  # a second warning would be an error
+
+
+def test_what_is_compiled_for_one_core_is_not_used_on_two(traced: None) -> None:
+    compiled, x = Compiled(), torch.ones(2)
+    torch.set_num_threads(1)
+    on_one = compiled.find("key", torch.sin, [x])
+    assert compiled.find("key", torch.sin, [x]) is on_one
+    torch.set_num_threads(2)
+    assert compiled.find("key", torch.sin, [x]) is not on_one
 
 
 @FAST

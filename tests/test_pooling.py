@@ -1,0 +1,67 @@
+"""Max-pooling by choices: the values and both derivatives of PyTorch's, ties and all."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metasgd import _pooling
+from metasgd._pooling import max_pool2d
+
+WINDOWS = [2, 3, (2, 3), (1, 2)]
+
+
+def draw_with_ties(device: torch.device, rows: int, columns: int) -> Tensor:
+    """Numbers 0, 1 and 2, so that most windows have several largest entries."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(3, (2, 3, rows, columns), generator=generator).double()
+    return x.to(device).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize(("rows", "columns"), [(6, 6), (7, 8)])
+def test_values_and_derivatives_are_those_of_pytorch(
+    window: Any, rows: int, columns: int, device: torch.device
+) -> None:
+    """Exactly: nothing is rounded. Rows and columns that fill no window get a derivative of zero."""
+    x = draw_with_ties(device, rows, columns)
+
+    def value_and_derivatives(pool: Any) -> list[Tensor]:
+        y = pool(x, window)
+        (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * torch.arange(x.numel(), device=device).view_as(x)).sum(), x)
+        return [y, first, second]
+
+    for value, expected in zip(value_and_derivatives(max_pool2d), value_and_derivatives(F.max_pool2d), strict=True):
+        assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 2, "padding": 1},
+        {"kernel_size": 2, "dilation": 2},
+        {"kernel_size": 2, "ceil_mode": True},
+        {"kernel_size": 2, "return_indices": True},
+        {"kernel_size": 4},
+    ],
+)
+def test_other_windows_are_left_to_pytorch(arguments: dict, device: torch.device) -> None:
+    x = draw_with_ties(device, 7, 9)
+    torch.testing.assert_close(max_pool2d(x, **arguments), F.max_pool2d(x, **arguments), rtol=0, atol=0)
+    assert torch.equal(max_pool2d(x, 2, 2, 1), F.max_pool2d(x, 2, 2, 1))
+    assert torch.equal(max_pool2d(x[0], 2), F.max_pool2d(x[0], 2))
+
+
+def test_small_windows_side_by_side_are_not(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    monkeypatch.setattr(F, "max_pool2d", None)
+    for arguments in ({"kernel_size": 2}, {"kernel_size": 3, "stride": 3, "padding": 0, "dilation": 1}):
+        assert _pooling.max_pool2d(draw_with_ties(device, 6, 6), **arguments).requires_grad
+
+
+def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
+    x = torch.tensor([[1.0, torch.nan], [3.0, 4.0]], device=device).reshape(1, 1, 2, 2)
+    assert max_pool2d(x, 2).isnan().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,8 +77,10 @@ def check_scalar(loss: Tensor) -> Tensor:
 def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -> None:
     """Stop before a step that would destroy the parameters, and say where the bad number came from."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    # One small copy and one test: a test of each gradient costs more than the whole meta-step of a small network.
-    if torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).isfinite().all():
+    # One small copy and one sum, which is finite only if all of its terms are: a test of each gradient costs more than
+    # the whole meta-step of a small network.
+    numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
+    if math.isfinite(numbers.sum().item()) or numbers.isfinite().all():
         return
     for index, task in enumerate(as_list(tasks)):
         for field, values in task._asdict().items():

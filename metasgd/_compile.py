@@ -35,7 +35,7 @@ class Compiled:
 
         Calls of one key are compiled once: their functions must differ in nothing but the inputs.
         """
-        key = (key, torch.get_num_threads(), *((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs))
+        key = (key, torch.get_num_threads(), *((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
         if key not in self._functions:
             with self._lock:  # two threads that need the same function compile it once
                 if key not in self._functions:

@@ -406,6 +406,27 @@ def test_a_learner_with_compiled_functions_is_copied(clone: Callable, device: to
     assert torch.equal(meta_gradient(learner, tasks), expected)
 
 
+@pytest.mark.parametrize(("small", "expected"), [(10**9, 1), (0, 2)])
+def test_little_work_is_done_on_one_core(
+    small: int, expected: int, monkeypatch: pytest.MonkeyPatch, float64: None
+) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.setattr(strategies, "SMALL", small)
+    cores = []
+
+    def loss_fn(prediction: Tensor, target: Tensor) -> Tensor:
+        cores.append(torch.get_num_threads())
+        return F.cross_entropy(prediction, target)
+
+    learner = make_learner(mlp, torch.device("cpu"), loss_fn, strategy="batched", chunk=2)
+    tasks = batch_of(draw_tasks(torch.device("cpu")))
+    expected_gradient = meta_gradient(with_options(learner, "loop"), tasks)
+    cores.clear()
+    assert relative_error(meta_gradient(learner, tasks), expected_gradient) < EXACT
+    assert set(cores) == {expected}
+    assert torch.get_num_threads() == 2
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Choosing a strategy
 

@@ -611,6 +611,7 @@ def layer_steps(moves: Mapping[str, float], rates: Mapping[str, Tensor]) -> Figu
             right.plot(middle, name, "|", color=COLOURS["black"], markersize=12, markeredgewidth=2)
         right.axvline(0, color=COLOURS["grey"], linewidth=1)
         right.set(xlabel="alpha: 5% to 95% of entries")
+        right.locator_params(axis="x", nbins=4)
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         right.grid(axis="y", visible=False)

@@ -78,7 +78,7 @@ def describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tre
     if tree is None:  # the index, the search
         return
     paragraph = next((node.astext() for node in tree.findall(nodes.paragraph) if node.astext().strip()), "")
-    summary = textwrap.shorten(re.sub(r"[\\${}]", "", paragraph), 200, placeholder=" ...")
+    summary = textwrap.shorten(re.sub(r" ?\[\d+\]|[\\${}]", "", paragraph), 200, placeholder=" ...")
     properties = {"og:type": "article", "og:title": re.sub("<[^>]*>", "", context["title"]), "og:description": summary}
     if app.config.html_baseurl:
         base = app.config.html_baseurl.rstrip("/") + "/"

@@ -130,3 +130,19 @@ def test_help_names_every_default(capsys, command):
         main([command, "--help"])
     assert stop.value.code == 0
     assert "(default:" in capsys.readouterr().out
+
+
+def test_compile_reaches_the_learner(capsys, monkeypatch):
+    """All but the compiler itself, which would take a minute: what it is given runs as it is."""
+    given = []
+    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options: given.append(graph) or graph)
+    status, out, err = run(capsys, "train", *SMALL, "--compile", "--out", "runs/compiled")
+    assert status == 0, err
+    assert json.loads(out)["iterations"] == 4
+    assert given
+
+
+def test_an_experiment_that_is_not_compiled_says_so(capsys):
+    status, _, err = run(capsys, "experiment", "sine", "--compile", "--device", "cpu", "--out", "results")
+    assert status == 2
+    assert "sine is not compiled, only mnist-classes, mnist-folds, omniglot, omniglot-mnist; leave --compile" in err

@@ -114,10 +114,10 @@ SINE_WITHOUT: dict[str, dict[str, Any]] = {
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
-OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: what a CPU core does in minutes
-    "5way-meta-sgd": {"ways": 5, "iterations": 1000},
-    "5way-maml": {"ways": 5, "iterations": 1000, "method": "maml"},
-    "20way-meta-sgd": {"ways": 20, "iterations": 300},
+OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: with --compile, half an hour of two CPU cores
+    "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
+    "5way-maml": {"ways": 5, "iterations": 12_000, "method": "maml"},
+    "20way-meta-sgd": {"ways": 20, "iterations": 9000},
 }
 OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
     "10way": {"ways": 10, "iterations": 15_000},

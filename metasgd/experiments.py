@@ -44,12 +44,14 @@ from metasgd.navigation import METHODS as NAVIGATION_METHODS
 from metasgd.navigation import NavigationConfig, returns_on_new_goals, train_navigation
 from metasgd.omniglot import (
     CHARACTERS,
+    COPIES,
     OmniglotConfig,
     character_sampler,
     digit_sampler,
     load_drawings,
     split_characters,
     train_omniglot,
+    with_copied_queries,
     with_copies,
 )
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
@@ -59,6 +61,7 @@ from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
 from metasgd.transfer import by_features
 from metasgd.web import WebConfig, best_single_rate, train_web, with_one_rate, without_step
+from metasgd.weights import load_weights, weights_names
 
 TEST_SEED = 2024
 CURVE_EVERY = 20
@@ -306,6 +309,17 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
     }
 
 
+def copies(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the shipped learners, tested with copies of support pictures, of queries, of both (chapter 12).
+
+    Raises:
+        ValueError: a change: nothing is trained.
+    """
+    if seed or changes:
+        raise ValueError(f"copies trains nothing; leave {', '.join(sorted(changes) or ['seed'])} out")
+    return {name: partial(run_copies_cell, name, bench) for name in weights_names()}
+
+
 def web(bench: Bench, **changes: Any) -> Cells:
     """Return the run of the page that adapts in a browser, tested on new characters and on digits (chapter 14)."""
     check_known(changes, WebConfig, "the page has")
@@ -354,9 +368,17 @@ EXPERIMENTS = {
     "mnist-methods": mnist_methods,
     "omniglot": omniglot,
     "omniglot-mnist": omniglot_mnist,
+    "copies": copies,
     "web": web,
 }
-WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist", "web"}  # whose runs find their data themselves
+WITHOUT_IMAGES = {
+    "sine",
+    "navigation",
+    "omniglot",
+    "omniglot-mnist",
+    "copies",
+    "web",
+}  # whose runs find their data themselves
 COMPILED = {"mnist-folds", "mnist-classes", "omniglot", "omniglot-mnist"}  # where convnets learn by MetaSGD
 TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 
@@ -547,6 +569,24 @@ def tasks_of_the_test(
     if test := split_characters(config)[2]:
         return character_sampler(load_drawings(config.look, root), test, replace(config, shots=shots), device)
     return digit_sampler(load_mnist_sample(), config.ways, shots, device)
+
+
+def run_copies_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Test a shipped learner as it is, and with copies of support pictures, of queries, and of both."""
+    learner, record = load_weights(name, bench.device)
+    config = OmniglotConfig(**record["config"])
+    methods: dict[str, Method] = {
+        "no copies": learner,
+        "of support pictures": with_copies(learner),
+        "of queries": with_copied_queries(learner, support_copies=0),
+        "of both": with_copied_queries(learner),
+    }
+    return {
+        "weights": name,
+        "config": record["config"],
+        "copies": COPIES,
+        "accuracy": {key: summary(score) for key, score in omniglot_scores(methods, config, bench).items()},
+    }
 
 
 def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any]:

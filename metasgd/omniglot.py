@@ -211,11 +211,32 @@ def with_copies(learner: Method, copies: int = COPIES) -> Method:
     """
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        generator = torch.Generator(support_x.device).manual_seed(0)
-        redrawn = [COPYIST(support_x, generator) for _ in range(copies)]
-        return learner(torch.cat([support_x, *redrawn]), support_y.repeat(copies + 1), query_x)
+        return learner(with_redrawn(support_x, copies, seed=0), support_y.repeat(copies + 1), query_x)
 
     return method
+
+
+def with_copied_queries(learner: MetaSGD, support_copies: int = COPIES, query_copies: int = COPIES) -> Method:
+    """Return the method that reads each query and copies of it, and says the mean of what it reads (chapter 12).
+
+    The learner adapts once, to ``support_copies`` as well as in ``with_copies``. Each copy of the query set is a batch
+    of its own, so that batch normalisation has the company that it has without copies. The output is the mean of the
+    log-probabilities, shape (queries, ways).
+    """
+
+    def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        support_x, support_y = with_redrawn(support_x, support_copies, seed=0), support_y.repeat(support_copies + 1)
+        adapted = learner.inner_update(support_x, support_y)
+        readings = with_redrawn(query_x, query_copies, seed=1).split(len(query_x))
+        return torch.stack([learner.predict(reading, adapted).log_softmax(-1) for reading in readings]).mean(0)
+
+    return method
+
+
+def with_redrawn(pictures: Tensor, copies: int, *, seed: int) -> Tensor:
+    """Return pictures and, after them, ``copies`` sets of copies by an unsteady hand."""
+    generator = torch.Generator(pictures.device).manual_seed(seed)
+    return torch.cat([pictures, *(COPYIST(pictures, generator) for _ in range(copies))])
 
 
 def train_omniglot(

@@ -187,6 +187,70 @@ def test_copies_enlarge_the_support_set_and_leave_the_rest():
     assert (lying > 6).all()
 
 
+def test_copied_queries_are_read_one_set_at_a_time_after_one_step():
+    """Against the plain way: adapt, read the queries and each set of copies, average the log-probabilities."""
+    learner, (support, labels, queries) = small_task()
+    said = omniglot.with_copied_queries(learner, support_copies=0, query_copies=2)(support, labels, queries)
+    adapted = learner.inner_update(support, labels)
+    generator = torch.Generator().manual_seed(1)
+    sets = [queries, omniglot.COPYIST(queries, generator), omniglot.COPYIST(queries, generator)]
+    expected = sum(learner.predict(pictures, adapted).log_softmax(-1) for pictures in sets) / 3
+    torch.testing.assert_close(said, expected)
+    assert not torch.allclose(said, learner(support, labels, queries).log_softmax(-1))
+
+
+def test_without_copies_of_queries_there_are_only_copies_of_support_pictures():
+    learner, task = small_task()
+    for copies in (0, 2):
+        said = omniglot.with_copied_queries(learner, support_copies=copies, query_copies=0)(*task)
+        torch.testing.assert_close(said, omniglot.with_copies(learner, copies)(*task).log_softmax(-1))
+
+
+def small_task():
+    learner = omniglot.make_learner(OmniglotConfig(width=4))
+    pictures = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    return learner, (pictures[:5], torch.arange(5), pictures[5:])
+
+
+def test_copies_train_nothing(tmp_path):
+    for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
+        with pytest.raises(ValueError, match=f"copies trains nothing; leave {name} out"):
+            experiments.copies(experiments.Bench(None, 3, "cpu"), **change)
+
+
+def test_a_cell_of_copies_tests_a_shipped_learner_in_four_ways(tmp_path, monkeypatch):
+    """At small size; the way without copies gives what `evaluate` gives."""
+    monkeypatch.setattr(experiments, "weights_names", lambda: ["omniglot-mnist-5way"])
+    file = experiments.run_experiment("copies", None, out=tmp_path, work=tmp_path / "work", tasks=2)
+    (cell,) = json.loads(file.read_text())["cells"].values()
+    check_copies_cell(cell, tasks=2)
+    learner, _ = weights.load_weights("omniglot-mnist-5way")
+    sampler = omniglot.digit_sampler(load_mnist_sample(), 5, 1)
+    plain = evaluate(learner, sampler, 2, seed=experiments.TEST_SEED)
+    assert cell["accuracy"]["no copies, 1-shot"]["mean"] == pytest.approx(plain.mean, abs=1e-4)
+
+
+def check_copies_cell(cell, tasks):
+    ways = ("no copies", "of support pictures", "of queries", "of both")
+    assert list(cell["accuracy"]) == [f"{way}, {shots}-shot" for shots in (1, 5) for way in ways]
+    assert {score["tasks"] for score in cell["accuracy"].values()} == {tasks}
+    assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+
+
+def test_stored_copies_are_of_the_shipped_learners():
+    """And agree with what their own experiment measured, but for the rounding of the weights to half precision."""
+    stored = experiments.load_results("copies")
+    assert list(stored["cells"]) == weights.weights_names()
+    assert stored["command"].startswith("python -m metasgd experiment copies")
+    for name, cell in stored["cells"].items():
+        check_copies_cell(cell, stored["tasks"])
+        _, record = weights.load_weights(name)
+        assert (cell["weights"], cell["config"]) == (name, record["config"])
+        for shots in (1, 5):
+            here = cell["accuracy"][f"no copies, {shots}-shot"]["mean"]
+            assert here == pytest.approx(record["accuracy"][f"meta-sgd, {shots}-shot"]["mean"], abs=1e-3)
+
+
 def test_glyphs_are_as_many_as_characters(monkeypatch):
     monkeypatch.setattr(omniglot, "CHARACTERS", 7)
     glyphs = omniglot.load_drawings.__wrapped__("glyphs")

@@ -242,6 +242,7 @@ def test_stored_copies_are_of_the_shipped_learners():
     stored = experiments.load_results("copies")
     assert list(stored["cells"]) == weights.weights_names()
     assert stored["command"].startswith("python -m metasgd experiment copies")
+    assert "/" not in stored["command"]
     for name, cell in stored["cells"].items():
         check_copies_cell(cell, stored["tasks"])
         _, record = weights.load_weights(name)

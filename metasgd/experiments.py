@@ -371,14 +371,8 @@ EXPERIMENTS = {
     "copies": copies,
     "web": web,
 }
-WITHOUT_IMAGES = {
-    "sine",
-    "navigation",
-    "omniglot",
-    "omniglot-mnist",
-    "copies",
-    "web",
-}  # whose runs find their data themselves
+# Whose runs find their data themselves.
+WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist", "copies", "web"}
 COMPILED = {"mnist-folds", "mnist-classes", "omniglot", "omniglot-mnist"}  # where convnets learn by MetaSGD
 TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 

@@ -1625,6 +1625,7 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
         queries: the new pictures, one of each class, in the same order.
         probabilities: by method, (queries, classes).
     """
+    support, queries = support.cpu(), queries.cpu()
     letters = "ABCDE"[: len(support)]
     colours = ["grey", "blue", "red"]
     rows, columns = len(queries) + 1, len(probabilities) + 1
@@ -1636,10 +1637,10 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
             ax.axis("off")
         axes[0, 0].text(0.5, 0.5, "examples", ha="center", va="center")
         for letter, picture, ax in zip(letters, support, axes[0, 1:], strict=True):
-            ax.imshow(picture[0].cpu(), cmap="gray")
+            ax.imshow(picture[0], cmap="gray")
             ax.set_title(letter)
         for row, query in enumerate(queries):
-            axes[row + 1, 0].imshow(query[0].cpu(), cmap="gray")
+            axes[row + 1, 0].imshow(query[0], cmap="gray")
             for (name, shares), colour, ax in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
                 ax.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
                 ax.set(xlim=(0, 1.25), yticks=range(len(letters)), yticklabels=list(letters))

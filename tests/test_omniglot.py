@@ -212,7 +212,7 @@ def small_task():
     return learner, (pictures[:5], torch.arange(5), pictures[5:])
 
 
-def test_copies_train_nothing(tmp_path):
+def test_copies_train_nothing():
     for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
         with pytest.raises(ValueError, match=f"copies trains nothing; leave {name} out"):
             experiments.copies(experiments.Bench(None, 3, "cpu"), **change)

@@ -127,7 +127,7 @@ OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
     "5way": {"ways": 5, "iterations": 15_000},
     "10way-5shot": {"ways": 10, "shots": 5, "iterations": 8000},
     "5way-wide": {"ways": 5, "width": 64, "iterations": 15_000},
-    "10way-wide": {"ways": 10, "width": 64, "iterations": 10_000},
+    "10way-wide": {"ways": 10, "width": 64, "iterations": 20_000},
 }
 LADDER_ITERATIONS = 400
 # What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.

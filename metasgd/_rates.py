@@ -30,6 +30,6 @@ def initial_rates(
         raise ValueError(f"task_lr is the range ({low}, {high}), whose low end is above its high end")
     generator = torch.Generator().manual_seed(seed)  # drawn on the CPU: the same rates on every device
     return {
-        name: (low + (high - low) * torch.rand(value.shape, generator=generator)).to(value)
+        name: (low + (high - low) * torch.rand(value.shape, generator=generator, device="cpu")).to(value)
         for name, value in theta.items()
     }

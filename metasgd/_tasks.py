@@ -28,6 +28,11 @@ class Task(NamedTuple):
 Tasks = Task | Sequence[Task]
 
 
+def device_or_default(device: torch.device | str | None) -> torch.device:
+    """Return the device that was asked for, or PyTorch's default device, which is the CPU unless it was changed."""
+    return torch.get_default_device() if device is None else torch.device(device)
+
+
 def as_list(tasks: Tasks) -> list[Task]:
     """Return a batch of tasks (a leading dimension on every tensor) or a sequence of tasks as a list.
 

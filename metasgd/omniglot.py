@@ -89,7 +89,7 @@ def split_characters(config: OmniglotConfig) -> tuple[list[int], list[int], list
     >>> [len(part) for part in split_characters(OmniglotConfig(characters=1623))]
     [1623, 0, 0]
     """
-    order = torch.randperm(CHARACTERS, generator=torch.Generator().manual_seed(0)).tolist()
+    order = torch.randperm(CHARACTERS, generator=torch.Generator().manual_seed(0), device="cpu").tolist()
     validation, test = order[TRAINING - VALIDATION : TRAINING], order[TRAINING:]
     training = order[: config.characters]
     return (

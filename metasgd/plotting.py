@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from itertools import product
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from metasgd.evaluation import Evaluation
 from metasgd.meta_sgd import Task
+
+P = ParamSpec("P")
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in print. Meta-SGD is blue in every figure.
 COLOURS = {
@@ -59,15 +62,36 @@ def figure(
         plt.close(fig)
 
 
+def _to_cpu(value: Any) -> Any:
+    """Return a tensor, or the tensors of a dictionary, on the CPU, and anything else as it is."""
+    if isinstance(value, Mapping):
+        return {key: _to_cpu(part) for key, part in value.items()}
+    return value.cpu() if isinstance(value, Tensor) else value
+
+
+def _from_any_device(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let a function that draws tensors of the CPU draw those of any device."""
+
+    @wraps(draw)
+    def draw_from_any_device(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        return draw(*map(_to_cpu, args), **_to_cpu(kwargs))
+
+    return draw_from_any_device
+
+
 def _contours(axes: Axes, function: Callable[[Tensor], Tensor], levels: Sequence[float], **style: Any) -> None:
-    """Draw the contours of a function from points (n, 2) to values (n,) within the limits of the axes."""
+    """Draw the contours of a function from points (n, 2) to values (n,) within the limits of the axes.
+
+    The function gets its points on PyTorch's default device.
+    """
     first, second = (
         torch.linspace(*limits, 201, dtype=torch.float64) for limits in (axes.get_xlim(), axes.get_ylim())
     )
-    points = torch.cartesian_prod(first, second)
-    axes.contour(first, second, function(points).reshape(201, 201).T, levels, linewidths=1, **style)
+    values = function(torch.cartesian_prod(first, second)).reshape(201, 201)
+    axes.contour(first.cpu(), second.cpu(), values.T.cpu(), levels, linewidths=1, **style)
 
 
+@_from_any_device
 def step_directions(
     support_loss: Callable[[Tensor], Tensor],
     query_loss: Callable[[Tensor], Tensor],
@@ -104,6 +128,7 @@ def step_directions(
     return fig
 
 
+@_from_any_device
 def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Tensor, best_single: Tensor) -> Figure:
     """Draw the meta-loss over the two entries of alpha, and the way of the outer updates through it (chapter 3).
 
@@ -137,6 +162,7 @@ def difference_errors(spacings: Sequence[float], errors: Mapping[str, Sequence[f
     return fig
 
 
+@_from_any_device
 def task_parabolas(rates: Tensor, losses: Tensor, best: float) -> Figure:
     """Draw the query loss of several tasks against the one rate that they share, and its mean (chapter 4).
 
@@ -179,6 +205,7 @@ def rates_against_shots(
     return fig
 
 
+@_from_any_device
 def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: Tensor) -> Figure:
     """Draw how theta and alpha move during meta-training, with dashed lines where theory ends (chapter 4).
 
@@ -496,7 +523,7 @@ def reported_losses(
     )
     with figure(1, 2, size=(6.6, 4.2), sharey=True, width_ratios=(3, 1)) as (fig, (left, right)):
         for place, (label, (colour, line, marker)) in enumerate(zip(reported, looks, strict=True)):
-            smooth = F.avg_pool1d(torch.tensor(reported[label])[None], window, 1)[0]
+            smooth = F.avg_pool1d(torch.tensor(reported[label], device="cpu")[None], window, 1)[0]
             left.plot(range(window, len(reported[label]) + 1), smooth, linestyle=line, color=COLOURS[colour])
             score, style = measured[label], {"fmt": marker, "linestyle": line, "color": COLOURS[colour]}
             right.errorbar(place, score.mean, score.half_width, capsize=4, label=label, **style)
@@ -1347,6 +1374,7 @@ def confusions(panels: Mapping[str, Tensor]) -> Figure:
 # Chapter 2
 
 
+@_from_any_device
 def error_factors(rates: Tensor, factors: Mapping[str, Tensor], crossing: tuple[float, float]) -> Figure:
     """Draw what a step leaves of the error in two directions, against its single rate (chapter 2).
 
@@ -1364,6 +1392,7 @@ def error_factors(rates: Tensor, factors: Mapping[str, Tensor], crossing: tuple[
     return fig
 
 
+@_from_any_device
 def map_fields(
     loss: Callable[[Tensor], Tensor],
     points: Tensor,
@@ -1391,7 +1420,7 @@ def map_fields(
             axes.plot(*points.T, ".", color=colour, markersize=4, zorder=3)
             if label in drift:
                 axes.quiver(
-                    *(minimum + torch.tensor([2.8, -2.8])),
+                    *(minimum + torch.tensor([2.8, -2.8]).to(minimum)),
                     *drift[label],
                     color=COLOURS["black"],
                     **arrows | {"width": 0.014},
@@ -1403,6 +1432,7 @@ def map_fields(
     return fig
 
 
+@_from_any_device
 def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) -> Figure:
     """Draw one step in each of several tasks, and what it misses of their minima (chapter 2).
 
@@ -1426,6 +1456,7 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
     return fig
 
 
+@_from_any_device
 def losses_by_steps(curves: Mapping[str, Tensor], target: float, target_label: str) -> Figure:
     """Draw the mean loss after 0, 1, 2, ... steps of several optimisers, the learned one in blue (chapter 2)."""
     styles = [("orange", "s"), ("purple", "^"), ("red", "v"), ("blue", "o")]

@@ -93,6 +93,18 @@ def test_appendix_opens_with_its_label_and_a_title_without_a_number(page: str) -
 
 
 @in_every_chapter
+def test_chapter_computes_on_the_gpu_if_there_is_one_and_says_so(chapter: str) -> None:
+    program = "\n".join(cell.source for cell in code(chapter))
+    assert re.search(
+        r"""^ *device = (torch\.device\()?"cuda" if torch\.cuda\.is_available\(\) else "cpu"\)?$""", program, re.M
+    )
+    assert re.search(r"""print\(.*\bdevice\b""", program), "it does not print the device"
+    assert re.search(r"set_default_device\(device\)|device=device|\.to\(device|\(device\)|, device\)", program), (
+        "device is unused"
+    )
+
+
+@in_every_chapter
 def test_chapter_says_in_three_points_what_you_will_learn(chapter: str) -> None:
     goals = re.findall(r"^:::\{admonition\} What you will learn\n(.*?)^:::$", text(chapter), re.DOTALL | re.MULTILINE)
     assert len(goals) == 1

@@ -69,6 +69,15 @@ def test_alpha_starts_uniform_in_a_range(device: torch.device) -> None:
     assert abs(rate.mean().item() - 1) < 0.0144 * 4
 
 
+def test_alpha_starts_the_same_where_pytorch_makes_tensors_elsewhere() -> None:
+    """As after ``torch.set_default_device("cuda")``; here the other device is one that every machine has."""
+    model = net(torch.device("cpu"))
+    expected = MetaSGD(model, seed=3).alpha
+    with torch.device("meta"):
+        found = MetaSGD(model, seed=3).alpha
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_alpha_starts_at_a_copy_of_given_tensors(device: torch.device) -> None:
     given = {"weight": torch.tensor([[0.5, -0.25]]), "bias": torch.tensor([2.0])}
     learner = MetaSGD(nn.Linear(2, 1).to(device), task_lr=given)

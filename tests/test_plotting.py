@@ -16,6 +16,39 @@ def cell(axes, row, column, size=2):
     return torch.tensor(axes.images[0].get_array())[start[0] : start[0] + size, start[1] : start[1] + size]
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that only its copy on the CPU can show to NumPy, like a tensor of a GPU."""
+
+    def __array__(self, *options):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    numpy = __array__
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_figures_of_chapters_that_compute_on_the_default_device_take_tensors_of_a_gpu():
+    plane = torch.tensor([[0.1, 0.2], [0.3, -0.1]]).as_subclass(OnGpu)
+    with pytest.raises(TypeError, match="numpy"):
+        plotting.losses_by_steps.__wrapped__(dict.fromkeys("abcd", plane[0]), 0.1, "target")
+
+    def loss(points):
+        return points.square().sum(-1).as_subclass(OnGpu)
+
+    for figure in (
+        plotting.step_directions(loss, loss, plane[0], {"step": plane[1]}, plane),
+        plotting.rate_landscape(loss, plane, plane[0], plane[1]),
+        plotting.task_parabolas(plane[0], plane, 0.1),
+        plotting.training_path(plane, plane, plane[0], plane[1]),
+        plotting.error_factors(plane[0], {"x": plane[0], "y": plane[1]}, (0.1, 0.5)),
+        plotting.map_fields(loss, plane, dict.fromkeys("abcd", plane), plane[0], {"a": plane[1]}),
+        plotting.steps_of_tasks(plane[0], {"SGD": plane, "learned map": plane}, plane),
+        plotting.losses_by_steps(dict.fromkeys("abcd", plane[0]), 0.1, "target"),
+    ):
+        figure.canvas.draw()
+
+
 def test_picture_grid_shows_every_picture_in_its_row_and_column():
     pictures = torch.arange(2 * 3 * 4).reshape(2, 3, 2, 2) / 24
     (axes,) = plotting.picture_grid(pictures, rows=["a", "b"]).axes

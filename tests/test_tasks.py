@@ -7,8 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metasgd._tasks import device_or_default
 from metasgd.data import load_mnist
-from metasgd.tasks import EpisodeSampler, LinearRegressionSampler, composites, fold_digits, orientations
+from metasgd.tasks import (
+    EpisodeSampler,
+    LinearRegressionSampler,
+    SineWaveSampler,
+    composites,
+    fold_digits,
+    orientations,
+)
 from metasgd.tasks.episodes import draw_without_replacement
 
 SIZES = (9, 12, 10, 30)  # examples of four classes
@@ -316,6 +324,20 @@ def test_the_noise_has_its_standard_deviation(device: torch.device) -> None:
     task = sampler.sample(5_000)
     residual = torch.cat([task.support_y - 3 * task.support_x, task.query_y - 3 * task.query_x], 1)
     assert residual.std().item() == pytest.approx(0.5, rel=0.012)
+
+
+def test_samplers_draw_on_the_default_device_unless_told_otherwise() -> None:
+    assert device_or_default(None) == torch.device("cpu")
+    with torch.device("meta"):
+        assert device_or_default(None) == torch.device("meta")
+        assert device_or_default("cpu") == torch.device("cpu")
+    images = numbered_classes()
+    for sampler in (
+        LinearRegressionSampler([1.0], [1.0]),
+        SineWaveSampler(),
+        EpisodeSampler(images, WAYS, SHOTS, QUERIES),
+    ):
+        assert sampler.device == sampler.sample(2).query_x.device == torch.device("cpu")
 
 
 def test_the_same_seed_draws_the_same_regression_tasks(device: torch.device) -> None:

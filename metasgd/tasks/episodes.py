@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from metasgd.meta_sgd import Task
+from metasgd._tasks import Task, device_or_default
 
 
 class EpisodeSampler:
@@ -21,7 +21,7 @@ class EpisodeSampler:
         ways: classes in a task.
         shots: support examples of each class.
         queries: query examples of each class.
-        device: where images live and tasks are drawn.
+        device: where images live and tasks are drawn (None: PyTorch's default device).
         augment: ``augment(pictures, generator) -> pictures``, applied to every drawn picture on its own, as float32
             of shape (pictures, 1, height, width). Use it for meta-training only.
         seed: for ``sample`` without a generator.
@@ -37,7 +37,7 @@ class EpisodeSampler:
         shots: int,
         queries: int = 15,
         *,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
@@ -57,7 +57,7 @@ class EpisodeSampler:
             if pictures.is_floating_point() and not pictures.isfinite().all():
                 raise ValueError(f"class {label} has NaN or infinite pixels; clean the data")
         self.ways, self.shots, self.queries = ways, shots, queries
-        self.device, self.augment = torch.device(device), augment
+        self.device, self.augment = device_or_default(device), augment
         self._pictures = torch.cat(classes).to(self.device)
         self._counts = torch.tensor([len(pictures) for pictures in classes], device=self.device)
         self._offsets = self._counts.cumsum(0) - self._counts

@@ -74,8 +74,9 @@ def glyph_classes(
     pictures = torch.empty((count, examples, size, size), dtype=torch.uint8, device=device)
     for first in range(0, count, DRAWN_TOGETHER):
         group = pictures[first : first + DRAWN_TOGETHER].flatten(0, 1)
-        movements = written_again(new_movements(DRAWN_TOGETHER, generator), examples, generator)
-        pens = drawn_pens(DRAWN_TOGETHER * examples, generator)
+        with torch.device("cpu"):
+            movements = written_again(new_movements(DRAWN_TOGETHER, generator), examples, generator)
+            pens = drawn_pens(DRAWN_TOGETHER * examples, generator)
         for start in range(0, len(group), INKED_TOGETHER):
             chosen = slice(start, min(start + INKED_TOGETHER, len(group)))
             movement = Movement(*(part[chosen].to(device) for part in movements))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metasgd.meta_sgd import Task
+from metasgd._tasks import Task, device_or_default
 
 
 class LinearRegressionSampler:
@@ -21,7 +21,7 @@ class LinearRegressionSampler:
         noise: standard deviation of the noise on y.
         shots: support examples of a task.
         queries: query examples of a task.
-        device: where tasks are drawn.
+        device: where tasks are drawn (None: PyTorch's default device).
         dtype: of all four tensors of a task.
         seed: for ``sample`` without a generator.
 
@@ -38,7 +38,7 @@ class LinearRegressionSampler:
         noise: float = 0.0,
         shots: int = 5,
         queries: int = 15,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ) -> None:
@@ -54,7 +54,7 @@ class LinearRegressionSampler:
             raise ValueError(f"standard deviations must not be negative: {input_scale}, {weight_scale}, {noise}")
         if min(shots, queries) < 1:
             raise ValueError(f"shots is {shots} and queries {queries}; both must be at least 1")
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype = device_or_default(device), dtype
         self.input_scale, self.weight_scale, self.weight_mean = (
             torch.tensor(values, dtype=dtype, device=self.device)
             for values in (input_scale, weight_scale, weight_mean)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metasgd._tasks import Task
+from metasgd._tasks import Task, device_or_default
 
 Range = tuple[float, float]
 
@@ -40,7 +40,7 @@ class SineWaveSampler:
         frequency: range of the angular frequency.
         phase: range of the phase, in radians.
         inputs: range of x.
-        device: where tasks are drawn.
+        device: where tasks are drawn (None: PyTorch's default device).
         dtype: of all four tensors of a task.
         seed: for ``sample`` and ``waves`` without a generator.
 
@@ -57,7 +57,7 @@ class SineWaveSampler:
         frequency: Range = (0.8, 1.2),
         phase: Range = (0.0, math.pi),
         inputs: Range = (-5.0, 5.0),
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ) -> None:
@@ -69,7 +69,7 @@ class SineWaveSampler:
             raise ValueError(f"shots is {shots} and queries {queries}; both must be at least 1")
         self.shots, self.queries = shots, queries
         self.amplitude, self.frequency, self.phase, self.inputs = amplitude, frequency, phase, inputs
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype = device_or_default(device), dtype
         self._generator = torch.Generator(self.device).manual_seed(seed)
 
     def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:

@@ -13,6 +13,7 @@ Function = Callable[..., Any]
 # Work out a value again wherever it is needed, rather than write it to memory and read it back: the values between
 # normalisation, pooling and ReLU cost a few operations each, and fill 15 MB for one task of a convnet.
 OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
+SMALL = 2**16  # multiplications that take no longer than it takes to call a library for them, on a CPU
 
 
 class Compiled:
@@ -48,7 +49,7 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
     try:
         from torch._inductor import compile as inductor_compile  # takes seconds to import
 
-        graph = make_fx(function)(*inputs)
+        graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
         with torch.no_grad():  # the derivatives are in the graph
             fast = inductor_compile(graph, list(inputs), options=OPTIONS)
 
@@ -64,3 +65,12 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
         warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
         return None
     return call
+
+
+def thin_product(a: Tensor, b: Tensor) -> Tensor:
+    """Write a small product with a vector as a sum, which Inductor joins to what comes before and after it."""
+    rows, inner, columns = *a.shape, b.shape[1]
+    is_small = rows * inner * columns <= SMALL and a.is_floating_point() and a.device.type == "cpu"
+    if not is_small or 1 not in (rows, inner, columns):
+        return NotImplemented
+    return a * b if inner == 1 else (a.unsqueeze(2) * b).sum(1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metasgd._adam import FusedAdam
 from metasgd._checks import check_finite, check_labels, check_model, check_scalar, check_task
 from metasgd._rates import initial_rates
 from metasgd._tasks import Task, Tasks, as_list
@@ -25,7 +26,7 @@ def adam(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     """Return Adam with one kernel for all parameters where there is one: far faster for a small network."""
     groups = list(groups)
     try:
-        return torch.optim.Adam([dict(group) for group in groups], fused=True)
+        return FusedAdam([dict(group) for group in groups], fused=True)
     except RuntimeError:  # not for this device or type, or not in this version of PyTorch
         return torch.optim.Adam(groups)
 

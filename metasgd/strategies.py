@@ -65,7 +65,7 @@ class Execution:
     recompute: bool
     chosen: str | None = None
     chunks: dict[Any, int] = field(default_factory=dict)  # tasks at a time, by ``chunk_key``
-    outputs: dict[Any, int] = field(default_factory=dict)  # classes that the model tells apart, by shape of its input
+    outputs: dict[Any, int] = field(default_factory=dict)  # classes that the model tells apart, by form of a task
     compiled: Compiled = field(default_factory=Compiled)
 
     def __post_init__(self) -> None:
@@ -580,13 +580,15 @@ def device_of(learner: MetaSGD) -> torch.device:
 
 def check_tasks(learner: MetaSGD, tasks: list[Task], *, is_batch: bool = False) -> None:
     """Refuse malformed tasks, and labels that the model has no output for, before anything is computed."""
+    outputs = learner.execution.outputs
     for task in tasks:
-        check_task(type(task)(*(values[0] for values in task)) if is_batch else task)
-        x = task.support_x[0] if is_batch else task.support_x
-        if x.shape not in learner.execution.outputs:
-            learner.execution.outputs[x.shape] = outputs_of(learner, x)
+        key = (is_batch, *((values.shape, values.dtype, values.device) for values in task))
+        if key not in outputs:
+            first = type(task)(*(values[0] for values in task)) if is_batch else task
+            check_task(first)
+            outputs[key] = outputs_of(learner, first.support_x)
         for target in (task.support_y, task.query_y):
-            check_labels(learner.loss_fn, learner.execution.outputs[x.shape], target)
+            check_labels(learner.loss_fn, outputs[key], target)
 
 
 def outputs_of(learner: MetaSGD, x: Tensor) -> int:

@@ -27,7 +27,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import MetaSGD, Task, strategies
 from metasgd._batch_norm import ONE_BY_ONE_COMPILED
-from metasgd._compile import Compiled
+from metasgd._compile import Compiled, thin_product
 from metasgd._precision import matmul_precision
 
 EVERY = pytest.mark.parametrize("strategy", strategies.STRATEGIES)
@@ -639,6 +639,22 @@ def test_what_is_compiled_equals_the_loop(
     tasks = draw_tasks(device, shape, sizes=[(4, 5), (4, 5), (6, 3)])
     expected = meta_gradient(with_options(learner, "loop"), tasks)
     assert relative_error(meta_gradient(learner, tasks), expected) < EXACT
+
+
+@needs_compiler
+def test_a_row_or_a_column_as_a_sum_is_the_same_product(float64: None) -> None:
+    """One product of each form, and one that is not compiled as a sum."""
+    shapes = [(5, 1, 4), (5, 3, 1), (1, 3, 4), (1, 1, 1), (5, 3, 4)]
+    factors = [(torch.randn(rows, inner), torch.randn(inner, columns)) for rows, inner, columns in shapes]
+    assert [thin_product(*pair) is NotImplemented for pair in factors] == [False] * 4 + [True]
+
+    def products(*tensors: Tensor) -> list[Tensor]:
+        return [a @ b for a, b in zip(tensors[::2], tensors[1::2], strict=True)]
+
+    flat = [tensor for pair in factors for tensor in pair]
+    compiled = Compiled().find("products", products, flat)
+    assert compiled is not None
+    torch.testing.assert_close(list(compiled(*flat)), products(*flat), rtol=1e-14, atol=1e-14)
 
 
 def change_steps(learner: MetaSGD) -> None:

@@ -1,0 +1,51 @@
+"""Adam for networks so small that the work around its arithmetic decides how long a step takes."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SETTINGS = ("lr", "betas", "weight_decay", "eps", "amsgrad", "maximize")
+
+
+class FusedAdam(torch.optim.Adam):
+    """``torch.optim.Adam`` made with ``fused=True``, which does little beside calling the one kernel for it."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step, at once for groups that agree in all settings: theta and alpha, unless their rates differ."""
+        if closure is not None or not self._is_plain():
+            return super().step(closure)
+        for settings, groups in itertools.groupby(self.param_groups, lambda group: [group[name] for name in SETTINGS]):
+            tensors: list[list[Tensor]] = [[] for _ in range(6)]  # parameters, ..., steps: as the kernel wants them
+            for group in groups:
+                self._init_group(group, *tensors)
+            if not tensors[0]:  # no parameter has a gradient
+                continue
+            lr, (beta1, beta2), *others = settings
+            torch._foreach_add_(tensors[-1], 1)
+            torch._fused_adam_(
+                *tensors, lr=lr, beta1=beta1, beta2=beta2, **dict(zip(SETTINGS[2:], others, strict=True))
+            )
+        return None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Let go of all gradients, or set them to zero."""
+        if not set_to_none:
+            return super().zero_grad(set_to_none)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        return None
+
+    def _is_plain(self) -> bool:
+        """Tell whether one kernel is all: a state that it made, settings that are numbers, and tensors of one kind."""
+        groups = self.param_groups
+        return (
+            all(group["fused"] and not group.get("decoupled_weight_decay") for group in groups)
+            and not any(isinstance(number, Tensor) for group in groups for number in (group["lr"], *group["betas"]))
+            and len({(parameter.device, parameter.dtype) for group in groups for parameter in group["params"]}) == 1
+            and getattr(self, "grad_scale", None) is None  # of torch.amp.GradScaler
+        )

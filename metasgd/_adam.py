@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metasgd._cores import one_core_if_small
+
 SETTINGS = ("lr", "betas", "weight_decay", "eps", "amsgrad", "maximize")
 
 
@@ -26,9 +28,10 @@ class FusedAdam(torch.optim.Adam):
                 continue
             lr, (beta1, beta2), *others = settings
             torch._foreach_add_(tensors[-1], 1)
-            torch._fused_adam_(
-                *tensors, lr=lr, beta1=beta1, beta2=beta2, **dict(zip(SETTINGS[2:], others, strict=True))
-            )
+            with one_core_if_small(tensors[0][0].device, sum(parameter.numel() for parameter in tensors[0])):
+                torch._fused_adam_(
+                    *tensors, lr=lr, beta1=beta1, beta2=beta2, **dict(zip(SETTINGS[2:], others, strict=True))
+                )
         return None
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -23,7 +23,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -36,6 +35,7 @@ from torch.func import functional_call, grad, grad_and_value, vmap
 from metasgd._batch_norm import ONE_BY_ONE, ONE_BY_ONE_COMPILED, UNDER_VMAP, Replacing
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
+from metasgd._cores import one_core_if_small
 from metasgd._precision import check_precision, forward_precision, matmul_precision
 from metasgd._tasks import as_batches, as_list, part_of, shapes_of
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 CPU_BUDGET = 512 * 2**20  # bytes that a chunk's graphs may hold on a CPU
 CORE_BUDGET = 48 * 2**20  # bytes of a task's graphs, beyond which tasks share the cores and do not get one each
 GPU_SHARE = 0.7  # of the free memory that a chunk's graphs may hold on a GPU
-SMALL = 2**18  # parameters times tasks, below which a second CPU core takes longer to wake than it saves
 OVERHEAD = 3  # a batched graph holds up to this many times the bytes that autograd saves for the tasks one by one
 
 Tensors = list[Tensor]
@@ -188,7 +187,7 @@ def batched(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """
     batches = as_batches(tasks)
     problem = Problem.of(learner, is_batch=True, count=sum(len(batch.support_x) for batch in batches))
-    with one_core_if_small(problem):
+    with one_core_if_small(problem.theta[0].device, entries(problem.theta) * problem.count):
         return accumulate(problem, each_chunk(problem, batches, Problem.sums))
 
 
@@ -494,20 +493,6 @@ def each_chunk(problem: Problem, batches: list[Task], work: Callable[[Problem, T
             else:
                 yield result
                 start += size
-
-
-@contextmanager
-def one_core_if_small(problem: Problem) -> Iterator[None]:
-    """Compute on one core what is too little work for two: many times faster, if another process wants them, too."""
-    cores = torch.get_num_threads()
-    if cores == 1 or problem.theta[0].device.type != "cpu" or entries(problem.theta) * problem.count > SMALL:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(cores)
 
 
 def tasks_side_by_side(problem: Problem, task: Task) -> int:

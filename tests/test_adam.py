@@ -95,3 +95,24 @@ def test_a_closure_is_called_with_gradients(fused: bool, device: torch.device) -
     before = p.square().sum().item()
     assert optimizer.step(closure).item() == before
     assert p.square().sum().item() < before
+
+
+@pytest.mark.parametrize(("small", "expected"), [(12, 1), (11, 2)])
+def test_little_work_is_done_on_one_core(small: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tensors of six numbers each."""
+    monkeypatch.setattr("metasgd._cores.SMALL", small)
+    kernel, cores = torch._fused_adam_, []
+
+    def counting(*tensors: list[Tensor], **settings: Any) -> None:
+        cores.append(torch.get_num_threads())
+        kernel(*tensors, **settings)
+
+    monkeypatch.setattr(torch, "_fused_adam_", counting)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        train(FusedAdam(parameters(torch.device("cpu"), torch.float32, torch.float32), lr=0.1, fused=True), steps=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert cores == [expected]

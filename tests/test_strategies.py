@@ -411,7 +411,7 @@ def test_little_work_is_done_on_one_core(
     small: int, expected: int, monkeypatch: pytest.MonkeyPatch, float64: None
 ) -> None:
     torch.set_num_threads(2)
-    monkeypatch.setattr(strategies, "SMALL", small)
+    monkeypatch.setattr("metasgd._cores.SMALL", small)
     cores = []
 
     def loss_fn(prediction: Tensor, target: Tensor) -> Tensor:

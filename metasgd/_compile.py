@@ -1,5 +1,6 @@
 """Compilation of a whole meta-gradient, with the second derivatives in it (chapter 10)."""
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -7,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 Function = Callable[..., Any]
 # Work out a value again wherever it is needed, rather than write it to memory and read it back: the values between
 # normalisation, pooling and ReLU cost a few operations each, and fill 15 MB for one task of a convnet.
 OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
+FEW = 2**14  # numbers that go in, up to which Python between the kernels costs more than C++ takes to compile
 SMALL = 2**16  # multiplications that take no longer than it takes to call a library for them, on a CPU
 
 
@@ -47,23 +50,33 @@ class Compiled:
 def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | None:
     """Return the compiled function, or a warning."""
     try:
-        from torch._inductor import compile as inductor_compile  # takes seconds to import
-
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
-        with torch.no_grad():  # the derivatives are in the graph
-            fast = inductor_compile(graph, list(inputs), options=OPTIONS)
-
-        def call(*tensors: Tensor) -> Any:
-            with torch.no_grad():
-                return fast(*tensors)
-
-        call(*inputs)
+        if inputs[0].device.type == "cpu" and sum(tensor.numel() for tensor in inputs) <= FEW:
+            for node in graph.graph.nodes:
+                node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
+            with contextlib.suppress(Exception):  # not in every version of PyTorch, nor for every operation
+                return by_inductor(graph, inputs, OPTIONS | {"cpp_wrapper": True})
+        return by_inductor(graph, inputs, OPTIONS)
     except torch.cuda.OutOfMemoryError:  # fewer tasks at a time may fit
         raise
     except Exception as error:  # whatever a compiler can raise; a wrong input raises again below, uncompiled
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
         return None
+
+
+def by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str, Any]) -> Function:
+    """Return the graph compiled, after a first call."""
+    from torch._inductor import compile as inductor_compile  # takes seconds to import
+
+    with torch.no_grad():  # the derivatives are in the graph
+        fast = inductor_compile(graph, list(inputs), options=options)
+
+    def call(*tensors: Tensor) -> Any:
+        with torch.no_grad():
+            return fast(*tensors)
+
+    call(*inputs)
     return call
 
 

@@ -1041,16 +1041,39 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
         roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
         label = f"roof: {roof[2]:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s"
         axes.loglog(ends, roof, color=COLOURS["black"], label=label)
-        looks = zip(("red", "purple", "blue", "orange"), "ovsD", (-10, 3, -12, 5), strict=True)
-        for (kind, named), (colour, marker, lift) in zip(points.items(), looks, strict=False):
-            style = {"color": COLOURS[colour], "fontsize": 9}
+        axes.set(xlabel="arithmetic intensity [operations per byte]", ylabel="speed [GFLOP/s]")
+        axes.set(xlim=(ends[0] / 1.5, ends[2] * 3), ylim=(min([*speeds, 1e9 * roof[0]]) / 2e9, 2.5 * roof[2]))
+        looks = zip(("red", "purple", "blue", "orange"), "ovsD", strict=True)
+        labels = []
+        for (kind, named), (colour, marker) in zip(points.items(), looks, strict=False):
             for index, (name, (place, speed)) in enumerate(named.items()):
                 axes.plot(place, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
-                axes.annotate(name, (place, speed / 1e9), (6, lift), textcoords="offset points", **style)
-        axes.set(xlabel="arithmetic intensity [operations per byte]", ylabel="speed [GFLOP/s]")
-        axes.set(ylim=(min([*speeds, 1e9 * roof[0]]) / 2e9, 2.5 * roof[2]))
+                labels.append((place, speed / 1e9, name, COLOURS[colour]))
+        _labels_apart(axes, labels)
         fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
+
+
+def _labels_apart(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write (x, y, text, colour) to the right of points, from low to high, each clear of those below and beside it.
+
+    Distances are in points of type; both axes are logarithmic, and their limits set.
+    """
+    box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())  # in inches
+    placed: list[tuple[float, float, int]] = []
+    for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
+        across, up = 72 * (
+            axes.transAxes.inverted().transform(axes.transData.transform((x, y))) * (box.width, box.height)
+        )
+        height = up - 4
+        for left, low, length in placed:
+            if left - 6 * len(text) < across < left + 6 * length:
+                height = max(height, low + 10)
+        placed.append((across, height, len(text)))
+        offset = (7, height - up)
+        look: dict[str, Any] = {"color": colour, "fontsize": 9, "zorder": 3}
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # where a line passes behind it
+        axes.annotate(text, (x, y), offset, textcoords="offset points", bbox=paper, **look)
 
 
 def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:

@@ -142,7 +142,7 @@ LADDER: dict[str, dict[str, Any]] = {
     "mixed": {"look": "mixed"},
     "zero-head": {"look": "varied", "head_lr": 1.0},
 }
-NAVIGATION_SEEDS = 2
+NAVIGATION_SEEDS = 3
 NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.02}  # MAML's: the best of those below
 NAVIGATION_MAML_RATES = (0.005, 0.01, 0.02, 0.03)
 NAVIGATION_STARTS = {"fixed": False, "random": True}

@@ -20,18 +20,17 @@ class FusedAdam(torch.optim.Adam):
         """Take a step, at once for groups that agree in all settings: theta and alpha, unless their rates differ."""
         if closure is not None or not self._is_plain():
             return super().step(closure)
-        for settings, groups in itertools.groupby(self.param_groups, lambda group: [group[name] for name in SETTINGS]):
+        for settings, groups in itertools.groupby(self.param_groups, lambda group: {n: group[n] for n in SETTINGS}):
             tensors: list[list[Tensor]] = [[] for _ in range(6)]  # parameters, ..., steps: as the kernel wants them
             for group in groups:
                 self._init_group(group, *tensors)
             if not tensors[0]:  # no parameter has a gradient
                 continue
-            lr, (beta1, beta2), *others = settings
+            options = dict(settings)
+            beta1, beta2 = options.pop("betas")
             torch._foreach_add_(tensors[-1], 1)
             with one_core_if_small(tensors[0][0].device, sum(parameter.numel() for parameter in tensors[0])):
-                torch._fused_adam_(
-                    *tensors, lr=lr, beta1=beta1, beta2=beta2, **dict(zip(SETTINGS[2:], others, strict=True))
-                )
+                torch._fused_adam_(*tensors, beta1=beta1, beta2=beta2, **options)
         return None
 
     def zero_grad(self, set_to_none: bool = True) -> None:

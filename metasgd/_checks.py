@@ -79,7 +79,7 @@ def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     # One small copy and one sum, which is finite only if all of its terms are: a test of each gradient costs more than
     # the whole meta-step of a small network.
-    numbers = torch._utils._flatten_dense_tensors([loss, *gradients])
+    numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
     if math.isfinite(numbers.sum().item()) or numbers.isfinite().all():
         return
     for index, task in enumerate(as_list(tasks)):

@@ -1059,12 +1059,9 @@ def _labels_apart(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -
 
     Distances are in points of type; both axes are logarithmic, and their limits set.
     """
-    box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())  # in inches
     placed: list[tuple[float, float, int]] = []
     for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
-        across, up = 72 * (
-            axes.transAxes.inverted().transform(axes.transData.transform((x, y))) * (box.width, box.height)
-        )
+        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
         height = up - 4
         for left, low, length in placed:
             if left - 6 * len(text) < across < left + 6 * length:
@@ -1443,7 +1440,7 @@ def map_fields(
             axes.plot(*points.T, ".", color=colour, markersize=4, zorder=3)
             if label in drift:
                 axes.quiver(
-                    *(minimum + torch.tensor([2.8, -2.8]).to(minimum)),
+                    *(minimum + minimum.new_tensor([2.8, -2.8])),
                     *drift[label],
                     color=COLOURS["black"],
                     **arrows | {"width": 0.014},
@@ -1671,6 +1668,7 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], re
     return fig
 
 
+@_from_any_device
 def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mapping[str, Tensor]) -> Figure:
     """Show examples of a few classes, and what several methods make of new pictures of them (chapter 14).
 
@@ -1679,7 +1677,6 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
         queries: the new pictures, one of each class, in the same order.
         probabilities: by method, (queries, classes).
     """
-    support, queries = support.cpu(), queries.cpu()
     letters = "ABCDE"[: len(support)]
     colours = ["grey", "blue", "red"]
     rows, columns = len(queries) + 1, len(probabilities) + 1

@@ -1,7 +1,10 @@
-"""Max-pooling that a compiler joins with what comes before and after it (chapter 10).
+"""Max-pooling that keeps little, and max-pooling that a compiler joins with what is around it (chapter 10).
 
-PyTorch's own keeps the place of each maximum in the whole picture, and its derivative scatters to there, which no
-compiler turns into fast code for a CPU. Here the place is one of few in the window, and a derivative is a choice.
+PyTorch's own keeps its input for the way back, though it needs the places of the maxima alone, and its second
+derivative is stored in another layout than everything around it. ``max_pool2d_by_places`` does neither.
+
+A place is one in the whole picture, and the derivative scatters to there, which no compiler turns into fast code for a
+CPU. In ``max_pool2d`` it is one of few in the window, and a derivative is a choice.
 """
 
 from typing import Any
@@ -10,26 +13,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SMALL = 256  # entries of a channel
 LARGEST_WINDOW = 9  # places, each of which costs a comparison
+Size = int | tuple[int, int]
 
 
-def max_pool2d(
-    input: Tensor, kernel_size: int | tuple[int, int], stride: int | tuple[int, int] | None = None, *args: Any,
-    **kwargs: Any,
-) -> Any:  # fmt: skip
+def max_pool2d(input: Tensor, kernel_size: Size, *args: Any, **kwargs: Any) -> Any:
     """Return ``F.max_pool2d``, computed by choices where windows are small and lie side by side.
 
     Of several equal maxima the first one gets the derivative, as in PyTorch.
     """
-    window = pair(kernel_size)
-    plain = not args and not any(value for name, value in kwargs.items() if name != "dilation")
-    plain = plain and pair(kwargs.get("dilation", 1)) == (1, 1) and (not stride or pair(stride) == window)
-    if not plain or input.ndim != 4 or window[0] * window[1] > LARGEST_WINDOW:
-        return F.max_pool2d(input, kernel_size, stride, *args, **kwargs)
+    window = plain_window(input, kernel_size, *args, **kwargs)
+    if window is None or window[0] * window[1] > LARGEST_WINDOW:
+        return F.max_pool2d(input, kernel_size, *args, **kwargs)
     return _MaxPool.apply(input, window)
 
 
-def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+def max_pool2d_by_places(input: Tensor, kernel_size: Size, *args: Any, **kwargs: Any) -> Any:
+    """Return ``F.max_pool2d``; where windows lie side by side, only the places of their maxima are kept."""
+    window = plain_window(input, kernel_size, *args, **kwargs)
+    if window is None or is_small(input):
+        return F.max_pool2d(input, kernel_size, *args, **kwargs)
+    return _MaxPoolByPlaces.apply(input, window)
+
+
+def is_small(x: Tensor) -> bool:
+    """Tell whether PyTorch's own functions serve best: Python between kernels stops other threads for a moment."""
+    return x.numel() <= SMALL * x.shape[1]
+
+
+def plain_window(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, *args: Any, **kwargs: Any
+) -> tuple[int, int] | None:
+    """Return the windows' height and width, if they lie side by side on images (else None)."""
+    window = pair(kernel_size)
+    plain = not args and not any(pair(value) != (0, 0) for name, value in kwargs.items() if name != "dilation")
+    plain = plain and pair(kwargs.get("dilation", 1)) == (1, 1) and (not stride or pair(stride) == window)
+    return window if plain and input.ndim == 4 else None
+
+
+def pair(size: Size) -> tuple[int, int]:
     """Return a size in both directions."""
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
@@ -71,6 +94,38 @@ class _MaxPoolBackward(torch.autograd.Function):
         for number, entry in enumerate(entries(u, ctx.window)):
             chosen = torch.where(place == number, entry, chosen)
         return chosen, None, None, None
+
+
+class _MaxPoolByPlaces(torch.autograd.Function):
+    """The largest entry of each window, and its place in the picture."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: tuple[int, int]) -> Tensor:
+        largest, places = torch.ops.aten.max_pool2d_with_indices(x, window, window)
+        ctx.save_for_backward(places)
+        ctx.settings = x.shape, window
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return _MaxPoolByPlacesBackward.apply(dy, *ctx.saved_tensors, *ctx.settings), None
+
+
+class _MaxPoolByPlacesBackward(torch.autograd.Function):
+    """Put the derivative of each window at its place; its own derivative takes it from there."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, places: Tensor, shape: torch.Size, window: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(places)
+        last = places.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        x = torch.empty(shape, dtype=dy.dtype, device=dy.device, memory_format=layout)  # for its shape and layout
+        return torch.ops.aten.max_pool2d_with_indices_backward(dy, x, window, window, (0, 0), (1, 1), False, places)
+
+    @staticmethod
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
+        (places,) = ctx.saved_tensors
+        return u.flatten(2).gather(2, places.flatten(2)).view(places.shape), None, None, None
 
 
 def entries(x: Tensor, window: tuple[int, int]) -> list[Tensor]:

@@ -36,6 +36,8 @@ from metasgd._batch_norm import ONE_BY_ONE, ONE_BY_ONE_COMPILED, UNDER_VMAP, Rep
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._cores import one_core_if_small
+from metasgd._lists import AT_ONCE, FOR_THE_COMPILER, Lists
+from metasgd._pool_first import pooling_first
 from metasgd._precision import check_precision, forward_precision, matmul_precision
 from metasgd._tasks import as_batches, as_list, part_of, shapes_of
 
@@ -230,6 +232,7 @@ class Problem(NamedTuple):
 
     learner: MetaSGD
     model: nn.Module
+    query_model: nn.Module  # the same function, for query sets, which are differentiated only once
     is_batch: bool
     count: int  # type: ignore[assignment]  # of all tasks of the meta-step, over which the mean is taken
     variables: Tensors  # theta and alpha themselves, whose .grad is wanted
@@ -250,6 +253,7 @@ class Problem(NamedTuple):
         return cls(
             learner,
             learner.model,
+            learner.model,
             is_batch,
             count,
             [values[name] for values in learned for name in names],
@@ -258,6 +262,13 @@ class Problem(NamedTuple):
             [store(alpha[name].detach()) for name in names],
             held | dict(learner.model.named_buffers()),
         )
+
+    def with_own_models(self) -> Problem:
+        """Return the problem with models that no other thread uses; they pool first unless a compiler is at work."""
+        query_model = structure_of(self.learner.model)
+        if not self.learner.execution.compile:
+            query_model = pooling_first(query_model)
+        return self._replace(model=structure_of(self.learner.model), query_model=query_model)
 
     def sums(self, tasks: Task) -> Sums:
         """Return what the task or tasks add to the mean, compiled if the learner says so."""
@@ -293,7 +304,7 @@ class Problem(NamedTuple):
 
     def adjoint(self, tasks: Task) -> Sums:
         """Go forward over the inner steps and back again, as the head of this module says."""
-        learner, recompute = self.learner, self.learner.execution.recompute
+        learner, recompute, lists = self.learner, self.learner.execution.recompute, self.lists
         support, query = tasks[:2], tasks[2:]
         second_order = not learner.first_order
         visited, params = [], leaves(self.theta)
@@ -303,21 +314,22 @@ class Problem(NamedTuple):
             params = leaves(self.step(params, g))
         loss, v = self.loss_and_gradients(params, query)
 
-        rate_gradients = [torch.zeros_like(a) for a in self.alpha]
+        rate_gradients: Tensors = []
         for params, g in reversed(visited):
             if learner.learns_alpha:
-                products = [w * slope.detach() for w, slope in zip(v, g, strict=True)]
+                with torch.no_grad():
+                    products = lists.mul(v, g)
                 products = [product.sum(0) for product in products] if self.is_batch else products
-                rate_gradients = [r - product for r, product in zip(rate_gradients, products, strict=True)]
-            direction = [a * w for a, w in zip(self.alpha, v, strict=True)]
+                rate_gradients = lists.add(rate_gradients, products) if rate_gradients else products
+            direction = lists.mul(self.alpha, v)
             if self.is_batch and params is visited[0][0]:  # all tasks start from one theta: from here on, their sum
                 v = [w.sum(0) for w in v]
             if second_order:
                 if recompute:
                     g = self.gradients(params, support, differentiable=True)
-                v = [w - h for w, h in zip(v, hessian_times(g, params, direction), strict=True)]
-        shares = loss / self.count, [w / self.count for w in v], [r / self.count for r in rate_gradients]
-        return Sums(*shares) if learner.learns_alpha else Sums(*shares[:2], [])
+                v = lists.sub(v, hessian_times(g, params, direction))
+        negative = lists.div(rate_gradients, -self.count) if learner.learns_alpha else []
+        return Sums(loss / self.count, lists.div(v, self.count), negative)
 
     def predictions(self, tasks: Task) -> Tensor:
         """Adapt to the support set or sets, and predict the query set or sets, without gradients."""
@@ -325,13 +337,19 @@ class Problem(NamedTuple):
         for _ in range(self.learner.inner_steps):
             params = self.step(params, self.gradients(leaves(params), tasks[:2], differentiable=False))
         with torch.no_grad():
-            output = vmap(self.output, randomness="different") if self.is_batch else self.output
+            query = self._replace(model=self.query_model)
+            output = vmap(query.output, randomness="different") if self.is_batch else query.output
             return output(params, tasks.query_x)
 
     def step(self, params: Tensors, g: Tensors) -> Tensors:
         """Return ``params - alpha * g``, without a graph."""
         with torch.no_grad():
-            return [p - a * slope for p, a, slope in zip(params, self.alpha, g, strict=True)]
+            return self.lists.sub(params, self.lists.mul(self.alpha, g))
+
+    @property
+    def lists(self) -> Lists:
+        """How to compute with lists of tensors."""
+        return FOR_THE_COMPILER if self.traced else AT_ONCE
 
     def gradients(self, params: Tensors, examples: Sequence[Tensor], *, differentiable: bool) -> Tensors:
         """Return the gradient of the loss; for a batch, one for each task, also where all share their parameters."""
@@ -350,7 +368,7 @@ class Problem(NamedTuple):
                 v, losses = vmap(grad_and_value(self.loss), randomness="different")(params, *examples)
             return losses.sum(), v
         with torch.enable_grad():
-            loss = self.loss(params, *examples)
+            loss = self._replace(model=self.query_model).loss(params, *examples)
         return loss.detach(), list(torch.autograd.grad(loss, params, materialize_grads=True))
 
     def loss(self, params: Tensors, x: Tensor, y: Tensor) -> Tensor:
@@ -391,7 +409,7 @@ def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
     total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
-        total = [a + b for a, b in zip(total, new, strict=True)] if total else new
+        total = list(AT_ONCE.add(total, new)) if total else new
     loss, *gradients = total
     for variable, gradient in zip(problem.variables, gradients, strict=True):
         if gradient.stride() != variable.stride():  # the optimiser wants one layout
@@ -407,18 +425,19 @@ def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
 def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task], Result]) -> Iterator[Result]:
     """Yield ``work(problem, task)`` for each task, in order, computed by one thread on each core."""
     check_tasks(problem.learner, tasks)
+    problem = problem.with_own_models()
     workers = min(tasks_side_by_side(problem, tasks[0]), len(tasks))
-    structures: SimpleQueue[nn.Module] = SimpleQueue()
+    problems: SimpleQueue[Problem] = SimpleQueue()
     for _ in range(workers):
-        structures.put(structure_of(problem.model))
+        problems.put(problem.with_own_models())
 
     def work_on(task: Task) -> Result:
-        model = structures.get()  # functional_call exchanges a module's parameters: one thread, one module
+        own = problems.get()  # functional_call exchanges a module's parameters: one thread, one module
         task = task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
         try:
-            return work(problem._replace(model=model), task)
+            return work(own, task)
         finally:
-            structures.put(model)
+            problems.put(own)
 
     return in_order(work_on, tasks, workers)
 
@@ -531,7 +550,7 @@ def chunk_key(problem: Problem, batch: Task) -> tuple:
 def saved_bytes(problem: Problem, task: Task) -> int:
     """Return the bytes that autograd saves for the meta-gradient of one task, found by computing it once."""
     sizes: dict[int, int] = {}
-    task = type(task)(*(values.clone() for values in task))  # a view would count as the whole batch
+    task = type(task)(*(channels_last(values).clone() for values in task))  # a view would count as the whole batch
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from metasgd import _pooling
 from metasgd._batch_norm import (
     ONE_BY_ONE,
     ONE_BY_ONE_COMPILED,
@@ -18,13 +19,19 @@ from metasgd._batch_norm import (
     for_the_compiler,
 )
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "no_channel_is_small")
 
 SHAPES = [(5, 3), (4, 3, 5), (2, 3, 4, 5), (2, 3, 2, 3, 2)]
 NORMALISE = pytest.mark.parametrize("normalise", [affine_outside, fast_second_derivative, for_the_compiler])
 BY_HAND = pytest.mark.parametrize("normalise", [fast_second_derivative, for_the_compiler])
 # The same sums in another order, on numbers of size 1 in float64.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+@pytest.fixture
+def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do by hand also what is so small that it would be left to PyTorch."""
+    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 def draw(*shapes: tuple[int, ...], device: torch.device) -> list[Tensor]:
@@ -97,6 +104,13 @@ def test_a_third_derivative_is_refused(normalise: Callable, device: torch.device
     (first,) = torch.autograd.grad(normalise(x, weight, bias, 1e-5).tanh().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="takes derivatives through batch norm itself"):
         torch.autograd.grad(first.cos().sum(), x, create_graph=True)
+
+
+def test_small_channels_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    monkeypatch.setattr(_pooling, "SMALL", 20)
+    small, large = (fast_second_derivative(*draw((4, 3, n), (3,), (3,), device=device), 1e-5) for n in (5, 6))
+    assert "NativeBatchNorm" in small.grad_fn.name() or "CudnnBatchNorm" in small.grad_fn.name()
+    assert large.grad_fn.name() == "_BatchNormBackward"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Max-pooling by choices: the values and both derivatives of PyTorch's, ties and all."""
+"""Max-pooling by choices and by places: the values and both derivatives of PyTorch's, ties and all."""
 
 from typing import Any
 
@@ -6,11 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import _pooling
-from metasgd._pooling import max_pool2d
+from metasgd._pooling import max_pool2d, max_pool2d_by_places
 
 WINDOWS = [2, 3, (2, 3), (1, 2)]
+BOTH = pytest.mark.parametrize("pool", [max_pool2d, max_pool2d_by_places])
+
+
+@pytest.fixture(autouse=True)
+def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do by places also what is so small that it would be left to PyTorch."""
+    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 def draw_with_ties(device: torch.device, rows: int, columns: int) -> Tensor:
@@ -20,24 +28,28 @@ def draw_with_ties(device: torch.device, rows: int, columns: int) -> Tensor:
     return x.to(device).contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
+@BOTH
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("rows", "columns"), [(6, 6), (7, 8)])
 def test_values_and_derivatives_are_those_of_pytorch(
-    window: Any, rows: int, columns: int, device: torch.device
+    pool: Any, layout: torch.memory_format, window: Any, rows: int, columns: int, device: torch.device
 ) -> None:
     """Exactly: nothing is rounded. Rows and columns that fill no window get a derivative of zero."""
-    x = draw_with_ties(device, rows, columns)
+    x = draw_with_ties(device, rows, columns).detach().contiguous(memory_format=layout).requires_grad_()
 
     def value_and_derivatives(pool: Any) -> list[Tensor]:
         y = pool(x, window)
         (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad((first * torch.arange(x.numel(), device=device).view_as(x)).sum(), x)
+        numbers = torch.arange(x.numel(), device=device).view(x.shape)
+        (second,) = torch.autograd.grad((first * numbers).sum(), x)
         return [y, first, second]
 
-    for value, expected in zip(value_and_derivatives(max_pool2d), value_and_derivatives(F.max_pool2d), strict=True):
+    for value, expected in zip(value_and_derivatives(pool), value_and_derivatives(F.max_pool2d), strict=True):
         assert torch.equal(value, expected)
 
 
+@BOTH
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -49,19 +61,34 @@ def test_values_and_derivatives_are_those_of_pytorch(
         {"kernel_size": 4},
     ],
 )
-def test_other_windows_are_left_to_pytorch(arguments: dict, device: torch.device) -> None:
+def test_other_windows_have_pytorchs_values(pool: Any, arguments: dict, device: torch.device) -> None:
     x = draw_with_ties(device, 7, 9)
-    torch.testing.assert_close(max_pool2d(x, **arguments), F.max_pool2d(x, **arguments), rtol=0, atol=0)
-    assert torch.equal(max_pool2d(x, 2, 2, 1), F.max_pool2d(x, 2, 2, 1))
-    assert torch.equal(max_pool2d(x[0], 2), F.max_pool2d(x[0], 2))
+    torch.testing.assert_close(pool(x, **arguments), F.max_pool2d(x, **arguments), rtol=0, atol=0)
+    assert torch.equal(pool(x, 2, 2, 1), F.max_pool2d(x, 2, 2, 1))
+    assert torch.equal(pool(x[0], 2), F.max_pool2d(x[0], 2))
 
 
-def test_small_windows_side_by_side_are_not(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+@BOTH
+def test_windows_side_by_side_are_done_here(pool: Any, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     monkeypatch.setattr(F, "max_pool2d", None)
     for arguments in ({"kernel_size": 2}, {"kernel_size": 3, "stride": 3, "padding": 0, "dilation": 1}):
-        assert _pooling.max_pool2d(draw_with_ties(device, 6, 6), **arguments).requires_grad
+        assert pool(draw_with_ties(device, 6, 6), **arguments).requires_grad
 
 
-def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
+def test_pooling_by_places_does_not_keep_its_input(device: torch.device) -> None:
+    x, kept = draw_with_ties(device, 6, 6), []
+    with saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+        y = max_pool2d_by_places(x, 2)
+    assert kept == [y.numel()]
+
+
+def test_small_pictures_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    monkeypatch.setattr(_pooling, "SMALL", 2 * 6 * 6)
+    names = [max_pool2d_by_places(draw_with_ties(device, rows, 6), 2).grad_fn.name() for rows in (6, 7)]
+    assert names == ["MaxPool2DWithIndicesBackward0", "_MaxPoolByPlacesBackward"]
+
+
+@BOTH
+def test_what_is_not_a_number_stays_so(pool: Any, device: torch.device) -> None:
     x = torch.tensor([[1.0, torch.nan], [3.0, 4.0]], device=device).reshape(1, 1, 2, 2)
-    assert max_pool2d(x, 2).isnan().all()
+    assert pool(x, 2).isnan().all()

@@ -1,0 +1,165 @@
+"""Pooling before normalising: the values and derivatives of the layers one after the other, wherever it is done."""
+
+import copy
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from metasgd import _pool_first, _pooling
+from metasgd._pool_first import pooling_first
+
+pytestmark = pytest.mark.usefixtures("float64")
+CHANNELS = 3
+
+
+@pytest.fixture(autouse=True)
+def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pool first also where pictures are so small that it would be left to PyTorch."""
+    monkeypatch.setattr(_pooling, "SMALL", 0)
+
+
+def norm(**options: bool) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(CHANNELS, **{"track_running_stats": False} | options)
+    if layer.affine:
+        with torch.no_grad():
+            layer.weight.uniform_(0.5, 2)
+            layer.bias.normal_()
+    return layer
+
+
+def conv(channels: int = CHANNELS) -> nn.Conv2d:
+    return nn.Conv2d(channels, CHANNELS, 3, padding=1)
+
+
+def pictures(device: torch.device, rows: int = 6, columns: int = 6) -> Tensor:
+    x = torch.randn(4, CHANNELS, rows, columns).to(device, memory_format=torch.channels_last)
+    return x.requires_grad_()
+
+
+def value_and_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """The output, and the gradient of some function of it in the input and in all parameters."""
+    y = model(x)
+    weights = torch.arange(y.numel(), device=y.device).view(y.shape).cos()
+    return [y.detach(), *torch.autograd.grad((y.sin() * weights).sum(), [x, *model.parameters()])]
+
+
+def times_pooled_first(model: nn.Module, x: Tensor) -> int:
+    """How often a model pools first; its value and its gradients must be those of its layers one after the other."""
+    model = model.to(x.device, memory_format=torch.channels_last)
+    twin = pooling_first(copy.deepcopy(model))
+    with mock.patch.object(_pool_first, "_PooledBatchNorm", wraps=_pool_first._PooledBatchNorm) as spy:
+        pooled = value_and_gradients(twin, x)
+    torch.testing.assert_close(pooled, value_and_gradients(model, x), rtol=1e-12, atol=1e-12)
+    return spy.apply.call_count
+
+
+POOLED: dict[str, Callable[[], list[nn.Module]]] = {
+    "normalisation, pooling": lambda: [norm(), nn.MaxPool2d(2)],
+    "with a ReLU between": lambda: [norm(), nn.ReLU(), nn.MaxPool2d(2)],
+    "with one that works in place": lambda: [norm(), nn.ReLU(inplace=True), nn.MaxPool2d(2)],
+    "after a convolution": lambda: [conv(), norm(), nn.MaxPool2d(2), nn.ReLU()],
+    "other windows": lambda: [norm(), nn.MaxPool2d((3, 2), stride=(3, 2))],
+    "in a block of a model": lambda: [nn.Identity(), nn.Sequential(norm(), nn.MaxPool2d(2)), nn.Flatten()],
+}
+NOT_POOLED: dict[str, Callable[[], list[nn.Module]]] = {
+    "windows that overlap": lambda: [norm(), nn.MaxPool2d(3, stride=1)],
+    "windows with a border": lambda: [norm(), nn.MaxPool2d(2, padding=1)],
+    "no scale": lambda: [norm(affine=False), nn.MaxPool2d(2)],
+    "something else between": lambda: [norm(), nn.Tanh(), nn.MaxPool2d(2)],
+    "another kind of pooling": lambda: [norm(), nn.AvgPool2d(2)],
+    "another kind of normalisation": lambda: [nn.GroupNorm(1, CHANNELS), nn.MaxPool2d(2)],
+    "nothing after it": lambda: [norm(), nn.ReLU()],
+}
+
+
+@pytest.mark.parametrize("layers", [*POOLED, *NOT_POOLED])
+def test_a_model_that_pools_first_is_the_same_function(layers: str, device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(POOLED | NOT_POOLED)[layers]())
+    assert times_pooled_first(model, pictures(device, rows=7)) == (layers in POOLED)  # the last row is in no window
+
+
+def test_a_scale_that_is_not_positive_comes_first(device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(), nn.MaxPool2d(2))
+    for scale in (0.0, -1.0):
+        with torch.no_grad():
+            model[0].weight[1] = scale
+        assert times_pooled_first(model, pictures(device)) == 0
+
+
+def test_given_statistics_are_used(device: torch.device) -> None:
+    model = nn.Sequential(norm(track_running_stats=True), nn.MaxPool2d(2)).eval()
+    assert times_pooled_first(model, pictures(device)) == 0
+
+
+def test_pictures_in_another_layout_or_type_are_left_alone(device: torch.device) -> None:
+    model = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))
+    x = pictures(device)
+    assert model(x).grad_fn.name() == "_PooledBatchNormBackward"
+    assert model(x.contiguous()).grad_fn.name() != "_PooledBatchNormBackward"
+    mixed = model.float()(x.bfloat16())  # as by autocast
+    assert mixed.grad_fn.name() != "_PooledBatchNormBackward"
+
+
+def test_a_channel_of_few_entries_is_left_alone(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    monkeypatch.setattr(_pooling, "SMALL", 4 * 6 * 6)
+    assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(2)), pictures(device)) == 0
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_whoever_looks_between_the_layers_sees_what_is_there(layer: int, device: torch.device) -> None:
+    torch.manual_seed(0)
+    model, seen = nn.Sequential(norm(), nn.MaxPool2d(2)), []
+    model[layer].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    assert times_pooled_first(model, pictures(device)) == 0
+    assert seen == [(4, CHANNELS, 6, 6)] * 2
+
+
+def test_layers_that_are_called_by_themselves_do_what_they_always_do(device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(), nn.MaxPool2d(2)).to(device)
+    twin, x = pooling_first(copy.deepcopy(model)), pictures(device)
+    assert torch.equal(twin[0](x), model[0](x))
+    assert torch.equal(twin[:1](x), model[:1](x))
+    assert twin.state_dict().keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_the_way_back_writes_over_the_output_of_a_convolution_that_nobody_sees(
+    is_watched: bool, device: torch.device
+) -> None:
+    torch.manual_seed(0)
+    model, outputs = pooling_first(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device), []
+    if is_watched:
+        model[0].register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
+    kept = []
+    with saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        y = model(pictures(device))
+    (output,) = (tensor for tensor in kept if tensor.shape == (4, CHANNELS, 6, 6) and tensor.grad_fn is not None)
+    before = output.detach().clone()
+    y.square().sum().backward()
+    assert torch.equal(output, before) == is_watched
+    if is_watched:
+        assert torch.equal(outputs[0], before)
+
+
+def test_a_second_way_back_is_refused(device: torch.device) -> None:
+    """What the first has written over is gone."""
+    model = pooling_first(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device)
+    loss = model(pictures(device)).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_second_derivative_is_refused(device: torch.device) -> None:
+    x = pictures(device)
+    y = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))(x)
+    (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -171,13 +171,17 @@ def project_by_kernel(
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
 
 
-def normalise_by_sums(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise by sums and products alone."""
+def mean_and_r(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the mean and 1 / deviation of each channel, by sums and products alone."""
     n = x.numel() // x.shape[1]
     mean = channel_sums(x) / n
-    centred = x - coefficients(mean, x)
-    r = (channel_sums(centred.square()) / n + eps).rsqrt()
-    return centred * coefficients(weight * r, x) + coefficients(bias, x), mean, r
+    return mean, (channel_sums((x - coefficients(mean, x)).square()) / n + eps).rsqrt()
+
+
+def normalise_by_sums(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise by sums and products alone."""
+    mean, r = mean_and_r(x, eps)
+    return (x - coefficients(mean, x)) * coefficients(weight * r, x) + coefficients(bias, x), mean, r
 
 
 def project_by_sums(

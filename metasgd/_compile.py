@@ -15,7 +15,6 @@ Function = Callable[..., Any]
 # Work out a value again wherever it is needed, rather than write it to memory and read it back: the values between
 # normalisation, pooling and ReLU cost a few operations each, and fill 15 MB for one task of a convnet.
 OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
-FEW = 2**14  # numbers that go in, up to which Python between the kernels costs more than C++ takes to compile
 SMALL = 2**16  # multiplications that take no longer than it takes to call a library for them, on a CPU
 
 
@@ -51,7 +50,8 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
     """Return the compiled function, or a warning."""
     try:
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
-        if inputs[0].device.type == "cpu" and sum(tensor.numel() for tensor in inputs) <= FEW:
+        if inputs[0].device.type == "cpu":
+            # C++ calls the kernels, not Python, which small kernels would feel, and other threads would wait for.
             for node in graph.graph.nodes:
                 node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
             with contextlib.suppress(Exception):  # not in every version of PyTorch, nor for every operation

@@ -83,9 +83,7 @@ class _MaxPoolBackward(torch.autograd.Function):
     def forward(ctx: Any, dy: Tensor, place: Tensor, size: torch.Size, window: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(place)
         ctx.window = window
-        rows, columns = (torch.arange(length, device=dy.device) for length in size)
-        numbers = rows[:, None] % window[0] * window[1] + columns % window[1]
-        return torch.where(spread(place, size, window) == numbers, spread(dy, size, window), 0.0)
+        return at_places(dy, place, size, window)
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
@@ -126,6 +124,13 @@ class _MaxPoolByPlacesBackward(torch.autograd.Function):
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         (places,) = ctx.saved_tensors
         return u.flatten(2).gather(2, places.flatten(2)).view(places.shape), None, None, None
+
+
+def at_places(values: Tensor, place: Tensor, size: torch.Size, window: tuple[int, int]) -> Tensor:
+    """Return pictures of a size that have each window's value at its place, and zero elsewhere."""
+    rows, columns = (torch.arange(length, device=values.device) for length in size)
+    numbers = rows[:, None] % window[0] * window[1] + columns % window[1]
+    return torch.where(spread(place, size, window) == numbers, spread(values, size, window), 0.0)
 
 
 def entries(x: Tensor, window: tuple[int, int]) -> list[Tensor]:

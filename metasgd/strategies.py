@@ -167,9 +167,10 @@ def predict_in_loop(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
 def threads(learner: MetaSGD, tasks: Tasks) -> Tensor:
     """Work on one task in each thread, each thread on one core: the fastest way for convolutions on a CPU.
 
-    Images and filters are stored channels last, and batch normalisation has a second derivative of its own. Large
-    tasks are worked on one after the other, by all cores, which is a little slower and needs half the memory. Tasks
-    are summed in their order.
+    Images and filters are stored channels last, batch normalisation has a second derivative of its own, and where
+    one derivative is enough it comes after the max-pooling that follows it in an ``nn.Sequential``. Large tasks are
+    worked on one after the other, by all cores, which is a little slower and needs half the memory. Tasks are summed
+    in their order.
     """
     tasks = as_list(tasks)
     problem = Problem.of(learner, is_batch=False, count=len(tasks))
@@ -264,11 +265,10 @@ class Problem(NamedTuple):
         )
 
     def with_own_models(self) -> Problem:
-        """Return the problem with models that no other thread uses; they pool first unless a compiler is at work."""
-        query_model = structure_of(self.learner.model)
-        if not self.learner.execution.compile:
-            query_model = pooling_first(query_model)
-        return self._replace(model=structure_of(self.learner.model), query_model=query_model)
+        """Return the problem with models that no other thread uses, and that pool first for queries."""
+        model, compiled = self.learner.model, self.learner.execution.compile
+        query_model = pooling_first(structure_of(model), compiled=compiled)
+        return self._replace(model=structure_of(model), query_model=query_model)
 
     def sums(self, tasks: Task) -> Sums:
         """Return what the task or tasks add to the mean, compiled if the learner says so."""

@@ -47,11 +47,12 @@ def value_and_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
     return [y.detach(), *torch.autograd.grad((y.sin() * weights).sum(), [x, *model.parameters()])]
 
 
-def times_pooled_first(model: nn.Module, x: Tensor) -> int:
+def times_pooled_first(model: nn.Module, x: Tensor, *, compiled: bool = False) -> int:
     """How often a model pools first; its value and its gradients must be those of its layers one after the other."""
     model = model.to(x.device, memory_format=torch.channels_last)
-    twin = pooling_first(copy.deepcopy(model))
-    with mock.patch.object(_pool_first, "_PooledBatchNorm", wraps=_pool_first._PooledBatchNorm) as spy:
+    twin = pooling_first(copy.deepcopy(model), compiled=compiled)
+    name = "_PooledBatchNormByChoices" if compiled else "_PooledBatchNorm"
+    with mock.patch.object(_pool_first, name, wraps=getattr(_pool_first, name)) as spy:
         pooled = value_and_gradients(twin, x)
     torch.testing.assert_close(pooled, value_and_gradients(model, x), rtol=1e-12, atol=1e-12)
     return spy.apply.call_count
@@ -76,20 +77,41 @@ NOT_POOLED: dict[str, Callable[[], list[nn.Module]]] = {
 }
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("layers", [*POOLED, *NOT_POOLED])
-def test_a_model_that_pools_first_is_the_same_function(layers: str, device: torch.device) -> None:
+def test_a_model_that_pools_first_is_the_same_function(layers: str, compiled: bool, device: torch.device) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(*(POOLED | NOT_POOLED)[layers]())
-    assert times_pooled_first(model, pictures(device, rows=7)) == (layers in POOLED)  # the last row is in no window
+    model, x = nn.Sequential(*(POOLED | NOT_POOLED)[layers]()), pictures(device, rows=7)  # the last row: in no window
+    assert times_pooled_first(model, x, compiled=compiled) == (layers in POOLED)
 
 
-def test_a_scale_that_is_not_positive_comes_first(device: torch.device) -> None:
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_scale_may_be_negative_or_zero(scale: float, device: torch.device) -> None:
+    """By choices, the smallest entry counts for a negative scale, and for zero the first; kernels leave it alone."""
     torch.manual_seed(0)
     model = nn.Sequential(norm(), nn.MaxPool2d(2))
-    for scale in (0.0, -1.0):
-        with torch.no_grad():
-            model[0].weight[1] = scale
-        assert times_pooled_first(model, pictures(device)) == 0
+    with torch.no_grad():
+        model[0].weight[1] = scale
+    assert times_pooled_first(model, pictures(device)) == 0
+    assert times_pooled_first(model, pictures(device), compiled=True) == 1
+
+
+def test_of_equal_entries_the_first_counts(device: torch.device) -> None:
+    x = torch.randint(3, (4, CHANNELS, 6, 6)).double().to(device, memory_format=torch.channels_last).requires_grad_()
+    for compiled in (False, True):
+        assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(2)), x, compiled=compiled) == 1
+
+
+def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
+    x = pictures(device).detach()
+    x[0, 0, 3, 3] = torch.nan
+    for compiled in (False, True):
+        y = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device), compiled=compiled)(x)
+        assert [bool(channel.isnan().all()) for channel in y.transpose(0, 1)] == [True, False, False]
+
+
+def test_a_compiler_is_not_given_large_windows(device: torch.device) -> None:
+    assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(4)), pictures(device, 8, 8), compiled=True) == 0
 
 
 def test_given_statistics_are_used(device: torch.device) -> None:

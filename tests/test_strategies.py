@@ -687,7 +687,7 @@ def test_what_cannot_be_compiled_is_tried_once(monkeypatch: pytest.MonkeyPatch) 
     assert compiled.find("key", lambda x: x + 1, [x]) is None  # a second warning would be an error
 
 
-def test_few_numbers_are_compiled_in_cpp_and_as_usual_where_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_called_by_cpp_and_as_usual_where_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def inductor(graph: Callable, inputs: list[Tensor], options: dict[str, Any]) -> Callable:
@@ -697,13 +697,11 @@ def test_few_numbers_are_compiled_in_cpp_and_as_usual_where_that_fails(monkeypat
         return graph
 
     monkeypatch.setattr("torch._inductor.compile", inductor)
-    for count, expected in [(10, [True, False]), (2**15, [False])]:
-        asked.clear()
-        x = torch.ones(count)
-        compiled = Compiled().find("key", torch.sin, [x])
-        assert asked == expected
-        assert compiled is not None
-        assert torch.equal(compiled(x), x.sin())
+    x = torch.ones(10)
+    compiled = Compiled().find("key", torch.sin, [x])
+    assert asked == [True, False]
+    assert compiled is not None
+    assert torch.equal(compiled(x), x.sin())
 
 
 def test_what_is_compiled_for_one_core_is_not_used_on_two(traced: None) -> None:

@@ -31,6 +31,12 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) for name, value in settings])
 
 
+def give_freed_memory_back() -> None:
+    """Give memory that this process has freed back to the system, where the GNU C library can do that."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def peak_memory(make_work: Callable[..., Callable[[], Any]], *arguments: Any, device: torch.device) -> float:
     """Return the megabytes that ``make_work(*arguments)()`` needs at its peak, above what was there before its start.
 

@@ -37,6 +37,7 @@ from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._cores import one_core_if_small
 from metasgd._lists import AT_ONCE, FOR_THE_COMPILER, Lists
+from metasgd._memory import give_freed_memory_back
 from metasgd._pool_first import pooling_first
 from metasgd._precision import check_precision, forward_precision, matmul_precision
 from metasgd._tasks import as_batches, as_list, part_of, shapes_of
@@ -522,6 +523,7 @@ def tasks_side_by_side(problem: Problem, task: Task) -> int:
     key = (cores, *chunk_key(problem, task))
     if key not in execution.chunks:
         execution.chunks[key] = cores if saved_bytes(problem, task) <= CORE_BUDGET else 1
+        give_freed_memory_back()  # other threads have memory of their own
     return execution.chunks[key]
 
 

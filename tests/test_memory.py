@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from metasgd._memory import keep_freed_memory
+from metasgd._memory import give_freed_memory_back, keep_freed_memory
 
 SCRIPT = """
 import ctypes
@@ -40,7 +40,31 @@ def test_freed_memory_is_kept():
     assert free[False] < 28 < 4 * 28 <= free[True]
 
 
+GIVING_BACK = """
+from pathlib import Path
+import torch
+from metasgd._memory import give_freed_memory_back, keep_freed_memory
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+keep_freed_memory()
+tensors = [torch.ones(7 * 2**20) for _ in range(4)]  # 28 MiB each
+del tensors
+before = pages()
+give_freed_memory_back()
+print(before - pages())
+"""
+
+
+@pytest.mark.skipif(not is_glibc, reason="the GNU C library is not used here")
+def test_what_was_kept_is_given_back_when_asked():
+    output = subprocess.run([sys.executable, "-c", GIVING_BACK], capture_output=True, check=True).stdout
+    assert int(output) * os.sysconf("SC_PAGE_SIZE") > 4 * 27 * 2**20
+
+
 @pytest.mark.skipif(is_glibc, reason="the GNU C library is used here")
 def test_elsewhere_nothing_changes():
     """There is no such setting, and no error."""
     assert not keep_freed_memory()
+    give_freed_memory_back()

@@ -71,10 +71,11 @@ def tabulate(labelled: Iterable[tuple[str, Score]]) -> dict[str, dict[tuple[int,
 def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
     """Return the accuracy on Omniglot by method and by (ways, shots), for what the file holds (chapter 12).
 
-    Class means of pixels are those of the tasks of Meta-SGD, which are those of every method.
+    A learner with other filters than usual has a row of its own. Class means of pixels are those of the tasks of
+    Meta-SGD, which are those of every method.
     """
-    table = tabulate((score.method, score) for score in stored_scores(results))
-    return {label: table[label] for label in METHODS.values() if label in table}
+    table, order = tabulate((learner_label(score), score) for score in stored_scores(results)), list(METHODS.values())
+    return {label: table[label] for label in sorted(table, key=lambda label: order.index(label.split(",")[0]))}
 
 
 def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:

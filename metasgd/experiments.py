@@ -53,6 +53,7 @@ from metasgd.omniglot import (
     train_omniglot,
     with_copied_queries,
     with_copies,
+    with_fewer_ways,
 )
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
 from metasgd.sine import METHODS as SINE_METHODS
@@ -116,6 +117,7 @@ SINE_WITHOUT: dict[str, dict[str, Any]] = {
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
+FEWER_WAYS = 5
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: with --compile, half an hour of two CPU cores
     "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
@@ -529,7 +531,8 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     """Train one run on Omniglot (going on from its checkpoint, if any), and test it with one and with five shots.
 
     A run that has left characters out is tested on these, one on all characters on MNIST's ten digits; the pixels'
-    class means are tested on the same tasks, and with ``copies`` the learner that adapts to redrawn copies as well.
+    class means are tested on the same tasks, and with ``copies`` the learner that adapts to redrawn copies as well. On
+    characters, a learner of more than ``FEWER_WAYS`` is tested with so many of them, too.
     """
     drawings = load_drawings(config.look, bench.root)
     learner, history = train_omniglot(
@@ -539,11 +542,16 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     if copies:
         methods[f"{config.method} with copies"] = with_copies(learner)
     methods["nearest class mean"] = nearest_class_mean
-    return {
+    result = {
         "config": asdict(config),
         "accuracy": {name: summary(score) for name, score in omniglot_scores(methods, config, bench).items()},
         "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
     }
+    if config.ways > FEWER_WAYS and split_characters(config)[2]:
+        fewer: dict[str, Method] = {config.method: with_fewer_ways(learner, config, FEWER_WAYS)}
+        scores = omniglot_scores(fewer, replace(config, ways=FEWER_WAYS), bench)
+        result["fewer_ways"] = {name: summary(score) for name, score in scores.items()}
+    return result
 
 
 def omniglot_scores(methods: dict[str, Method], config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:

@@ -203,6 +203,21 @@ def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu", *, 
     ).to(device)
 
 
+def with_fewer_ways(learner: MetaSGD, config: OmniglotConfig, ways: int) -> MetaSGD:
+    """Return a learner for tasks of fewer classes: the first rows of its last layer, theta and alpha (chapter 12).
+
+    Raises:
+        ValueError: more ways than the learner has.
+    """
+    if ways > config.ways:
+        raise ValueError(f"ways is {ways}; a learner of {config.ways} ways has no more rows than these")
+    fewer = make_learner(replace(config, ways=ways), next(learner.parameters()).device)
+    for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
+        for name, value in kept.items():
+            value.data.copy_(given[name][: len(value)])
+    return fewer
+
+
 def with_copies(learner: Method, copies: int = COPIES) -> Method:
     """Return the method that adapts to each support picture and to copies of it by an unsteady hand (chapter 12).
 

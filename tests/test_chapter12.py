@@ -43,10 +43,13 @@ def test_every_accuracy_of_a_file_becomes_a_score():
 
 def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
     cells = {"a": cell("pictures", 5, "meta-sgd", 0.8), "b": cell("pictures", 20, "meta-sgd", 0.6)}
-    table = across.omniglot_table({"cells": cells | {"c": cell("pictures", 5, "maml", 0.7)}})
+    wide = cell("pictures", 20, "meta-sgd", 0.65)
+    wide["config"]["width"] = 64
+    table = across.omniglot_table({"cells": cells | {"c": cell("pictures", 5, "maml", 0.7), "d": wide}})
     means = {label: {key: round(score.mean, 5) for key, score in row.items()} for label, row in table.items()}
     assert means == {
         "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.9, (20, 1): 0.6, (20, 5): 0.7},
+        "Meta-SGD, 64 filters": {(20, 1): 0.65, (20, 5): 0.75},
         "MAML": {(5, 1): 0.7, (5, 5): 0.8},
         "nearest class mean": {(5, 1): 0.7, (20, 1): 0.5},
     }

@@ -122,6 +122,19 @@ def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
     assert all(torch.equal(value, zeroed.alpha[name]) for name, value in usual.alpha.items() if name not in head)
 
 
+def test_fewer_ways_keep_the_first_rows_of_the_head_and_everything_else():
+    config = OmniglotConfig(ways=7, width=4)
+    learner = omniglot.make_learner(config)
+    fewer = omniglot.with_fewer_ways(learner, config, 3)
+    x = torch.rand(6, 1, 28, 28)
+    torch.testing.assert_close(fewer.predict(x), learner.predict(x)[:, :3])
+    for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
+        assert [name for name, value in kept.items() if len(value) < len(given[name])] == ["17.weight", "17.bias"]
+        assert all(torch.equal(value, given[name][: len(value)]) for name, value in kept.items())
+    with pytest.raises(ValueError, match="ways is 8; a learner of 7 ways has no more rows"):
+        omniglot.with_fewer_ways(learner, config, 8)
+
+
 @pytest.fixture
 def folder(omniglot_folder, monkeypatch) -> Path:
     """Sixty characters, of which 30 train, in place of 1,623."""
@@ -133,7 +146,9 @@ def folder(omniglot_folder, monkeypatch) -> Path:
     omniglot.load_drawings.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "cell"), [("omniglot", "5way-maml"), ("omniglot-mnist", "10way")])
+@pytest.mark.parametrize(
+    ("name", "cell"), [("omniglot", "5way-maml"), ("omniglot", "20way-meta-sgd"), ("omniglot-mnist", "10way")]
+)
 def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
     changes = SMALL | ({"characters": 30} if name == "omniglot" else {})
@@ -143,6 +158,8 @@ def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     assert experiments.run_experiment(name, None, shard=shard, **sizes) is None
     finished = json.loads((tmp_path / "work" / name / cell / "result.json").read_text())
     check_cell(finished, tasks=3)
+    if cell == "20way-meta-sgd":
+        assert [score["tasks"] for score in finished["fewer_ways"].values()] == [3, 3]
     for other in cells:
         target = tmp_path / "work" / name / other
         target.mkdir(exist_ok=True)

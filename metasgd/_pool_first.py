@@ -43,7 +43,7 @@ class PoolingFirst(nn.Sequential):
         x = input
         for index, layer in enumerate(layers):
             after = index + 1
-            after += after < len(layers) and type(layers[after]) is nn.ReLU
+            after += after < len(layers) and type(layers[after]) is nn.ReLU and not has_hooks(layers[after])
             pooled = None
             if after < len(layers) and are_norm_and_pooling(layer, layers[after], x):
                 # A convolution gives its output to nobody else, and forgets it: its memory serves on the way back.

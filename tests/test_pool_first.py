@@ -133,10 +133,10 @@ def test_a_channel_of_few_entries_is_left_alone(monkeypatch: pytest.MonkeyPatch,
     assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(2)), pictures(device)) == 0
 
 
-@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("layer", [0, 1, 2])
 def test_whoever_looks_between_the_layers_sees_what_is_there(layer: int, device: torch.device) -> None:
     torch.manual_seed(0)
-    model, seen = nn.Sequential(norm(), nn.MaxPool2d(2)), []
+    model, seen = nn.Sequential(norm(), nn.ReLU(), nn.MaxPool2d(2)), []
     model[layer].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     assert times_pooled_first(model, pictures(device)) == 0
     assert seen == [(4, CHANNELS, 6, 6)] * 2

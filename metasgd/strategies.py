@@ -410,7 +410,7 @@ def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
     total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
-        total = list(AT_ONCE.add(total, new)) if total else new
+        total = AT_ONCE.add(total, new) if total else new
     loss, *gradients = total
     for variable, gradient in zip(problem.variables, gradients, strict=True):
         if gradient.stride() != variable.stride():  # the optimiser wants one layout
@@ -429,8 +429,8 @@ def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task
     problem = problem.with_own_models()
     workers = min(tasks_side_by_side(problem, tasks[0]), len(tasks))
     problems: SimpleQueue[Problem] = SimpleQueue()
-    for _ in range(workers):
-        problems.put(problem.with_own_models())
+    for own in (problem, *(problem.with_own_models() for _ in range(workers - 1))):
+        problems.put(own)
 
     def work_on(task: Task) -> Result:
         own = problems.get()  # functional_call exchanges a module's parameters: one thread, one module

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metasgd import data
+from metasgd import _pooling, data
 from metasgd.assets.measure_web import BROWSER
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
@@ -62,6 +62,12 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``threads`` compute the small pictures of a test in its own way, and not leave them to PyTorch."""
+    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 @pytest.fixture(autouse=True)

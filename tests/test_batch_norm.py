@@ -28,12 +28,6 @@ BY_HAND = pytest.mark.parametrize("normalise", [fast_second_derivative, for_the_
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-@pytest.fixture
-def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do by hand also what is so small that it would be left to PyTorch."""
-    monkeypatch.setattr(_pooling, "SMALL", 0)
-
-
 def draw(*shapes: tuple[int, ...], device: torch.device) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in shapes]

@@ -12,14 +12,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from metasgd import _pool_first, _pooling
 from metasgd._pool_first import pooling_first
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "no_channel_is_small")
 CHANNELS = 3
-
-
-@pytest.fixture(autouse=True)
-def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pool first also where pictures are so small that it would be left to PyTorch."""
-    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 def norm(**options: bool) -> nn.BatchNorm2d:

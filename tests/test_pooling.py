@@ -11,14 +11,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from metasgd import _pooling
 from metasgd._pooling import max_pool2d, max_pool2d_by_places
 
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 WINDOWS = [2, 3, (2, 3), (1, 2)]
 BOTH = pytest.mark.parametrize("pool", [max_pool2d, max_pool2d_by_places])
-
-
-@pytest.fixture(autouse=True)
-def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do by places also what is so small that it would be left to PyTorch."""
-    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 def draw_with_ties(device: torch.device, rows: int, columns: int) -> Tensor:

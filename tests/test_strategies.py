@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from metasgd import MetaSGD, Task, _pooling, strategies
+from metasgd import MetaSGD, Task, strategies
 from metasgd._batch_norm import ONE_BY_ONE_COMPILED
 from metasgd._compile import Compiled, thin_product
 from metasgd._precision import matmul_precision
 
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 EVERY = pytest.mark.parametrize("strategy", strategies.STRATEGIES)
 FAST = pytest.mark.parametrize("strategy", ["threads", "batched"])
 
@@ -46,12 +47,6 @@ def number_of_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(1 if one else 2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let "threads" compute the small pictures of these tests in its own way, and not leave them to PyTorch."""
-    monkeypatch.setattr(_pooling, "SMALL", 0)
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Every method on the same tasks at the same budget: what chapters 8 and 11 share.
+"""Every method on the same tasks at the same budget: what chapters 8, 11 and 12 share.
 
-A method is a name of ``METHODS`` and a ``MnistConfig``, of which it takes everything but the field ``method``.
+A method is a name of ``METHODS`` and a config, of MNIST or of Omniglot, of which it takes everything but the field
+``method``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from metasgd.baselines import from_scratch
-from metasgd.evaluation import Method
+from metasgd.evaluation import Method, Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.methods import PrototypicalNetwork, Reptile
-from metasgd.mnist import MnistConfig, make_network, training_classes, training_sampler
+from metasgd.mnist import MnistConfig, make_network
 from metasgd.rates import SharedRates, head_of
-from metasgd.tasks import Augment
 from metasgd.training import train
-from metasgd.transfer import pretrain, with_new_head
+from metasgd.transfer import RunConfig, pretrain, with_new_head
 
 # By gradient steps: options of SharedRates.
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "maml": {"learn_alpha": False},
     "first-order": {"first_order": True},
     "first-order-maml": {"learn_alpha": False, "first_order": True},
-    "three-steps": {"inner_steps": 3},
+    "three-steps": {},  # its config says how many
     "head-only": {"adapts": "head"},
     "body-only": {"adapts": "body"},
     "anil": {"learn_alpha": False, "adapts": "head"},
@@ -38,7 +38,7 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
 METHODS = (*GRADIENT_METHODS, "reptile", "protonet", "fine-tuning")
 
 
-def make_method(name: str, config: MnistConfig, device: torch.device | str = "cpu") -> MetaSGD | PrototypicalNetwork:
+def make_method(name: str, config: RunConfig, device: torch.device | str = "cpu") -> MetaSGD | PrototypicalNetwork:
     """Return the untrained learner of a method that learns from tasks; all have the same network and start.
 
     Args:
@@ -67,45 +67,56 @@ def make_method(name: str, config: MnistConfig, device: torch.device | str = "cp
 
 def train_method(
     name: str,
-    config: MnistConfig,
-    images: Sequence[Tensor],
+    config: RunConfig,
+    sampler: Sampler,
     *,
     device: torch.device | str = "cpu",
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[MetaSGD | PrototypicalNetwork, list[dict[str, float]]]:
-    """Meta-train one method on one fold and return (learner, history): all methods on the same tasks."""
+    """Meta-train one method on a sampler's tasks, and return (learner, history); all methods see the same tasks."""
     learner = make_method(name, config, device)
     history = train(
         cast(MetaSGD, learner),  # a prototypical network has all that train needs
-        training_sampler(images, config, device),
+        sampler,
         config.iterations,
         meta_batch=config.meta_batch,
         seed=config.seed,
         out=out,
         resume=resume,
-        config={"data": "mnist", **asdict(config), "method": name},
+        config={"data": "mnist" if isinstance(config, MnistConfig) else "omniglot", **asdict(config), "method": name},
         progress=progress,
     )
     return learner, history
 
 
-def pretrained(config: MnistConfig, images: Sequence[Tensor], device: torch.device | str = "cpu") -> nn.Module:
-    """Return a classifier of all meta-training classes, trained on as many pictures as the others see."""
-    classes = training_classes(images, config)
+def pretrained(
+    config: RunConfig,
+    classes: Sequence[Tensor],
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Return a classifier of all meta-training classes, trained on as many pictures as the others see.
+
+    Args:
+        config: the settings of the others.
+        classes: one uint8 tensor of shape (examples, 28, 28) for each class of meta-training.
+        augment: the change of every picture that the others see, if any.
+        device: where to train.
+    """
     return pretrain(
         make_network(replace(config, ways=len(classes))).to(device),
         classes,
         config.iterations,
         batch=config.meta_batch * config.ways * (config.shots + config.train_queries),
         lr=config.meta_lr,
-        augment=Augment() if config.augment else None,
+        augment=augment,
         seed=config.seed,
     )
 
 
-def fine_tuned(network: nn.Module, config: MnistConfig, *, lr: float, steps: int, part: str) -> Method:
+def fine_tuned(network: nn.Module, config: RunConfig, *, lr: float, steps: int, part: str) -> Method:
     """Return the method that gives a trained network a new head, and trains it on the support set by plain SGD.
 
     Args:

@@ -38,6 +38,8 @@ from metasgd.mnist import (
     own_digits_sampler,
     support_only_methods,
     train_mnist,
+    training_classes,
+    training_sampler,
     validation_sampler,
 )
 from metasgd.navigation import METHODS as NAVIGATION_METHODS
@@ -55,10 +57,12 @@ from metasgd.omniglot import (
     with_copies,
     with_fewer_ways,
 )
+from metasgd.omniglot import training_classes as character_classes
+from metasgd.omniglot import training_sampler as training_characters
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
 from metasgd.sine import METHODS as SINE_METHODS
 from metasgd.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
-from metasgd.tasks import EpisodeSampler
+from metasgd.tasks import Augment, EpisodeSampler
 from metasgd.tasks.folds import NUM_FOLDS
 from metasgd.transfer import by_features
 from metasgd.web import WebConfig, best_single_rate, train_web, with_one_rate, without_step
@@ -70,13 +74,19 @@ LONGER = 3  # times the meta-updates
 SCRATCH_RATES = {SGD: (0.01, 0.03, 0.1, 0.3), ADAM: (0.001, 0.003, 0.01, 0.03)}
 SCRATCH_STEPS = (5, 10)
 METHOD_SEEDS = 3  # runs of each method
+FIVE_SHOT_METHODS = (
+    "meta-sgd", "layer-rates", "maml", "first-order-maml", "anil", "reptile", "protonet", "fine-tuning",
+)  # fmt: skip
 METHOD_RUN: dict[str, Any] = {"fold": 1}
 TUNING_RUN: dict[str, Any] = {"fold": 1, "iterations": 150, "validation_digits": (7, 9), "num_composites": 30}
-TUNING_GRID: dict[str, list[dict[str, Any]]] = {  # a method that is not here takes the settings of its relative
-    **{name: [{"task_lr": lr} for lr in (0.1, 0.3)] for name in ("meta-sgd", "layer-rates", "one-rate", "body-only")},
+TUNING_GRID: dict[str, list[dict[str, Any]]] = {
+    **{
+        name: [{"task_lr": lr} for lr in (0.1, 0.3)]
+        for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "nonnegative")
+    },
     **{name: [{"task_lr": lr} for lr in (0.1, 0.3, 1.0)] for name in ("head-only", "anil")},
-    "maml": [{"task_lr": lr} for lr in (0.03, 0.1, 0.3)],
-    "three-steps": [{"task_lr": lr} for lr in (0.03, 0.1)],
+    **{name: [{"task_lr": lr} for lr in (0.03, 0.1, 0.3)] for name in ("maml", "first-order", "first-order-maml")},
+    "three-steps": [{"task_lr": lr, "inner_steps": 3} for lr in (0.03, 0.1)],
     "reptile": [{"task_lr": lr, "inner_steps": 5, "meta_lr": 1.0} for lr in (0.03, 0.1, 0.3)],
     "protonet": [{"meta_lr": lr} for lr in (2e-3, 5e-3)],
     "fine-tuning": [{}],
@@ -89,14 +99,14 @@ FINE_TUNING_GRID = [
 ]
 # What each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    **{name: {"task_lr": 0.1} for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "maml", "three-steps")},
+    **{name: {"task_lr": 0.1} for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "nonnegative")},
+    **{name: {"task_lr": 0.1} for name in ("maml", "first-order", "first-order-maml")},
     **{name: {"task_lr": 0.3} for name in ("head-only", "anil")},
+    "three-steps": {"task_lr": 0.1, "inner_steps": 3},
     "reptile": {"task_lr": 0.1, "inner_steps": 5, "meta_lr": 1.0},
     "protonet": {"meta_lr": 5e-3},
     "fine-tuning": {},
 }
-METHOD_SETTINGS |= {name: METHOD_SETTINGS["meta-sgd"] for name in ("nonnegative", "first-order")}
-METHOD_SETTINGS["first-order-maml"] = METHOD_SETTINGS["maml"]
 METHOD_FINE_TUNING = {"lr": 0.1, "steps": 20, "part": "all"}
 VALIDATION_SEED = 2023  # of the curves that choose settings
 SINE_SEEDS = 2
@@ -123,7 +133,15 @@ OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: with --c
     "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
     "5way-maml": {"ways": 5, "iterations": 12_000, "method": "maml"},
     "20way-meta-sgd": {"ways": 20, "iterations": 9000},
+    "20way-wide": {"ways": 20, "width": 64, "iterations": 9000},
 }
+OMNIGLOT_METHODS = (*FIVE_SHOT_METHODS[:2], "one-rate", *FIVE_SHOT_METHODS[2:])
+OMNIGLOT_METHOD_RUN: dict[str, Any] = {"iterations": 1200}
+# A prototypical network has no head, so it may be trained with other tasks than it is tested with.
+OMNIGLOT_PROTOTYPES: dict[str, Any] = {
+    "ways": 60, "train_queries": 4, "meta_batch": 1, "meta_lr": 3e-3, "iterations": 4800,
+}  # fmt: skip
+OMNIGLOT_WAYS = (5, 20)  # of a test of such a network
 OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
     "10way": {"ways": 10, "iterations": 15_000},
     "5way": {"ways": 5, "iterations": 15_000},
@@ -245,6 +263,20 @@ def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     }
 
 
+def mnist_methods_5shot(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the methods of chapter 8, and layer rates, with five shots, from one seed.
+
+    Their settings are those that were chosen with one shot.
+    """
+    settings = METHOD_RUN | {"shots": 5, "seed": seed}
+    return {
+        f"{name}-seed{seed}": partial(
+            run_method_cell, name, MnistConfig(**settings | METHOD_SETTINGS[name] | changes), bench
+        )
+        for name in FIVE_SHOT_METHODS
+    }
+
+
 def check_known(changes: Mapping[str, Any], config: type, whose: str) -> None:
     """Raise ``ValueError`` for a change that is no field of a config; ``whose`` begins the message, with its verb."""
     if unknown := changes.keys() - {field.name for field in fields(config)}:
@@ -292,6 +324,23 @@ def omniglot(bench: Bench, **changes: Any) -> Cells:
     check_known(changes, OmniglotConfig, "Omniglot has")
     runs = {name: OmniglotConfig(**run | changes) for name, run in OMNIGLOT_RUNS.items()}
     return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
+
+
+def omniglot_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return the methods of chapter 8 on Omniglot, 5-way, and prototypes from larger tasks (chapter 12).
+
+    All are from one seed. Their settings are those that were chosen for MNIST.
+    """
+    check_known(changes, OmniglotConfig, "Omniglot has")
+    settings = OMNIGLOT_METHOD_RUN | {"seed": seed}
+    cells = {name: settings | METHOD_SETTINGS[name] for name in OMNIGLOT_METHODS}
+    cells["protonet-60way"] = settings | OMNIGLOT_PROTOTYPES
+    return {
+        f"{name}-seed{seed}": partial(
+            run_omniglot_method_cell, name.removesuffix("-60way"), OmniglotConfig(**run | changes), bench
+        )
+        for name, run in cells.items()
+    }
 
 
 def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
@@ -368,13 +417,15 @@ EXPERIMENTS = {
     "mnist-classes": mnist_classes,
     "mnist-tuning": mnist_tuning,
     "mnist-methods": mnist_methods,
+    "mnist-methods-5shot": mnist_methods_5shot,
     "omniglot": omniglot,
+    "omniglot-methods": omniglot_methods,
     "omniglot-mnist": omniglot_mnist,
     "copies": copies,
     "web": web,
 }
 # Whose runs find their data themselves.
-WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-mnist", "copies", "web"}
+WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-methods", "omniglot-mnist", "copies", "web"}
 COMPILED = {"mnist-folds", "mnist-classes", "omniglot", "omniglot-mnist"}  # where convnets learn by MetaSGD
 TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 
@@ -484,13 +535,15 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     methods: dict[str, Method] = {}
     kept: dict[str, Any] = {}
     if name == "fine-tuning":
-        network = pretrained(config, images, device)
+        augment = Augment() if config.augment else None
+        network = pretrained(config, training_classes(images, config), augment, device)
         choices = FINE_TUNING_GRID if validated else [METHOD_FINE_TUNING]
         for choice in choices:
             methods[json.dumps(choice) if validated else name] = fine_tuned(network, config, **choice)
         methods["class means of features"] = by_features(network, nearest_class_mean)
     else:
-        learner, history = train_method(name, config, images, device=device, out=folder, resume=True)
+        tasks_seen = training_sampler(images, config, device)
+        learner, history = train_method(name, config, tasks_seen, device=device, out=folder, resume=True)
         methods[name] = learner
         kept["loss_curve"] = loss_curve(history, CURVE_EVERY)
         if isinstance(learner, MetaSGD) and learner.learns_alpha:
@@ -552,6 +605,34 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
         scores = omniglot_scores(fewer, replace(config, ways=FEWER_WAYS), bench)
         result["fewer_ways"] = {name: summary(score) for name, score in scores.items()}
     return result
+
+
+def run_omniglot_method_cell(name: str, config: OmniglotConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Train one method on Omniglot (going on from its checkpoint, if any), and test it on the characters left out.
+
+    Beside Meta-SGD, the methods that learn from the support set alone are tested on the same tasks. A learner of more
+    ways than any test has is a prototypical network, and is tested with all of ``OMNIGLOT_WAYS``.
+    """
+    drawings = load_drawings(config.look, bench.root)
+    methods: dict[str, Method] = {}
+    kept: dict[str, Any] = {}
+    if name == "fine-tuning":
+        network = pretrained(config, character_classes(drawings, config), device=bench.device)
+        methods[name] = fine_tuned(network, config, **METHOD_FINE_TUNING)
+        methods["class means of features"] = by_features(network, nearest_class_mean)
+    else:
+        tasks_seen = training_characters(drawings, config, bench.device)
+        methods[name], history = train_method(name, config, tasks_seen, device=bench.device, out=folder, resume=True)
+        kept["loss_curve"] = loss_curve(history, max(1, config.iterations // 50))
+    if name == "meta-sgd":
+        methods |= support_only_methods(config, bench.device)
+    tested = (config.ways,) if config.ways in OMNIGLOT_WAYS else OMNIGLOT_WAYS
+    scores = {
+        f"{ways}-way, {key}": summary(score)
+        for ways in tested
+        for key, score in omniglot_scores(methods, replace(config, ways=ways), bench).items()
+    }
+    return {"method": name, "config": asdict(config), "accuracy": scores, **kept}
 
 
 def omniglot_scores(methods: dict[str, Method], config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:

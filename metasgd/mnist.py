@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from metasgd.meta_sgd import MetaSGD
 from metasgd.models import convnet
 from metasgd.tasks import Augment, EpisodeSampler, composites, fold_digits, orientations
 from metasgd.training import Checkpoint, read_checkpoint, restore, train
+
+if TYPE_CHECKING:  # which imports this module
+    from metasgd.omniglot import OmniglotConfig
 
 QUERIES = 15  # of each class in a test task, in all of the literature
 METHODS = ("meta-sgd", "first-order", "maml")
@@ -122,7 +125,9 @@ def own_digits_sampler(
     return EpisodeSampler(classes, config.ways, config.shots, QUERIES, device=device)
 
 
-def support_only_methods(config: MnistConfig, device: torch.device | str = "cpu") -> dict[str, Method]:
+def support_only_methods(
+    config: "MnistConfig | OmniglotConfig", device: torch.device | str = "cpu"
+) -> dict[str, Method]:
     """Return the methods that learn from a support set alone: the pixels' class means, and training from scratch.
 
     The learning rate and the number of steps of training from scratch were tuned on tasks of fold 0's digits 5 to 9
@@ -134,7 +139,7 @@ def support_only_methods(config: MnistConfig, device: torch.device | str = "cpu"
     return methods
 
 
-def make_network(config: MnistConfig) -> nn.Sequential:
+def make_network(config: "MnistConfig | OmniglotConfig") -> nn.Sequential:
     """Return the convnet of a run at its random start; the same seed gives the same start on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -191,7 +191,7 @@ def starting_rates(network: nn.Sequential, task_lr: float, head_lr: float | None
 
 def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu", *, compile: bool = False) -> MetaSGD:
     """Return the untrained learner of a run; ``compile`` as in ``MetaSGD``."""
-    network = mnist.make_network(config)  # type: ignore[arg-type]  # which reads what both kinds of config have
+    network = mnist.make_network(config)
     return MetaSGD(
         network,
         meta_lr=config.meta_lr,

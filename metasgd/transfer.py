@@ -12,9 +12,11 @@ from metasgd.evaluation import Method, accuracy
 from metasgd.meta_sgd import Task
 from metasgd.mnist import MnistConfig, make_network, training_classes
 from metasgd.models import convnet
+from metasgd.omniglot import OmniglotConfig
 from metasgd.tasks import Augment, fold_digits
 from metasgd.training import cosine_decay
 
+RunConfig = MnistConfig | OmniglotConfig
 CLASSES = ("digits", "symbols")
 HEAD_SEED = 1000  # what is added to a seed for a new last layer
 
@@ -108,7 +110,7 @@ def pretrain(
     return network
 
 
-def with_new_head(network: nn.Module, config: MnistConfig) -> nn.Sequential:
+def with_new_head(network: nn.Module, config: RunConfig) -> nn.Sequential:
     """Return a copy of a pretrained convnet with a fresh last layer, for the classes of a task of ``config``.
 
     The old outputs stand for classes that a new task does not have. The fresh layer is drawn from a seed of its own:

@@ -171,6 +171,27 @@ def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     assert stored["cells"][cell] == finished
 
 
+@pytest.mark.parametrize(
+    ("cell", "scores"),
+    [
+        ("meta-sgd-seed0", ["meta-sgd", "nearest class mean", "from scratch, SGD", "from scratch, Adam"]),
+        ("fine-tuning-seed0", ["fine-tuning", "class means of features"]),
+        ("protonet-60way-seed0", ["protonet"]),
+    ],
+)
+def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch, cell, scores):
+    """The code path of the stored results. Thirty characters train, in four turns, and thirty test."""
+    monkeypatch.setitem(experiments.OMNIGLOT_PROTOTYPES, "ways", 40)
+    bench = experiments.Bench(None, 3, "cpu", folder)
+    cells = experiments.omniglot_methods(bench, width=4, iterations=2, characters=30)
+    result = cells[cell](tmp_path)
+    ways = (5, 20) if cell.startswith("protonet-60way") else (5,)
+    expected = {f"{n}-way, {score}, {shots}-shot" for n in ways for score in scores for shots in (1, 5)}
+    assert result["accuracy"].keys() == expected
+    assert all(score["tasks"] == 3 for score in result["accuracy"].values())
+    assert result["config"]["ways"] == (40 if cell.startswith("protonet-60way") else 5)
+
+
 def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test_characters(folder, monkeypatch):
     tested = []
     monkeypatch.setattr(experiments, "evaluate", lambda method, sampler, *_, **__: tested.append(sampler) or 0)

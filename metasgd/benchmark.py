@@ -17,7 +17,7 @@ second at least, in an order drawn anew. So whatever disturbs the machine distur
 given, with the smallest and the largest. A large matrix product takes part as well, as the ceiling of this machine in
 this run, and so does the drawing of a meta-batch with augmentation, as meta-training does it. On the command line
 all of them profit from a process that keeps the memory it frees. A contender's peak memory is found in a process of
-its own.
+its own. Main memory holds a compiler's code, too; how much that is, a compiled step of nearly nothing tells.
 """
 
 import gc
@@ -61,6 +61,7 @@ BATCHES = 2  # different meta-batches that a contender takes in turn
 WARM_UP = 2  # meta-steps before time is taken
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
 COMPILED, UNCOMPILED = ", compiled", "the meta-gradient runs uncompiled"  # in names; how the warning begins
+NEARLY_NOTHING: dict[str, Any] = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}  # what it holds is the compiler's own
 PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values() if peer.package))
 
 
@@ -339,6 +340,8 @@ def measure(workload: Workload, names: Sequence[str], settings: Settings) -> dic
         if "sampling" in times:
             share = statistics.median(times["sampling"])
             contenders[name]["sampling_share"] = share / (share + seconds_per_step)
+        if settings.memory and name.endswith(COMPILED) and settings.device.type == "cpu":
+            contenders[name]["compiler_mb"] = memory_of(name, replace(workload, **NEARLY_NOTHING), settings)
     return {
         "workload": asdict(workload),
         "name": str(workload),
@@ -478,6 +481,7 @@ def table(result: dict[str, Any], checks: dict[str, Any]) -> str:
             + (f"{memory:9.0f}" if memory is not None else f"{'':9}")
             + f"{row['of_ceiling']:9.1%}"
             + (f"{row['sampling_share']:10.1%}" if "sampling_share" in row else "")
+            + (f"  compiler: {row['compiler_mb']:.0f} MB" if row.get("compiler_mb") else "")
             + ("  WRONG meta-gradient" if checks[name]["wrong"] else "")
         )
     broken = {name: entry["error"] for name, entry in checks.items() if "error" in entry} | result["failed"]

@@ -5,6 +5,7 @@ Nothing here asserts a speed. Peers are not installed for the tests; those that 
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -143,6 +144,16 @@ def test_peak_memory_is_that_of_the_work_alone():
     held_here = torch.ones(800, 250_000)  # what the parent holds does not count, nor hide what the work holds
     assert 60 <= peak_memory(holding, 64, device=torch.device("cpu")) <= 90
     del held_here
+
+
+def test_a_compiled_step_of_nearly_nothing_tells_the_memory_of_the_compiler(settings, monkeypatch):
+    """Both numbers by the same function, the second of the smallest workload; what does not compile has one."""
+    monkeypatch.setattr(benchmark, "peak_memory", lambda _, name, workload, settings, device: float(workload.width))
+    monkeypatch.setattr(benchmark, "make_step", lambda *_: lambda: None)
+    result = benchmark.measure(SINE, ["batched", "batched, compiled"], replace(settings, memory=True))
+    memory = {name: (row["peak_memory_mb"], row.get("compiler_mb")) for name, row in result["contenders"].items()}
+    assert memory == {"batched": (SINE.width, None), "batched, compiled": (SINE.width, 2)}
+    assert "compiler: 2 MB" in benchmark.table(result, {name: {"wrong": False} for name in memory})
 
 
 def test_the_command_prints_and_writes_all_numbers(tmp_path, capsys, monkeypatch):

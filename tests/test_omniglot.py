@@ -322,6 +322,22 @@ def test_stored_results_are_complete(name):
         assert OmniglotConfig(**cell["config"]) == cells[key].args[0]
 
 
+def test_the_stored_comparison_is_complete():
+    """Every method at the budget and with the settings that the experiment names, tested as the test above runs it."""
+    stored = experiments.load_results("omniglot-methods")
+    cells = experiments.omniglot_methods(experiments.Bench(None, 1, "cpu"))
+    assert list(stored["cells"]) == list(cells)
+    assert stored["command"].startswith("python -m metasgd experiment omniglot-methods")
+    assert stored["tasks"] >= 600
+    for key, cell in stored["cells"].items():
+        name, config, _ = cells[key].args
+        assert (cell["method"], OmniglotConfig(**cell["config"])) == (name, config)
+        ways = experiments.OMNIGLOT_WAYS if key.startswith("protonet-60way") else (5,)
+        assert {f"{n}-way, {name}, {shots}-shot" for n in ways for shots in (1, 5)} <= cell["accuracy"].keys()
+        assert all(score["tasks"] == stored["tasks"] for score in cell["accuracy"].values())
+        assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+
+
 def test_stored_runs_on_omniglot_are_ahead_of_pixels():
     """By non-overlapping 95% intervals, on the same tasks, in each cell that has the whole recipe."""
     for name in ("omniglot", "omniglot-mnist"):

@@ -61,7 +61,8 @@ BATCHES = 2  # different meta-batches that a contender takes in turn
 WARM_UP = 2  # meta-steps before time is taken
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
 COMPILED, UNCOMPILED = ", compiled", "the meta-gradient runs uncompiled"  # in names; how the warning begins
-NEARLY_NOTHING: dict[str, Any] = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}  # what it holds is the compiler's own
+# A step of this, compiled, holds little but the compiler.
+NEARLY_NOTHING: dict[str, Any] = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}
 PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values() if peer.package))
 
 

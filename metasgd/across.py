@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metasgd.data import load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Evaluation
-from metasgd.experiments import circumstances, write_json
+from metasgd.experiments import circumstances, score_of, write_json
 from metasgd.omniglot import PENS_BY_EYE, PENS_MEASURED, OmniglotConfig
 from metasgd.tasks import glyph_classes
 
@@ -32,6 +32,23 @@ METHODS = {
     "meta-sgd": "Meta-SGD",
     "meta-sgd with copies": "Meta-SGD, with copies",
     "maml": "MAML",
+    PIXELS: PIXELS,
+}
+# Of the results of ``omniglot-methods``, in the words of a table.
+COMPARED = {
+    "meta-sgd": "Meta-SGD",
+    "layer-rates": "Meta-SGD, a rate a layer",
+    "one-rate": "Meta-SGD, one rate",
+    "maml": "MAML",
+    "first-order-maml": "MAML, first order",
+    "anil": "ANIL",
+    "reptile": "Reptile",
+    "protonet": "prototypes",
+    "protonet-60way": "prototypes, 60-way tasks",
+    "fine-tuning": "fine-tuning",
+    "class means of features": "class means of features",
+    "from scratch, SGD": "from scratch, SGD",
+    "from scratch, Adam": "from scratch, Adam",
     PIXELS: PIXELS,
 }
 
@@ -51,12 +68,10 @@ def stored_scores(results: Mapping[str, Any]) -> list[Score]:
     """Return every accuracy of the results of ``omniglot`` or ``omniglot-mnist``, in the order of the file."""
     scores = []
     for cell, content in results["cells"].items():
-        for name, stored in content["accuracy"].items():
+        for name in content["accuracy"]:
             method, shots = name.rsplit(", ", 1)
-            accuracy = Evaluation(stored["mean"], stored["half_width_95"], torch.empty(0))
-            config = content["config"]
-            number = int(shots.removesuffix("-shot"))
-            scores.append(Score(cell, config, METHODS[method], config["ways"], number, accuracy))
+            config, number = content["config"], int(shots.removesuffix("-shot"))
+            scores.append(Score(cell, config, METHODS[method], config["ways"], number, score_of(content, name)))
     return scores
 
 
@@ -76,6 +91,23 @@ def omniglot_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int]
     """
     table, order = tabulate((learner_label(score), score) for score in stored_scores(results)), list(METHODS.values())
     return {label: table[label] for label in sorted(table, key=lambda label: order.index(label.split(",")[0]))}
+
+
+def comparison_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:
+    """Return the accuracy on Omniglot of every method of ``omniglot-methods`` by (ways, shots), the best one first.
+
+    The first number of a row decides. A method that was run in several ways has a row for each of them.
+    """
+    table: dict[str, dict[tuple[int, int], Evaluation]] = {}
+    for cell, content in results["cells"].items():
+        run = cell.rpartition("-seed")[0]
+        for name in content["accuracy"]:
+            ways, rest = name.split("-way, ")
+            method, shots = rest.rsplit(", ", 1)
+            label = COMPARED[run if method == content["method"] else method]
+            setting = int(ways), int(shots.removesuffix("-shot"))
+            table.setdefault(label, {})[setting] = score_of(content, name)
+    return dict(sorted(table.items(), key=lambda row: -next(iter(row[1].values())).mean))
 
 
 def mnist_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Evaluation]]:

@@ -55,6 +55,30 @@ def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
     }
 
 
+def test_the_table_of_methods_names_runs_and_what_was_tested_beside_them_the_best_first():
+    """Prototypes of two runs have a row each; class means of pixels stand beside Meta-SGD, and come last."""
+
+    def scores(**means: float) -> dict[str, Any]:
+        return {name: {"mean": mean, "half_width_95": 0.01} for name, mean in means.items()}
+
+    pixels = {"5-way, nearest class mean, 1-shot": 0.5, "5-way, meta-sgd, 1-shot": 0.8, "5-way, meta-sgd, 5-shot": 0.7}
+    wide = {"5-way, protonet, 1-shot": 0.9, "20-way, protonet, 1-shot": 0.4}
+    cells = {
+        "meta-sgd-seed0": {"method": "meta-sgd", "accuracy": scores(**pixels)},
+        "protonet-seed0": {"method": "protonet", "accuracy": scores(**{"5-way, protonet, 1-shot": 0.6})},
+        "protonet-60way-seed0": {"method": "protonet", "accuracy": scores(**wide)},
+    }
+    table = across.comparison_table({"cells": cells})
+    assert {label: {key: score.mean for key, score in row.items()} for label, row in table.items()} == {
+        "prototypes, 60-way tasks": {(5, 1): 0.9, (20, 1): 0.4},
+        "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.7},
+        "prototypes": {(5, 1): 0.6},
+        "nearest class mean": {(5, 1): 0.5},
+    }
+    assert next(iter(table)) == "prototypes, 60-way tasks"
+    assert list(table)[-1] == "nearest class mean"
+
+
 def test_the_table_of_mnist_leaves_out_the_ladder():
     cells = {"5way": cell("varied", 5, "meta-sgd", 0.8), "ladder-redrawn": cell("redrawn", 5, "meta-sgd", 0.6)}
     table = across.mnist_table({"cells": cells})

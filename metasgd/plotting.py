@@ -1187,21 +1187,21 @@ def navigation_paths(goals: Tensor, panels: Mapping[str, Tensor]) -> Figure:
 
 def navigation_curves(
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
-    every: int,
+    every: Mapping[str, int],
     lines: Mapping[str, Mapping[str, float]],
 ) -> Figure:
     """Draw the return after the step during meta-training, one panel for each kind of start (chapter 13).
 
     Args:
-        curves: by panel, by method, one run for each seed: mean returns of ``every`` meta-updates.
-        every: meta-updates in one point.
+        curves: by panel, by method, one run for each seed: mean returns of so many meta-updates.
+        every: by panel, meta-updates in one point.
         lines: by panel, by label, a return to compare with.
     """
-    with figure(1, len(curves), size=(6.8, 3.6), sharex=True, sharey=True, squeeze=False) as (fig, axes):
+    with figure(1, len(curves), size=(6.8, 3.6), sharey=True, squeeze=False) as (fig, axes):
         for panel, (title, methods) in zip(axes[0], curves.items(), strict=True):
             for (label, runs), line in zip(methods.items(), ("-", "--"), strict=False):
                 for index, values in enumerate(runs):
-                    places = [every * (step + 1) for step in range(len(values))]
+                    places = [every[title] * (step + 1) for step in range(len(values))]
                     colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
                     costs = [-value for value in values]
                     panel.plot(places, costs, line, color=colour, linewidth=1.5, label=None if index else label)

@@ -68,11 +68,12 @@ def test_the_figure_of_curves_draws_costs_with_the_best_on_top() -> None:
     """Returns are negative; the axis is logarithmic in the cost, upside down."""
     curves = {"fixed": {"Meta-SGD": [[-20.0, -2.0]], "MAML": [[-20.0, -4.0], [-20.0, -5.0]]}}
     lines = {title: {"paper": -8.6} for title in ("fixed", "random")}
-    panels = plotting.navigation_curves(curves | {"random": curves["fixed"]}, 5, lines)
+    panels = plotting.navigation_curves(curves | {"random": curves["fixed"]}, {"fixed": 5, "random": 10}, lines)
     panel, other = panels.axes
     drawn = {line.get_label(): line for line in panel.lines}
     assert list(drawn["Meta-SGD"].get_xdata()) == [5, 10]
     assert list(drawn["Meta-SGD"].get_ydata()) == [20, 2]
+    assert list(other.lines[0].get_xdata()) == [10, 20]
     assert list(drawn["paper"].get_ydata()) == [8.6, 8.6]
     assert panel.yaxis_inverted()
     assert other.yaxis_inverted()

@@ -181,7 +181,7 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
         root=arguments.data_root,
         device=choose_device(arguments.device),
         shard=tuple(arguments.shard),
-        command=" ".join(["python -m metasgd", *sys.argv[1:]]),
+        command=typed_command(),
         compile=arguments.compile,
         **{name: value for name, value in vars(arguments).items() if name in options},
     )
@@ -189,6 +189,15 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"experiment": arguments.name, "results": None}
     headline = sine_headline(json.loads(written.read_text())) if arguments.name == "sine" else {}
     return {"experiment": arguments.name, "results": str(written), **headline}
+
+
+def typed_command() -> str:
+    """Return the command line for the record, less ``--shard I N``: what is recorded is made by all parts together."""
+    words = sys.argv[1:]
+    if "--shard" in words:
+        first = words.index("--shard")
+        del words[first : first + 3]
+    return " ".join(["python -m metasgd", *words])
 
 
 def sine_headline(results: dict[str, Any]) -> dict[str, Any]:
@@ -234,7 +243,7 @@ def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         packages=arguments.peers,
         compiled=arguments.compile,
         threads=arguments.threads,
-        command=" ".join(["python -m metasgd", *sys.argv[1:]]),
+        command=typed_command(),
         earlier=earlier,
         save=save,
     )

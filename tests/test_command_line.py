@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from metasgd.__main__ import main
+from metasgd.__main__ import main, typed_command
 from metasgd.weights import weights_names
 
 SMALL = ["--width", "4", "--composites", "2", "--iterations", "4", "--meta-batch", "2", "--device", "cpu"]
@@ -146,3 +146,9 @@ def test_an_experiment_that_is_not_compiled_says_so(capsys):
     status, _, err = run(capsys, "experiment", "sine", "--compile", "--device", "cpu", "--out", "results")
     assert status == 2
     assert "sine is not compiled, only mnist-classes, mnist-folds, omniglot, omniglot-mnist; leave --compile" in err
+
+
+@pytest.mark.parametrize("shard", [[], ["--shard", "1", "2"]])
+def test_the_recorded_command_makes_the_whole_file_whichever_part_came_last(monkeypatch, shard):
+    monkeypatch.setattr("sys.argv", ["metasgd", "experiment", "sine", *shard, "--threads", "1"])
+    assert typed_command() == "python -m metasgd experiment sine --threads 1"

@@ -406,7 +406,7 @@ def run_benchmark(
         compiled: measure the compiled strategies, too.
         threads: CPU threads, and cores of this process (None: all).
         command: that asked for this; it stands in the result of every workload.
-        earlier: what an earlier run returned; its results are kept, save those of workloads that are measured again.
+        earlier: what an earlier run returned; a result of it is kept until its workload has been measured again.
         save: called with all numbers so far, after every workload.
 
     Raises:
@@ -416,7 +416,7 @@ def run_benchmark(
     names, missing = line_up(strategies, packages, compiled=compiled)
     earlier = earlier or {"checks": {}, "results": [], "peers": {}, "seconds": 0}
     checks = dict(earlier["checks"])
-    results = [result for result in earlier["results"] if Workload(**result["workload"]) not in workloads]
+    results = {Workload(**result["workload"]): result for result in earlier["results"]}
     peers = {package: version_of(package) for package in packages if importlib.util.find_spec(package)}
 
     def so_far() -> dict[str, Any]:
@@ -424,7 +424,7 @@ def run_benchmark(
             "command": command,
             "checks": checks,
             "missing": missing,
-            "results": sorted(results, key=lambda result: Workload(**result["workload"]).order),
+            "results": [results[workload] for workload in sorted(results, key=lambda workload: workload.order)],
             "peers": earlier["peers"] | peers,
             "seconds": round(earlier["seconds"] + time.perf_counter() - started, 1),
             **circumstances(settings.device),
@@ -439,8 +439,8 @@ def run_benchmark(
             say(str(workload))
             fit = [name for name in names if "error" not in checks[workload.kind][name]]
             how = {"command": command, "settings": asdict(settings) | {"device": str(settings.device)}}
-            results.append(measure(workload, fit, settings) | how)
-            say(table(results[-1], checks[workload.kind]))
+            results[workload] = measure(workload, fit, settings) | how
+            say(table(results[workload], checks[workload.kind]))
             save(so_far())
         for name, reason in missing.items():
             say(f"not measured: {name}, as {reason}")

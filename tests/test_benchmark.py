@@ -189,6 +189,23 @@ def test_a_later_run_adds_to_what_the_file_holds(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
 
 
+def test_a_run_that_is_killed_leaves_earlier_results_of_what_it_has_not_measured(settings, monkeypatch):
+    """Two workloads are measured again, and the second measurement does not come to its end."""
+    first, second = Workload("sine", meta_batch=2), Workload("sine", meta_batch=3)
+    earlier = benchmark.run_benchmark([first, second], settings, strategies=["loop"])
+    measured, kept = iter(["new"]), []
+
+    def measure_once(workload, names, settings):
+        return earlier["results"][0] | {"unit": next(measured)}
+
+    monkeypatch.setattr(benchmark, "measure", measure_once)
+    with pytest.raises(StopIteration):
+        benchmark.run_benchmark([first, second], settings, strategies=["loop"], earlier=earlier, save=kept.append)
+    (saved,) = kept
+    assert [result["unit"] for result in saved["results"]] == ["new", "meta-steps"]
+    assert saved["results"][1] == earlier["results"][1]
+
+
 def test_the_operations_of_a_task_are_counted_on_the_plain_loop(settings):
     """A backward pass costs up to twice what it differentiates: 3 forward passes for each of the two sets, and up to
     2 x 3 more for differentiating the gradient on the support set. The first layer, whose input needs no gradient,

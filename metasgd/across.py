@@ -69,10 +69,20 @@ def stored_scores(results: Mapping[str, Any]) -> list[Score]:
     scores = []
     for cell, content in results["cells"].items():
         for name in content["accuracy"]:
-            method, shots = name.rsplit(", ", 1)
-            config, number = content["config"], int(shots.removesuffix("-shot"))
-            scores.append(Score(cell, config, METHODS[method], config["ways"], number, score_of(content, name)))
+            method, shots = method_and_shots(name)
+            config = content["config"]
+            scores.append(Score(cell, config, METHODS[method], config["ways"], shots, score_of(content, name)))
     return scores
+
+
+def method_and_shots(name: str) -> tuple[str, int]:
+    """Take the name of a stored accuracy apart.
+
+    >>> method_and_shots("from scratch, SGD, 5-shot")
+    ('from scratch, SGD', 5)
+    """
+    method, shots = name.rsplit(", ", 1)
+    return method, int(shots.removesuffix("-shot"))
 
 
 def tabulate(labelled: Iterable[tuple[str, Score]]) -> dict[str, dict[tuple[int, int], Evaluation]]:
@@ -103,10 +113,9 @@ def comparison_table(results: Mapping[str, Any]) -> dict[str, dict[tuple[int, in
         run = cell.rpartition("-seed")[0]
         for name in content["accuracy"]:
             ways, rest = name.split("-way, ")
-            method, shots = rest.rsplit(", ", 1)
+            method, shots = method_and_shots(rest)
             label = COMPARED[run if method == content["method"] else method]
-            setting = int(ways), int(shots.removesuffix("-shot"))
-            table.setdefault(label, {})[setting] = score_of(content, name)
+            table.setdefault(label, {})[int(ways), shots] = score_of(content, name)
     return dict(sorted(table.items(), key=lambda row: -next(iter(row[1].values())).mean))
 
 

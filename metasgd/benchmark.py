@@ -34,6 +34,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ WARM_UP = 2  # meta-steps before time is taken
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
 COMPILED, UNCOMPILED = ", compiled", "the meta-gradient runs uncompiled"  # in names; how the warning begins
 # A step of this, compiled, holds little but the compiler.
-NEARLY_NOTHING: dict[str, Any] = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}
+NEARLY_NOTHING = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}
 PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values() if peer.package))
 
 
@@ -342,7 +343,7 @@ def measure(workload: Workload, names: Sequence[str], settings: Settings) -> dic
             share = statistics.median(times["sampling"])
             contenders[name]["sampling_share"] = share / (share + seconds_per_step)
         if settings.memory and name.endswith(COMPILED) and settings.device.type == "cpu":
-            contenders[name]["compiler_mb"] = memory_of(name, replace(workload, **NEARLY_NOTHING), settings)
+            contenders[name]["compiler_mb"] = memory_of_compiler(name, workload.kind, settings)
     return {
         "workload": asdict(workload),
         "name": str(workload),
@@ -373,6 +374,12 @@ def memory_of(name: str, workload: Workload, settings: Settings) -> float | None
     except Exception as error:  # whatever the contender raises, or its process was killed for its memory
         say(f"  it is unknown: {describe(error)}")
         return None
+
+
+@cache
+def memory_of_compiler(name: str, kind: str, settings: Settings) -> float | None:
+    """Return the megabytes of a compiled step of nearly nothing, which is the same whatever else is measured."""
+    return memory_of(name, Workload(kind, **NEARLY_NOTHING), settings)
 
 
 def spread(values: Sequence[float]) -> dict[str, float] | None:

@@ -70,13 +70,15 @@ def train_method(
     config: RunConfig,
     sampler: Sampler,
     *,
-    device: torch.device | str = "cpu",
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[MetaSGD | PrototypicalNetwork, list[dict[str, float]]]:
-    """Meta-train one method on a sampler's tasks, and return (learner, history); all methods see the same tasks."""
-    learner = make_method(name, config, device)
+    """Meta-train one method on a sampler's tasks, where these are, and return (learner, history).
+
+    All methods see the same tasks.
+    """
+    learner = make_method(name, config, sampler.device)
     history = train(
         cast(MetaSGD, learner),  # a prototypical network has all that train needs
         sampler,

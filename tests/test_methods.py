@@ -148,6 +148,9 @@ def test_the_methods_differ_in_what_they_say():
         "layer-rates": 9,
         "one-rate": 1,
     }
+    settings = {name: MnistConfig(**experiments.METHOD_SETTINGS[name]) for name in comparison.GRADIENT_METHODS}
+    steps = {name: comparison.make_method(name, config).inner_steps for name, config in settings.items()}
+    assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3}
 
 
 def test_an_unknown_method_is_refused():

@@ -50,12 +50,13 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
     """Return the compiled function, or a warning."""
     try:
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
-        if inputs[0].device.type == "cpu":
-            # C++ calls the kernels, not Python, which small kernels would feel, and other threads would wait for.
-            for node in graph.graph.nodes:
-                node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
-            with contextlib.suppress(Exception):  # not in every version of PyTorch, nor for every operation
-                return by_inductor(graph, inputs, OPTIONS | {"cpp_wrapper": True})
+        if inputs[0].device.type == "cuda":
+            return captured(by_inductor(graph, inputs, {}), inputs)
+        # C++ calls the kernels, not Python, which small kernels would feel, and other threads would wait for.
+        for node in graph.graph.nodes:
+            node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
+        with contextlib.suppress(Exception):  # not in every version of PyTorch, nor for every operation
+            return by_inductor(graph, inputs, OPTIONS | {"cpp_wrapper": True})
         return by_inductor(graph, inputs, OPTIONS)
     except torch.cuda.OutOfMemoryError:  # fewer tasks at a time may fit
         raise
@@ -77,6 +78,30 @@ def by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str,
             return fast(*tensors)
 
     call(*inputs)
+    return call
+
+
+def captured(function: Function, inputs: Sequence[Tensor]) -> Function:
+    """Return the function as a CUDA graph: a GPU is told once of all its kernels, and later only to run them again."""
+    own = [x.clone() for x in inputs]  # the kernels read and write where they did when they were captured
+    aside = torch.cuda.Stream(inputs[0].device)
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        function(*own)  # libraries make their workspaces at the first call
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = list(function(*own))
+
+    dtype = own[0].dtype  # of parameters and images; labels are of another
+    groups = [[i for i, x in enumerate(own) if (x.dtype == dtype) is same] for same in (True, False)]
+
+    def call(*tensors: Tensor) -> Any:
+        for group in filter(None, groups):
+            torch._foreach_copy_([own[i] for i in group], [tensors[i] for i in group])
+        graph.replay()
+        return torch._foreach_add(results, 0.0)  # copies, in one kernel: the next call writes over the results
+
     return call
 
 

@@ -22,15 +22,17 @@ TRAINING = 1200  # characters of meta-training; the other 423 are for the test
 VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
 PARTS = 500  # classes of which composites are made
 METHODS = ("meta-sgd", "maml")
-LOOKS = ("pictures", "augmented", "redrawn", "varied", "measured", "glyphs", "mixed")
+LOOKS = ("pictures", "unsteady", "augmented", "redrawn", "varied", "measured", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
 COPIES = 4  # of each support picture, where a learner adapts to copies as well
 COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
+AUGMENTS = {"unsteady": COPYIST, "augmented": Augment()}  # of pictures, while meta-training
 PENS_BY_EYE = Ink(HAND)
 PENS_MEASURED = Ink(HAND, pen=(0.2, 1.2), softness=(0.8, 1.4))  # strokes as wide as MNIST's, see metasgd.across
 AS_TESTED = {
     "pictures": None,
+    "unsteady": None,
     "augmented": None,
     "redrawn": Ink(pen=(1.0, 1.0), softness=(1.5, 1.5)),
     "varied": PENS_BY_EYE,
@@ -45,12 +47,13 @@ class OmniglotConfig:
     """Everything that decides a run on Omniglot, except where its files are and on which device it runs (chapter 12).
 
     ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``). With ``head_lr``, the last layer starts at
-    zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these
-    ``"augmented"`` one by one, or the drawings ``"redrawn"`` like MNIST's digits, with one pen, or ``"varied"``, each
-    with a hand and a pen of its own, or the same with pens that were ``"measured"`` on MNIST; or, instead of Omniglot,
-    as many random ``"glyphs"``; or both by half, ``"mixed"``. ``characters`` are those of meta-training: 1,200, or
-    1,100 where the next 100 validate, or all 1,623, for tests on other data. ``train_queries`` are the query examples
-    of a class while meta-training.
+    zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these as by
+    an ``"unsteady"`` hand while meta-training, or ``"augmented"`` more strongly; or the drawings ``"redrawn"`` like
+    MNIST's digits, with one pen, or ``"varied"``, each with a hand and a pen of its own, or the same with pens that
+    were ``"measured"`` on MNIST; or, instead of Omniglot, as many random ``"glyphs"``; or both by half, ``"mixed"``.
+    ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623, for tests on
+    other data. ``quarter_turns``, ``mirrored`` and ``num_composites`` make new classes of them. ``train_queries`` are
+    the query examples of a class while meta-training.
     """
 
     ways: int = 5
@@ -68,6 +71,7 @@ class OmniglotConfig:
     characters: int = TRAINING
     look: str = "pictures"
     quarter_turns: bool = True
+    mirrored: bool = False
     num_composites: int = 0
     seed: int = 0
 
@@ -104,14 +108,15 @@ def load_drawings(look: str, root: str | Path | None = None) -> Tensor:
     """Return what a look starts from, uint8 of shape (characters, 20, 28, 28): pictures, or distance fields."""
     if look == "glyphs":
         return glyph_classes(CHARACTERS, DRAWINGS)
-    return (load_omniglot if look in ("pictures", "augmented") else load_omniglot_strokes)(root)
+    return (load_omniglot if look in ("pictures", *AUGMENTS) else load_omniglot_strokes)(root)
 
 
 def training_classes(drawings: Tensor, config: OmniglotConfig) -> list[Tensor]:
-    """Return the classes of meta-training: characters, their quarter turns, and composites of these."""
+    """Return the classes of meta-training: characters, their turns, all of these mirrored, and composites."""
     characters = drawings[split_characters(config)[0]]
+    sides = [characters, characters.flip(3)] if config.mirrored else [characters]
     turns = range(4 if config.quarter_turns else 1)
-    classes = [drawn for turn in turns for drawn in torch.rot90(characters, turn, dims=(2, 3))]
+    classes = [drawn for side in sides for turn in turns for drawn in torch.rot90(side, turn, dims=(2, 3))]
     parts = classes[:PARTS]  # characters come in random order; all pairs of all classes would be millions
     return classes + composites(parts, config.num_composites, examples=drawings.shape[1], seed=config.seed)
 
@@ -121,7 +126,7 @@ def training_sampler(drawings: Tensor, config: OmniglotConfig, device: torch.dev
     if config.look == "mixed":
         parts = {"varied": drawings, "glyphs": load_drawings("glyphs")}
         return Mixture([training_sampler(part, replace(config, look=look), device) for look, part in parts.items()])
-    augment = Augment() if config.look == "augmented" else AS_TESTED[config.look]
+    augment = AUGMENTS.get(config.look) or AS_TESTED[config.look]
     classes = training_classes(drawings, config)
     return EpisodeSampler(classes, config.ways, config.shots, config.train_queries, device=device, augment=augment)
 

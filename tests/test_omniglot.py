@@ -42,8 +42,8 @@ def characters_in(pictures) -> set[int]:
 
 
 def test_training_validation_and_test_characters_are_disjoint(marked):
-    """Through quarter turns and composites, too: no pixel of the others reaches meta-training."""
-    config = OmniglotConfig(characters=22, num_composites=10, ways=2)
+    """Through quarter turns, mirrors and composites, too: no pixel of the others reaches meta-training."""
+    config = OmniglotConfig(characters=22, mirrored=True, num_composites=10, ways=2)
     trained = characters_in(omniglot.training_classes(marked, config))
     parts = omniglot.split_characters(config)
     validated, tested = (
@@ -75,6 +75,22 @@ def test_quarter_turns_and_composites_are_new_classes(drawings):
     assert len(omniglot.training_classes(drawings, plain)) == 1200
     assert len(omniglot.training_classes(drawings, OmniglotConfig())) == 4800
     assert len(omniglot.training_classes(drawings, OmniglotConfig(num_composites=7))) == 4807
+
+
+def test_mirrored_characters_and_their_turns_are_new_classes(drawings):
+    turned = omniglot.training_classes(drawings, OmniglotConfig())
+    both = omniglot.training_classes(drawings, OmniglotConfig(mirrored=True))
+    assert len(both) == 2 * len(turned)
+    for one, other in zip(both[: len(turned)], turned, strict=True):
+        assert torch.equal(one, other)
+    quarter = len(turned) // 4  # a mirrored character turned by a half is the character upside down
+    assert torch.equal(both[len(turned) + 2 * quarter], turned[0].flip(1))
+
+
+def test_an_unsteady_hand_draws_the_training_and_not_the_test(drawings):
+    config = OmniglotConfig(look="unsteady")
+    assert omniglot.training_sampler(drawings, config).augment is omniglot.COPYIST
+    assert omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config).augment is None
 
 
 def test_a_mixture_draws_from_each_sampler(drawings):

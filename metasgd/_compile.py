@@ -19,19 +19,20 @@ SMALL = 2**16  # multiplications that take no longer than it takes to call a lib
 
 
 class Compiled:
-    """Compiled forms of functions of tensors, one for each key and each set of shapes.
+    """Compiled forms of functions of tensors, one for each key and each set of shapes, or forms made in another way.
 
     A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
     given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call a small network would
     feel. Where that fails, e.g. for want of a C++ compiler, a warning says so. A copy of the object starts empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[Function, Sequence[Tensor]], Function | None] | None = None) -> None:
+        self._make = make or compile_or_warn
         self._functions: dict[Hashable, Function | None] = {}  # None: could not be compiled
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple:
-        return Compiled, ()
+        return Compiled, (self._make,)
 
     def find(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Function | None:
         """Return ``function`` compiled for such inputs, at the first call, or None where that fails.
@@ -42,7 +43,7 @@ class Compiled:
         if key not in self._functions:
             with self._lock:  # two threads that need the same function compile it once
                 if key not in self._functions:
-                    self._functions[key] = compile_or_warn(function, inputs)
+                    self._functions[key] = self._make(function, inputs)
         return self._functions[key]
 
 
@@ -51,7 +52,7 @@ def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | 
     try:
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
         if inputs[0].device.type == "cuda":
-            return captured(by_inductor(graph, inputs, {}), inputs)
+            return by_inductor(graph, inputs, {})
         # C++ calls the kernels, not Python, which small kernels would feel, and other threads would wait for.
         for node in graph.graph.nodes:
             node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
@@ -78,30 +79,6 @@ def by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str,
             return fast(*tensors)
 
     call(*inputs)
-    return call
-
-
-def captured(function: Function, inputs: Sequence[Tensor]) -> Function:
-    """Return the function as a CUDA graph: a GPU is told once of all its kernels, and later only to run them again."""
-    own = [x.clone() for x in inputs]  # the kernels read and write where they did when they were captured
-    aside = torch.cuda.Stream(inputs[0].device)
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        function(*own)  # libraries make their workspaces at the first call
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = list(function(*own))
-
-    dtype = own[0].dtype  # of parameters and images; labels are of another
-    groups = [[i for i, x in enumerate(own) if (x.dtype == dtype) is same] for same in (True, False)]
-
-    def call(*tensors: Tensor) -> Any:
-        for group in filter(None, groups):
-            torch._foreach_copy_([own[i] for i in group], [tensors[i] for i in group])
-        graph.replay()
-        return torch._foreach_add(results, 0.0)  # copies, in one kernel: the next call writes over the results
-
     return call
 
 

@@ -23,12 +23,12 @@ def forward_precision(precision: str, device: torch.device) -> AbstractContextMa
 
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Allow TensorFloat-32 in matrix products and convolutions of a meta-step, and put the setting back.
+    """Allow a GPU TensorFloat-32 in matrix products and convolutions of a meta-step, or not, and put that back.
 
     Raises:
         ValueError: TF32 on a device that has none.
     """
-    if precision != "tf32":
+    if device.type != "cuda" and precision != "tf32":
         yield
         return
     if device.type != "cuda":
@@ -37,8 +37,8 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
         )
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # which PyTorch allows unless it is told not to
         yield
     finally:
         torch.set_float32_matmul_precision(products)

@@ -188,8 +188,9 @@ class MetaSGD(nn.Module):
     def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
         """Take the step of the outer optimiser that ``meta_backward`` has prepared, unless a number is not finite."""
         check_finite(loss, tasks, self.meta_optimizer)
+        metrics = {"loss": loss.item()}  # now, while a GPU has nothing to do: nobody waits for the step
         self.meta_optimizer.step()
-        return {"loss": loss.item()}
+        return metrics
 
     def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         check_labels(self.loss_fn, prediction.shape[1] if prediction.ndim > 1 else 0, target)

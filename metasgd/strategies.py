@@ -36,19 +36,22 @@ from metasgd._batch_norm import ONE_BY_ONE, ONE_BY_ONE_COMPILED, UNDER_VMAP, Rep
 from metasgd._checks import check_labels, check_scalar, check_task
 from metasgd._compile import Compiled
 from metasgd._cores import one_core_if_small
+from metasgd._graphs import recorded, side_by_side
 from metasgd._lists import AT_ONCE, FOR_THE_COMPILER, Lists
 from metasgd._memory import give_freed_memory_back
 from metasgd._pool_first import pooling_first
 from metasgd._precision import check_precision, forward_precision, matmul_precision
-from metasgd._tasks import as_batches, as_list, part_of, shapes_of
+from metasgd._tasks import Task, as_batches, as_list, part_of, shapes_of
 
 if TYPE_CHECKING:
-    from metasgd._tasks import Task, Tasks
+    from metasgd._tasks import Tasks
     from metasgd.meta_sgd import MetaSGD
 
 CPU_BUDGET = 512 * 2**20  # bytes that a chunk's graphs may hold on a CPU
 CORE_BUDGET = 48 * 2**20  # bytes of a task's graphs, beyond which tasks share the cores and do not get one each
 GPU_SHARE = 0.7  # of the free memory that a chunk's graphs may hold on a GPU
+NEEDED = "cuda"
+RECORDED = 32  # tasks of one CUDA graph
 OVERHEAD = 3  # a batched graph holds up to this many times the bytes that autograd saves for the tasks one by one
 
 Tensors = list[Tensor]
@@ -69,6 +72,7 @@ class Execution:
     chunks: dict[Any, int] = field(default_factory=dict)  # tasks at a time, by ``chunk_key``
     outputs: dict[Any, int] = field(default_factory=dict)  # classes that the model tells apart, by form of a task
     compiled: Compiled = field(default_factory=Compiled)
+    recordings: Compiled = field(default_factory=lambda: Compiled(recorded))
 
     def __post_init__(self) -> None:
         if self.strategy not in ("auto", *STRATEGIES):
@@ -200,6 +204,23 @@ def predict_in_batches(learner: MetaSGD, tasks: Task) -> Iterator[Tensor]:
     return each_chunk(Problem.of(learner, is_batch=True), as_batches(tasks), Problem.predictions)
 
 
+def streams(learner: MetaSGD, tasks: Tasks) -> Tensor:
+    """Work on one task in each of some streams of a GPU, all recorded as one CUDA graph.
+
+    Each task is computed as by ``threads``, and keeps its own, plain convolutions, while the streams fill the GPU.
+    """
+    batches = as_batches(tasks)
+    problem = Problem.of(learner, is_batch=False, count=sum(len(batch.support_x) for batch in batches))
+    check_tasks(learner, batches, is_batch=True)
+    if (device := problem.theta[0].device).type != NEEDED:
+        raise ValueError(f"strategy 'streams' needs an NVIDIA GPU, and the model is on {device}; use 'auto'")
+    if learner.execution.compile:
+        problem = problem.with_own_models()
+    size = learner.execution.chunk or RECORDED
+    chunks = (part_of(batch, i, i + size) for batch in batches for i in range(0, len(batch.support_x), size))
+    return accumulate(problem, map(problem.recorded_sums, chunks))
+
+
 class Strategy(NamedTuple):
     """How to meta-train, and how to predict: predictions come one after the other, each with a leading dimension."""
 
@@ -211,6 +232,7 @@ STRATEGIES = {
     "loop": Strategy(loop, predict_in_loop),
     "threads": Strategy(threads, predict_in_threads),
     "batched": Strategy(batched, predict_in_batches),
+    "streams": Strategy(streams, predict_in_batches),
 }
 
 
@@ -275,33 +297,64 @@ class Problem(NamedTuple):
         """Return what the task or tasks add to the mean, compiled if the learner says so."""
         if not self.learner.execution.compile:
             return self.adjoint(tasks)
+        inputs, work = self.tensors(tasks), self._replace(traced=True).of_tensors(Problem.adjoint)
+        compiled = self.learner.execution.compiled.find(self.key, work, inputs)
+        return self.adjoint(tasks) if compiled is None else self.as_sums(compiled(*inputs))
+
+    def recorded_sums(self, tasks: Task) -> Sums:
+        """Return what tasks of one size add to the mean, each computed in a stream of a GPU, by a CUDA graph."""
+
+        def work(problem: Problem, tasks: Task) -> Sums:
+            parts = side_by_side(problem.sums, [pictures_channels_last(task) for task in as_list(tasks)])
+            loss, theta, alpha = parts[0]
+            for part in parts[1:]:
+                loss = loss + part.loss
+                theta, alpha = AT_ONCE.add(theta, part.theta), AT_ONCE.add(alpha, part.alpha) if alpha else alpha
+            return Sums(loss, theta, alpha)
+
+        inputs = self.tensors(tasks)
+        key = (self.key, self.learner.execution.compile)
+        function = self.learner.execution.recordings.find(key, self.of_tensors(work), inputs)
+        assert function is not None  # a recording fails with its error
+        return self.as_sums(function(*inputs))
+
+    def tensors(self, tasks: Task) -> Tensors:
+        """Return all tensors that a meta-gradient depends on."""
+        return [*self.theta, *self.alpha, *self.held.values(), *tasks]
+
+    def of_tensors(self, work: Callable[[Problem, Task], Sums]) -> Callable[..., tuple[Tensor, ...]]:
+        """Return ``work(problem, tasks)`` as a function of ``tensors(tasks)``, for a compiler or a recorder."""
         adapt, held = len(self.names), list(self.held)
 
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             theta, alpha, rest = list(tensors[:adapt]), list(tensors[adapt : 2 * adapt]), tensors[2 * adapt :]
             values = dict(zip(held, rest, strict=False))
-            problem = self._replace(theta=theta, alpha=alpha, held=values, traced=True)
-            result = problem.adjoint(type(tasks)(*rest[len(held) :]))
+            result = work(self._replace(theta=theta, alpha=alpha, held=values), Task(*rest[len(held) :]))
             return result.loss, *result.theta, *result.alpha
 
-        key = (
+        return flat
+
+    def as_sums(self, results: Sequence[Tensor]) -> Sums:
+        """Return what a function of tensors has returned."""
+        loss, *gradients = results
+        return Sums(loss, gradients[: len(self.names)], gradients[len(self.names) :])
+
+    @property
+    def key(self) -> tuple:
+        """Return what a function of ``tensors(tasks)`` depends on beside these."""
+        learner = self.learner
+        return (
             self.is_batch,
             self.count,
             self.names,
-            *held,
-            self.learner.inner_steps,
-            self.learner.first_order,
-            self.learner.learns_alpha,
-            self.learner.execution.precision,
-            self.learner.execution.recompute,
+            *self.held,
+            learner.inner_steps,
+            learner.first_order,
+            learner.learns_alpha,
+            learner.execution.precision,
+            learner.execution.recompute,
             *(module.training for module in self.model.modules()),
         )
-        inputs = [*self.theta, *self.alpha, *self.held.values(), *tasks]
-        compiled = self.learner.execution.compiled.find(key, flat, inputs)
-        if compiled is None:
-            return self.adjoint(tasks)
-        loss, *gradients = compiled(*inputs)
-        return Sums(loss, gradients[:adapt], gradients[adapt:])
 
     def adjoint(self, tasks: Task) -> Sums:
         """Go forward over the inner steps and back again, as the head of this module says."""
@@ -434,9 +487,8 @@ def each_task(problem: Problem, tasks: list[Task], work: Callable[[Problem, Task
 
     def work_on(task: Task) -> Result:
         own = problems.get()  # functional_call exchanges a module's parameters: one thread, one module
-        task = task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
         try:
-            return work(own, task)
+            return work(own, pictures_channels_last(task))
         finally:
             problems.put(own)
 
@@ -491,6 +543,11 @@ def structure_of(model: nn.Module) -> nn.Module:
 def channels_last(tensor: Tensor) -> Tensor:
     """Store images and filters so that the channels of a pixel lie side by side, as CPU kernels want them."""
     return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def pictures_channels_last(task: Task) -> Task:
+    """Store the pictures of a task so."""
+    return task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from metasgd.experiments import (
 )
 from metasgd.mnist import METHODS, MnistConfig, held_out_sampler, load_run, support_only_methods, train_mnist
 from metasgd.omniglot import OmniglotConfig
-from metasgd.strategies import STRATEGIES
+from metasgd.strategies import STRATEGIES, strategies_on
 from metasgd.tasks import EpisodeSampler
 from metasgd.training import CHECKPOINT, prepare_folder
 from metasgd.web import best_single_rate, export_web, read_run
@@ -232,6 +232,11 @@ def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     if "sine" in arguments.workloads:
         workloads += [benchmark.Workload("sine", batch) for batch in arguments.sine_meta_batch]
 
+    strategies = strategies_on(settings.device) if arguments.strategies is None else arguments.strategies
+    compiled = getattr(arguments, "compile", [])
+    if hasattr(arguments, "compile") and not compiled:
+        compiled = [name for name in strategies if name != "loop"]
+
     def save(result: dict[str, Any]) -> None:
         if out:
             out.write_text(json.dumps(result, indent=1) + "\n")
@@ -239,9 +244,9 @@ def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     return benchmark.run_benchmark(
         workloads,
         settings,
-        strategies=arguments.strategies,
+        strategies=strategies,
         packages=arguments.peers,
-        compiled=arguments.compile,
+        compiled=compiled,
         threads=arguments.threads,
         command=typed_command(),
         earlier=earlier,
@@ -442,8 +447,14 @@ def add_benchmark(commands: Any) -> None:
     work.add_argument("--meta-batch", type=int, nargs="+", default=[4, 32], metavar="N", help="tasks of the convnet")
     work.add_argument("--sine-meta-batch", type=int, nargs="+", default=[4, 25], metavar="N", help="sine waves")
     who = command.add_argument_group("contenders")
-    who.add_argument("--strategies", nargs="*", choices=STRATEGIES, default=list(STRATEGIES), help="of MetaSGD")
-    who.add_argument("--compile", action="store_true", help="measure compiled strategies, too: minutes more")
+    who.add_argument(
+        "--strategies", nargs="*", choices=STRATEGIES, help="of MetaSGD (default: all that the device allows)"
+    )
+    who.add_argument(
+        "--compile", nargs="*", choices=[name for name in STRATEGIES if name != "loop"],
+        default=argparse.SUPPRESS, metavar="STRATEGY",
+        help="measure compiled strategies, too, these or all of --strategies: minutes more",
+    )  # fmt: skip
     who.add_argument(
         "--peers", nargs="*", choices=benchmark.PACKAGES, default=list(benchmark.PACKAGES),
         help="packages to measure where installed; the algorithm of learn2learn takes part without the package",

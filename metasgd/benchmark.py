@@ -179,11 +179,11 @@ def build(name: str, workload: Workload, settings: Settings, dtype: torch.dtype 
     return ours(problem, name.removesuffix(COMPILED), compile=name.endswith(COMPILED))
 
 
-def line_up(strategies: Sequence[str], packages: Sequence[str], *, compiled: bool) -> tuple[list[str], dict[str, str]]:
+def line_up(
+    strategies: Sequence[str], packages: Sequence[str], *, compiled: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
     """Return the names of the contenders, and the peers that are not installed with that reason."""
-    names = list(strategies)
-    if compiled:
-        names += [name + COMPILED for name in strategies if name != "loop"]  # the plain loop is not compiled
+    names = [*strategies, *(name + COMPILED for name in compiled)]
     missing = {}
     for name, peer in PEERS.items():
         if peer.package is None or (peer.package in packages and importlib.util.find_spec(peer.package)):
@@ -397,7 +397,7 @@ def run_benchmark(
     *,
     strategies: Sequence[str] = tuple(STRATEGIES),
     packages: Sequence[str] = (),
-    compiled: bool = False,
+    compiled: Sequence[str] = (),
     threads: int | None = None,
     command: str = "",
     earlier: dict[str, Any] | None = None,
@@ -410,7 +410,7 @@ def run_benchmark(
         settings: what they share.
         strategies: of ``MetaSGD``, by name.
         packages: the peers.
-        compiled: measure the compiled strategies, too.
+        compiled: strategies that are measured compiled, too.
         threads: CPU threads, and cores of this process (None: all).
         command: that asked for this; it stands in the result of every workload.
         earlier: what an earlier run returned; a result of it is kept until its workload has been measured again.

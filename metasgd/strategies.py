@@ -236,6 +236,11 @@ STRATEGIES = {
 }
 
 
+def strategies_on(device: torch.device) -> list[str]:
+    """Return the strategies that a device allows."""
+    return [name for name in STRATEGIES if name != "streams" or device.type == NEEDED]
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # The meta-gradient by the identities
 

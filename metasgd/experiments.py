@@ -129,11 +129,18 @@ SINE_WITHOUT: dict[str, dict[str, Any]] = {
 }
 FEWER_WAYS = 5
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
+OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
+OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
 OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: with --compile, half an hour of two CPU cores
     "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
     "5way-maml": {"ways": 5, "iterations": 12_000, "method": "maml"},
     "20way-meta-sgd": {"ways": 20, "iterations": 9000},
     "20way-wide": {"ways": 20, "width": 64, "iterations": 9000},
+    # From here on with unsteady and mirrored pictures: first on a GPU, then with its learner as the start.
+    "20way-gpu": OMNIGLOT_RECIPE | {"ways": 20, "meta_batch": 16, "iterations": 12_400},
+    "20way-5shot-gpu": OMNIGLOT_RECIPE | {"ways": 20, "shots": 5, "meta_batch": 16, "iterations": 9100},
+    "5way-started": OMNIGLOT_RECIPE | OMNIGLOT_START | {"ways": 5, "iterations": 12_000},
+    "5way-5shot-started": OMNIGLOT_RECIPE | OMNIGLOT_START | {"ways": 5, "shots": 5, "iterations": 5000},
 }
 OMNIGLOT_METHODS = (*FIVE_SHOT_METHODS[:2], "one-rate", *FIVE_SHOT_METHODS[2:])
 OMNIGLOT_METHOD_RUN: dict[str, Any] = {"iterations": 1200}
@@ -591,8 +598,9 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     characters, a learner of more than ``FEWER_WAYS`` is tested with so many of them, too.
     """
     drawings = load_drawings(config.look, bench.root)
+    start = load_weights(config.start)[0] if config.start else None
     learner, history = train_omniglot(
-        config, drawings, device=bench.device, out=folder, resume=True, compile=bench.compile
+        config, drawings, start=start, device=bench.device, out=folder, resume=True, compile=bench.compile
     )
     methods: dict[str, Method] = {config.method: learner}
     if copies:

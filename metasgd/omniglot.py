@@ -53,7 +53,8 @@ class OmniglotConfig:
     were ``"measured"`` on MNIST; or, instead of Omniglot, as many random ``"glyphs"``; or both by half, ``"mixed"``.
     ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623, for tests on
     other data. ``quarter_turns``, ``mirrored`` and ``num_composites`` make new classes of them. ``train_queries`` are
-    the query examples of a class while meta-training.
+    the query examples of a class while meta-training. ``start`` names a learner that ships with the package and
+    has as many ways or more; theta and alpha start as its, and not at random.
     """
 
     ways: int = 5
@@ -73,6 +74,7 @@ class OmniglotConfig:
     quarter_turns: bool = True
     mirrored: bool = False
     num_composites: int = 0
+    start: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -217,10 +219,25 @@ def with_fewer_ways(learner: MetaSGD, config: OmniglotConfig, ways: int) -> Meta
     if ways > config.ways:
         raise ValueError(f"ways is {ways}; a learner of {config.ways} ways has no more rows than these")
     fewer = make_learner(replace(config, ways=ways), next(learner.parameters()).device)
-    for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
-        for name, value in kept.items():
-            value.data.copy_(given[name][: len(value)])
+    start_from(fewer, learner)
     return fewer
+
+
+def start_from(learner: MetaSGD, other: MetaSGD) -> None:
+    """Give a learner the theta and alpha of another, of its last layer as many rows as fit.
+
+    Raises:
+        ValueError: another network, or one of fewer ways.
+    """
+    for kept, given in ((learner.theta, other.theta), (learner.alpha, other.alpha)):
+        for name, value in kept.items():
+            rows = given[name][: len(value)]
+            if rows.shape != value.shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)}, and that of the learner to start from "
+                    f"{tuple(given[name].shape)}; give both the same width, and the other as many ways or more"
+                )
+            value.data.copy_(rows)
 
 
 def with_copies(learner: Method, copies: int = COPIES) -> Method:
@@ -263,6 +280,7 @@ def train_omniglot(
     config: OmniglotConfig,
     drawings: Tensor,
     *,
+    start: MetaSGD | None = None,
     device: torch.device | str = "cpu",
     out: str | Path | None = None,
     resume: bool = False,
@@ -270,8 +288,13 @@ def train_omniglot(
     progress: bool = True,
     compile: bool = False,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on Omniglot, return (learner, history); ``compile`` as in ``MetaSGD``, the rest as in ``train``."""
+    """Meta-train on Omniglot and return (learner, history).
+
+    ``start`` is the learner that the config names, ``compile`` as in ``MetaSGD``, the rest as in ``train``.
+    """
     learner = make_learner(config, device, compile=compile)
+    if start is not None:
+        start_from(learner, start)
     history = train(
         learner,
         training_sampler(drawings, config, device),

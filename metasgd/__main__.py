@@ -18,6 +18,7 @@ from tqdm import tqdm
 import metasgd
 from metasgd import benchmark, distributed
 from metasgd._memory import keep_freed_memory
+from metasgd._precision import PRECISIONS
 from metasgd.baselines import nearest_class_mean
 from metasgd.data import load_mnist
 from metasgd.evaluation import Method, evaluate
@@ -75,6 +76,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
             resume=arguments.resume,
             checkpoint_every=arguments.checkpoint_every,
             compile=arguments.compile,
+            precision=arguments.precision,
         )
     last = [entry["loss"] for entry in history[-100:]]
     return {
@@ -183,6 +185,7 @@ def run_named_experiment(arguments: argparse.Namespace) -> dict[str, Any]:
         shard=tuple(arguments.shard),
         command=typed_command(),
         compile=arguments.compile,
+        precision=arguments.precision,
         **{name: value for name, value in vars(arguments).items() if name in options},
     )
     if written is None:
@@ -346,7 +349,7 @@ def add_train(commands: Any) -> None:
     run.add_argument(
         "--checkpoint-every", type=int, default=100, metavar="N", help="iterations between two checkpoints"
     )
-    add_compile(run)
+    add_execution(run)
     add_common(run)
     run.add_argument("--download", action="store_true", help="let torchvision download MNIST into --data-root")
 
@@ -405,7 +408,7 @@ def add_experiment(commands: Any) -> None:
     command.add_argument(
         "--resume", action="store_true", help="go on from what is in the work folder, which is done in any case"
     )
-    add_compile(command)
+    add_execution(command)
     add_common(command)
 
 
@@ -470,10 +473,13 @@ def add_benchmark(commands: Any) -> None:
     how.add_argument("--add", action="store_true", help="keep what FILE holds of other workloads")
 
 
-def add_compile(parser: Any) -> None:
+def add_execution(parser: Any) -> None:
     """Add what commands that train convnets take."""
     parser.add_argument(
         "--compile", action="store_true", help="compile the meta-gradient: a minute at first, then faster (chapter 10)"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the meta-gradient; tf32 on NVIDIA GPUs alone"
     )
 
 

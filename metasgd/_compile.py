@@ -26,13 +26,17 @@ class Compiled:
     feel. Where that fails, e.g. for want of a C++ compiler, a warning says so. A copy of the object starts empty.
     """
 
-    def __init__(self, make: Callable[[Function, Sequence[Tensor]], Function | None] | None = None) -> None:
-        self._make = make or compile_or_warn
+    def __init__(
+        self,
+        make: Callable[[Function, Sequence[Tensor]], Function | None] | None = None,
+        most: int | None = None,
+    ) -> None:
+        self._make, self._most = make or compile_or_warn, most  # functions that are kept, the newest ones
         self._functions: dict[Hashable, Function | None] = {}  # None: could not be compiled
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple:
-        return Compiled, (self._make,)
+        return Compiled, (self._make, self._most)
 
     def find(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Function | None:
         """Return ``function`` compiled for such inputs, at the first call, or None where that fails.
@@ -43,6 +47,8 @@ class Compiled:
         if key not in self._functions:
             with self._lock:  # two threads that need the same function compile it once
                 if key not in self._functions:
+                    if self._most is not None and len(self._functions) >= self._most:
+                        del self._functions[next(iter(self._functions))]
                     self._functions[key] = self._make(function, inputs)
         return self._functions[key]
 
@@ -71,7 +77,8 @@ def by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str,
     """Return the graph compiled, after a first call."""
     from torch._inductor import compile as inductor_compile  # takes seconds to import
 
-    with torch.no_grad():  # the derivatives are in the graph
+    with torch.no_grad(), warnings.catch_warnings():  # the derivatives are in the graph
+        warnings.filterwarnings("ignore", module="torch._inductor")  # advice to use TF32, and on a GPU's sums
         fast = inductor_compile(graph, list(inputs), options=options)
 
     def call(*tensors: Tensor) -> Any:

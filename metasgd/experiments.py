@@ -182,7 +182,7 @@ class Bench(NamedTuple):
     """What every cell of an experiment works with: MNIST by class, how many test tasks, and where to compute.
 
     Sine waves need no images: theirs are None, as are Omniglot's, which are read from ``root`` once a cell is run.
-    With ``compile``, the experiments in ``COMPILED`` compile their learners.
+    With ``compile``, the experiments in ``COMPILED`` compile their learners, and compute with this ``precision``.
     """
 
     images: list[Tensor] | None
@@ -190,6 +190,7 @@ class Bench(NamedTuple):
     device: torch.device | str
     root: str | Path | None = None
     compile: bool = False
+    precision: str = "float32"
 
 
 Cells = Mapping[str, Callable[[Path], dict[str, Any]]]  # a cell's name -> run it, with a folder for its checkpoint
@@ -452,6 +453,7 @@ def run_experiment(
     shard: tuple[int, int] = (0, 1),
     command: str = "",
     compile: bool = False,
+    precision: str = "float32",
     **changes: Any,
 ) -> Path | None:
     """Run the cells of one experiment that are not done yet; write and return the results file when all are.
@@ -467,27 +469,32 @@ def run_experiment(
         shard: (i, n): run only every n-th cell, from the i-th on.
         command: what was typed, for the record.
         compile: compile the learners, as ``MetaSGD`` does; it changes results by rounding.
+        precision: of the learners, as in ``MetaSGD``.
         changes: fields of the experiment's config that differ from their defaults in every cell.
 
     Raises:
-        ValueError: ``compile`` for an experiment that cannot.
+        ValueError: ``compile`` or ``precision`` for an experiment that has no such choice.
     """
     if compile and name not in COMPILED:
         raise ValueError(f"{name} is not compiled, only {', '.join(sorted(COMPILED))}; leave --compile out")
+    if precision != "float32" and name not in COMPILED:
+        raise ValueError(
+            f"{name} knows float32 alone, only {', '.join(sorted(COMPILED))} other precisions; leave --precision out"
+        )
     tasks = TEST_TASKS.get(name, 600) if tasks is None else tasks
-    cells = EXPERIMENTS[name](Bench(images, tasks, device, root, compile), **changes)
+    cells = EXPERIMENTS[name](Bench(images, tasks, device, root, compile, precision), **changes)
     work = work / name
     first, step = shard
     for cell in list(cells)[first::step]:
         if not (work / cell / "result.json").exists():
             started = time.perf_counter()
             result = cells[cell](work / cell)
-            result |= {"seconds": round(time.perf_counter() - started, 1), **circumstances(device)}
+            result |= {"seconds": round(time.perf_counter() - started, 1), **circumstances(device), "command": command}
             write_json(work / cell / "result.json", result)
     finished = {cell: work / cell / "result.json" for cell in cells}
     if not all(file.exists() for file in finished.values()):
         return None
-    results = {
+    results: dict[str, Any] = {
         "experiment": name,
         "command": command,
         "tasks": tasks,
@@ -495,6 +502,9 @@ def run_experiment(
         **({} if images is None else {"images": sum(map(len, images))}),
         "cells": {cell: json.loads(file.read_text()) for cell, file in finished.items()},
     }
+    for result in results["cells"].values():
+        if result.get("command") == command:  # it stands above; a cell that was made in another way says how
+            del result["command"]
     target = out / f"{name}.json"
     write_json(target, results)
     return target
@@ -515,6 +525,7 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
         resume=True,
         validate_every=config.iterations,
         compile=bench.compile,
+        precision=bench.precision,
     )
     methods: dict[str, Method] = {config.method: learner}
     if config.validation_digits:
@@ -600,7 +611,14 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     drawings = load_drawings(config.look, bench.root)
     start = load_weights(config.start)[0] if config.start else None
     learner, history = train_omniglot(
-        config, drawings, start=start, device=bench.device, out=folder, resume=True, compile=bench.compile
+        config,
+        drawings,
+        start=start,
+        device=bench.device,
+        out=folder,
+        resume=True,
+        compile=bench.compile,
+        precision=bench.precision,
     )
     methods: dict[str, Method] = {config.method: learner}
     if copies:

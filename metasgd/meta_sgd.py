@@ -52,7 +52,9 @@ class MetaSGD(nn.Module):
         meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's (Adam).
         seed: for drawing alpha from a range.
         strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
-            ``"batched"`` (many tasks at once, by vmap), or ``"auto"``, which chooses by device and model.
+            ``"batched"`` (many tasks at once, by vmap), ``"streams"`` (a task in each stream of an NVIDIA GPU;
+            recorded once for each size of tasks, so what Python decides then is decided), or ``"auto"``, which chooses
+            by device, model and ``compile``.
         compile: compile the whole meta-gradient by Inductor, the compiler behind ``torch.compile``, once for each size
             of tasks. It takes about a minute, and needs a C++ compiler on a CPU; without one, a warning is given and
             nothing is compiled.

@@ -66,8 +66,14 @@ class MnistConfig:
             )
 
 
-def make_learner(config: MnistConfig, device: torch.device | str = "cpu", *, compile: bool = False) -> MetaSGD:
-    """Return the untrained learner of a run; ``compile`` as in ``MetaSGD``."""
+def make_learner(
+    config: MnistConfig,
+    device: torch.device | str = "cpu",
+    *,
+    compile: bool = False,
+    precision: str = "float32",
+) -> MetaSGD:
+    """Return the untrained learner of a run; ``compile`` and ``precision`` as in ``MetaSGD``."""
     return MetaSGD(
         make_network(config),
         meta_lr=config.meta_lr,
@@ -77,6 +83,7 @@ def make_learner(config: MnistConfig, device: torch.device | str = "cpu", *, com
         first_order=config.method == "first-order",
         learn_alpha=config.method != "maml",
         compile=compile,
+        precision=precision,
     ).to(device)
 
 
@@ -162,8 +169,11 @@ def train_mnist(
     validate_every: int = 100,
     progress: bool = True,
     compile: bool = False,
+    precision: str = "float32",
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on one fold and return (learner, history); ``compile`` as in ``MetaSGD``, the rest as in ``train``.
+    """Meta-train on one fold and return (learner, history).
+
+    ``compile`` and ``precision`` are those of ``MetaSGD``, the rest those of ``train``.
 
     Raises:
         ValueError: settings that the images cannot serve, found before any work.
@@ -177,7 +187,7 @@ def train_mnist(
         def validate(learner: MetaSGD) -> float:
             return evaluate(learner, validation, 200, seed=1).mean
 
-    learner = make_learner(config, device, compile=compile)
+    learner = make_learner(config, device, compile=compile, precision=precision)
     history = train(
         learner,
         sampler,

@@ -196,8 +196,14 @@ def starting_rates(network: nn.Sequential, task_lr: float, head_lr: float | None
     return rates
 
 
-def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu", *, compile: bool = False) -> MetaSGD:
-    """Return the untrained learner of a run; ``compile`` as in ``MetaSGD``."""
+def make_learner(
+    config: OmniglotConfig,
+    device: torch.device | str = "cpu",
+    *,
+    compile: bool = False,
+    precision: str = "float32",
+) -> MetaSGD:
+    """Return the untrained learner of a run; ``compile`` and ``precision`` as in ``MetaSGD``."""
     network = mnist.make_network(config)
     return MetaSGD(
         network,
@@ -207,6 +213,7 @@ def make_learner(config: OmniglotConfig, device: torch.device | str = "cpu", *, 
         inner_steps=config.inner_steps,
         learn_alpha=config.method == "meta-sgd",
         compile=compile,
+        precision=precision,
     ).to(device)
 
 
@@ -287,12 +294,14 @@ def train_omniglot(
     checkpoint_every: int = 100,
     progress: bool = True,
     compile: bool = False,
+    precision: str = "float32",
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
     """Meta-train on Omniglot and return (learner, history).
 
-    ``start`` is the learner that the config names, ``compile`` as in ``MetaSGD``, the rest as in ``train``.
+    ``start`` is the learner that the config names; ``compile`` and ``precision`` are those of ``MetaSGD``, the rest
+    those of ``train``.
     """
-    learner = make_learner(config, device, compile=compile)
+    learner = make_learner(config, device, compile=compile, precision=precision)
     if start is not None:
         start_from(learner, start)
     history = train(

@@ -1,6 +1,6 @@
-"""How the meta-gradient is computed: three strategies, one result (chapters 9 and 10).
+"""How the meta-gradient is computed: four strategies, one result (chapters 9 and 10).
 
-``loop`` is the definition: one task after the other, differentiated through the inner steps by autograd. The other two
+``loop`` is the definition: one task after the other, differentiated through the inner steps by autograd. The others
 use the identities of chapter 3. With support gradients g_s at the visited points theta_s, s = 0, ..., S - 1, and the
 query gradient v at theta_S, they go back over the steps,
 
@@ -8,7 +8,8 @@ query gradient v at theta_S, they go back over the steps,
 
 until v is the gradient in theta. So the query set needs one ordinary backward pass, and the graph of a step can be
 thrown away and built again when its turn comes (``recompute``). ``threads`` does this for one task on each CPU core,
-``batched`` for many tasks at once by ``torch.func.vmap``.
+``batched`` for many tasks at once by ``torch.func.vmap``, and ``streams`` for one task in each of several streams of a
+GPU, recorded once and then replayed.
 
 A strategy is a function ``(learner, tasks) -> mean query loss`` that adds the gradient of that loss to ``.grad`` of
 theta and alpha, and another that predicts. To add one, write the two and enter them in ``STRATEGIES``.
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 CPU_BUDGET = 512 * 2**20  # bytes that a chunk's graphs may hold on a CPU
 CORE_BUDGET = 48 * 2**20  # bytes of a task's graphs, beyond which tasks share the cores and do not get one each
 GPU_SHARE = 0.7  # of the free memory that a chunk's graphs may hold on a GPU
-NEEDED = "cuda"
-RECORDED = 32  # tasks of one CUDA graph
+GPU = "cuda"  # the devices that replay recordings
+RECORDED, RECORDINGS = 32, 8  # tasks of one CUDA graph, and graphs that are kept
 OVERHEAD = 3  # a batched graph holds up to this many times the bytes that autograd saves for the tasks one by one
 
 Tensors = list[Tensor]
@@ -72,7 +73,7 @@ class Execution:
     chunks: dict[Any, int] = field(default_factory=dict)  # tasks at a time, by ``chunk_key``
     outputs: dict[Any, int] = field(default_factory=dict)  # classes that the model tells apart, by form of a task
     compiled: Compiled = field(default_factory=Compiled)
-    recordings: Compiled = field(default_factory=lambda: Compiled(recorded))
+    recordings: Compiled = field(default_factory=lambda: Compiled(recorded, RECORDINGS))
 
     def __post_init__(self) -> None:
         if self.strategy not in ("auto", *STRATEGIES):
@@ -107,7 +108,8 @@ def by_strategy(learner: MetaSGD, work: Callable[[Strategy], Tensor]) -> Tensor:
         if execution.strategy != "auto" or name == "loop":
             raise
         reason = str(error).splitlines()[0]
-        execution.chosen = "threads" if name == "batched" and device_of(learner).type == "cpu" else "loop"
+        on_cpu = device_of(learner).type == "cpu"
+        execution.chosen = "batched" if name == "streams" else "threads" if name == "batched" and on_cpu else "loop"
     try:
         result = by_strategy(learner, work)
     except Exception:  # the loop cannot do it either: it is no matter of strategies
@@ -133,9 +135,12 @@ def choose(learner: MetaSGD) -> tuple[str, str]:
     device = device_of(learner)
     if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in learner.model.modules()):
         return "loop", "dropout draws its random numbers task by task"
+    has_convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.model.modules())
+    if device.type == "cuda" and has_convolutions and learner.execution.compile:  # who compiles, may record as well
+        return "streams", f"on {device}, convolutions want one task in each of several streams"
     if device.type != "cpu":
         return "batched", f"the model is on {device}, which is fast only with many tasks at once"
-    if any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.model.modules()):
+    if has_convolutions:
         return "threads", "a CPU is slow at convolutions in a batch of tasks"
     return "batched", "a batch of tasks is a few large matrix products"
 
@@ -147,7 +152,7 @@ def announce(message: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# The three strategies
+# The strategies
 
 
 def loop(learner: MetaSGD, tasks: Tasks) -> Tensor:
@@ -212,7 +217,7 @@ def streams(learner: MetaSGD, tasks: Tasks) -> Tensor:
     batches = as_batches(tasks)
     problem = Problem.of(learner, is_batch=False, count=sum(len(batch.support_x) for batch in batches))
     check_tasks(learner, batches, is_batch=True)
-    if (device := problem.theta[0].device).type != NEEDED:
+    if (device := problem.theta[0].device).type != GPU:
         raise ValueError(f"strategy 'streams' needs an NVIDIA GPU, and the model is on {device}; use 'auto'")
     if learner.execution.compile:
         problem = problem.with_own_models()
@@ -238,7 +243,7 @@ STRATEGIES = {
 
 def strategies_on(device: torch.device) -> list[str]:
     """Return the strategies that a device allows."""
-    return [name for name in STRATEGIES if name != "streams" or device.type == NEEDED]
+    return [name for name in STRATEGIES if name != "streams" or device.type == GPU]
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -102,8 +102,10 @@ def test_missing_checkpoint_is_one_line(capsys):
 
 
 @pytest.mark.parametrize("name", weights_names())
-def test_shipped_weights_are_evaluated_without_training(capsys, name):
-    command = ("evaluate", "--weights", name, "--tasks", 3, "--baselines", "--device", "cpu")
+def test_shipped_weights_are_evaluated_without_training(capsys, name, request):
+    command = ["evaluate", "--weights", name, "--tasks", 3, "--baselines", "--device", "cpu"]
+    if "mnist" not in name:  # tested on the characters that it has left out
+        command += ["--data-root", request.getfixturevalue("full_omniglot_folder")]
     status, out, err = run(capsys, *command)
     result = json.loads(out)
     assert status == 0, err
@@ -146,6 +148,9 @@ def test_an_experiment_that_is_not_compiled_says_so(capsys):
     status, _, err = run(capsys, "experiment", "sine", "--compile", "--device", "cpu", "--out", "results")
     assert status == 2
     assert "sine is not compiled, only mnist-classes, mnist-folds, omniglot, omniglot-mnist; leave --compile" in err
+    status, _, err = run(capsys, "experiment", "sine", "--precision", "bfloat16", "--iterations", "1")
+    assert status == 2
+    assert "sine knows float32 alone, only mnist-classes, mnist-folds, omniglot, omniglot-mnist other" in err
 
 
 @pytest.mark.parametrize("shard", [[], ["--shard", "1", "2"]])

@@ -367,7 +367,7 @@ def test_stored_runs_on_omniglot_are_ahead_of_pixels():
 
 
 @pytest.mark.parametrize("name", weights.weights_names())
-def test_shipped_weights_keep_their_accuracy(name):
+def test_shipped_weights_keep_their_accuracy(name, request):
     """On the first 60 of the file's tasks; their mean has a 95% interval sqrt(600 / 60) times as wide as the file's.
 
     Four standard errors, twice that interval: with these few weights, a right one fails with a chance below 1e-3.
@@ -377,7 +377,8 @@ def test_shipped_weights_keep_their_accuracy(name):
     stored = experiments.load_results(record["experiment"])["cells"][record["cell"]]
     assert record["accuracy"] == stored["accuracy"]
     score = experiments.score_of(stored, f"{config.method}, 1-shot")
-    sampler = omniglot.digit_sampler(load_mnist_sample(), config.ways, 1)
+    root = request.getfixturevalue("full_omniglot_folder") if omniglot.split_characters(config)[2] else None
+    sampler = experiments.tasks_of_the_test(config, 1, root)
     found = evaluate(learner, sampler, 60, seed=experiments.TEST_SEED).mean
     assert abs(found - score.mean) < 2 * math.sqrt(600 / 60) * score.half_width
 

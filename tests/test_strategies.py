@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from metasgd import MetaSGD, Task, strategies
+from metasgd import MetaSGD, Task, _graphs, strategies
 from metasgd._batch_norm import ONE_BY_ONE_COMPILED
 from metasgd._compile import Compiled, thin_product
 from metasgd._precision import matmul_precision
@@ -47,6 +47,20 @@ def number_of_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(1 if one else 2)
     yield
     torch.set_num_threads(before)
+
+
+def call_it(function: Callable, inputs: Any) -> Callable:
+    """What stands for a recording where no GPU can replay one."""
+    return lambda *tensors: list(function(*tensors))
+
+
+@pytest.fixture(autouse=True)
+def recordings_are_calls_without_a_gpu(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "streams" do on a CPU what it would record on a GPU, one task after the other."""
+    if device.type == "cpu":
+        monkeypatch.setattr(strategies, "GPU", "cpu")
+        monkeypatch.setattr(strategies, "recorded", call_it)
+        monkeypatch.setattr(strategies, "side_by_side", lambda function, items: [function(item) for item in items])
 
 
 @pytest.fixture
@@ -349,8 +363,9 @@ def test_recurrent_networks_equal_the_loop_in_threads(
 ) -> None:
     learner = make_learner(lambda: recurrent(kind), device, strategy="loop")
     tasks = draw_tasks(device, (3, 4))
-    expected = meta_gradient(learner, tasks)
-    assert relative_error(meta_gradient(with_options(learner, "threads"), tasks), expected) < EXACT
+    with torch.backends.cudnn.flags(enabled=False):  # which has no second derivatives of them
+        expected = meta_gradient(learner, tasks)
+        assert relative_error(meta_gradient(with_options(learner, "threads"), tasks), expected) < EXACT
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -478,6 +493,36 @@ def test_auto_chooses_batches_elsewhere(capsys: pytest.CaptureFixture) -> None:
     assert "the model is on meta" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("build", "options", "expected"),
+    [
+        (small_convnet, {"compile": True}, "streams"),
+        (small_convnet, {}, "batched"),
+        (mlp, {"compile": True}, "batched"),
+    ],
+)
+def test_auto_records_what_is_compiled_and_convolves_on_a_gpu(
+    build: Callable, options: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategies, "device_of", lambda learner: torch.device("cuda"))
+    assert strategies.choose(make_learner(build, torch.device("cpu"), **options))[0] == expected
+
+
+def test_auto_goes_on_without_a_recording_where_none_can_be_made(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(learner: MetaSGD, tasks: Any) -> Tensor:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setitem(strategies.STRATEGIES, "streams", strategies.STRATEGIES["streams"]._replace(backward=fail))
+    learner, tasks = make_learner(mlp, device), draw_tasks(device)
+    learner.execution.chosen = "streams"
+    expected = meta_gradient(with_options(learner, "batched"), tasks)
+    assert torch.equal(meta_gradient(learner, tasks), expected)
+    assert learner.execution.chosen == "batched"
+    assert "as 'streams' cannot compute this: operation not permitted" in capsys.readouterr().out
+
+
 def test_auto_does_not_take_an_error_of_the_user_for_one_of_a_strategy(device: torch.device) -> None:
     learner = make_learner(mlp, device)
     learner.execution.chosen = "batched"
@@ -496,10 +541,43 @@ def test_a_strategy_is_added_in_one_place(device: torch.device, monkeypatch: pyt
     assert torch.equal(meta_gradient(learner, tasks), expected)
 
 
+def test_only_the_newest_recordings_are_kept() -> None:
+    """Each holds memory of the GPU, and tasks may come in any number of sizes."""
+    made = []
+    kept = Compiled(lambda function, inputs: made.append(function) or function, most=2)
+    for key in (1, 2, 3, 3, 2, 1):
+        assert kept.find(key, key, []) == key
+    assert made == [1, 2, 3, 1]
+    assert pickle.loads(pickle.dumps(Compiled(call_it, 2))).__reduce__() == (Compiled, (call_it, 2))
+
+
+def test_streams_need_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    learner = make_learner(mlp, torch.device("cpu"), strategy="streams")
+    with pytest.raises(ValueError, match="'streams' needs an NVIDIA GPU, and the model is on cpu; use 'auto'"):
+        learner.meta_update(draw_tasks(torch.device("cpu")))
+    assert "streams" not in strategies.strategies_on(torch.device("cpu"))
+    assert "streams" in strategies.strategies_on(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="records a CUDA graph, which takes an NVIDIA GPU")
+def test_a_recording_is_the_function_of_whatever_it_is_given() -> None:
+    """Also after another call, whose results must not write over the first ones."""
+    work = _graphs.recorded(
+        lambda x, y: [part for parts in _graphs.side_by_side(lambda z: (z @ z, z.sum(0)), [x, y]) for part in parts],
+        [torch.ones(3, 3, device="cuda"), torch.ones(3, 3, device="cuda")],
+    )
+    inputs = [torch.rand(2, 3, 3, device="cuda") for _ in range(2)]
+    results = [work(*pair) for pair in inputs]
+    for (x, y), found in zip(inputs, results, strict=True):
+        for value, expected in zip(found, [x @ x, x.sum(0), y @ y, y.sum(0)], strict=True):
+            torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "fastest"}, "strategy 'fastest' does not exist; choose auto, loop, threads, batched"),
+        ({"strategy": "fastest"}, "strategy 'fastest' does not exist; choose auto, loop, threads, batched, streams"),
         ({"chunk": 0}, "chunk is 0; at least 1 task"),
         ({"precision": "float16"}, "precision 'float16' does not exist; choose one of float32, tf32, bfloat16"),
         ({"strategy": "loop", "compile": True}, "'loop' is the readable reference and is not compiled"),
@@ -1005,6 +1083,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process cannot fork on this system")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU, PyTorch takes no derivatives in a forked process")
 def test_a_forked_process_makes_threads_of_its_own() -> None:
     """In a process of its own, as forking one that has run other tests would be no fair start."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)

@@ -136,6 +136,7 @@ def learner_label(score: Score) -> str:
     config, usual = OmniglotConfig(**score.config), OmniglotConfig()
     apart = [f"{config.width} filters"] if config.width != usual.width else []
     apart += [f"{config.shots} shots"] if config.shots != usual.shots else []
+    apart += [config.look] if config.look == "unsteady" else []
     base, *copies = score.method.split(", ", 1)
     return ", ".join([*apart, *copies] if apart and copies else [base, *apart, *copies])
 

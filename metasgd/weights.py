@@ -26,6 +26,13 @@ def weights_names() -> list[str]:
     return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
 
 
+def weights_record(name: str) -> dict[str, Any]:
+    """Return how a trained learner was made, without loading it; raises as ``load_weights`` does."""
+    if name not in weights_names():
+        raise ValueError(f"there are no weights {name!r}; choose one of {', '.join(weights_names())}")
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
 def load_weights(name: str, device: torch.device | str = "cpu") -> tuple[MetaSGD, dict[str, Any]]:
     """Return a trained learner, in float32, and the record of how it was made.
 
@@ -35,9 +42,7 @@ def load_weights(name: str, device: torch.device | str = "cpu") -> tuple[MetaSGD
     Raises:
         ValueError: there are no weights of this name, or they are damaged.
     """
-    if name not in weights_names():
-        raise ValueError(f"there are no weights {name!r}; choose one of {', '.join(weights_names())}")
-    record = json.loads((FOLDER / f"{name}.json").read_text())
+    record = weights_record(name)
     with as_file(FOLDER / f"{name}.npz") as path, np.load(path, allow_pickle=False) as archive:
         numbers = {key: torch.from_numpy(archive[key]) for key in archive.files}
     if (found := tensors_sha256(numbers)) != record["sha256"]:

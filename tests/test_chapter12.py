@@ -45,11 +45,14 @@ def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
     cells = {"a": cell("pictures", 5, "meta-sgd", 0.8), "b": cell("pictures", 20, "meta-sgd", 0.6)}
     wide = cell("pictures", 20, "meta-sgd", 0.65)
     wide["config"]["width"] = 64
-    table = across.omniglot_table({"cells": cells | {"c": cell("pictures", 5, "maml", 0.7), "d": wide}})
+    five = cell("unsteady", 20, "meta-sgd", 0.55)
+    five["config"]["shots"] = 5
+    table = across.omniglot_table({"cells": cells | {"c": cell("pictures", 5, "maml", 0.7), "d": wide, "e": five}})
     means = {label: {key: round(score.mean, 5) for key, score in row.items()} for label, row in table.items()}
     assert means == {
         "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.9, (20, 1): 0.6, (20, 5): 0.7},
         "Meta-SGD, 64 filters": {(20, 1): 0.65, (20, 5): 0.75},
+        "Meta-SGD, 5 shots, unsteady": {(20, 1): 0.55, (20, 5): 0.65},
         "MAML": {(5, 1): 0.7, (5, 5): 0.8},
         "nearest class mean": {(5, 1): 0.7, (20, 1): 0.5},
     }

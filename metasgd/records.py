@@ -50,6 +50,8 @@ def how_made(name: str) -> dict[str, str]:
         "commit": all_of(part["commit"] for part in versions),
         "PyTorch": all_of(part["torch"] for part in versions),
         "device": all_of(part["device"] for part in versions),
+        "precision, where it is not float32": all_of(run.get("precision") for run in runs),
+        "tested on another device": all_of(run.get("tested_on") for run in runs),
         "CPU threads": all_of(part["threads"] for part in versions),
         "run time": duration(file.get("seconds") or sum(run.get("seconds", 0) for run in runs)),
     }

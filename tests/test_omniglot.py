@@ -184,7 +184,13 @@ def folder(omniglot_folder, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "cell"), [("omniglot", "5way-maml"), ("omniglot", "20way-meta-sgd"), ("omniglot-mnist", "10way")]
+    ("name", "cell"),
+    [
+        ("omniglot", "5way-maml"),
+        ("omniglot", "20way-meta-sgd"),
+        ("omniglot", "5way-started"),
+        ("omniglot-mnist", "10way"),
+    ],
 )
 def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
@@ -192,11 +198,14 @@ def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     cells = list(experiments.EXPERIMENTS[name](experiments.Bench(None, 3, "cpu", folder), **changes))
     sizes = {"out": tmp_path, "work": tmp_path / "work", "root": folder, "tasks": 3, "command": "as typed", **changes}
     shard = (cells.index(cell), len(cells))
+    if cell == "5way-started":
+        sizes["precision"] = "bfloat16"
     assert experiments.run_experiment(name, None, shard=shard, **sizes) is None
     finished = json.loads((tmp_path / "work" / name / cell / "result.json").read_text())
     check_cell(finished, tasks=3)
     if cell == "20way-meta-sgd":
         assert [score["tasks"] for score in finished["fewer_ways"].values()] == [3, 3]
+    assert finished.get("precision") == sizes.get("precision")
     for other in cells:
         target = tmp_path / "work" / name / other
         target.mkdir(exist_ok=True)

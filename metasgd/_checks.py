@@ -58,9 +58,9 @@ def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
     if not is_cross_entropy or target.is_floating_point() or outputs == 0:
         return
-    wrong = ((target < 0) | (target >= outputs)) & (target != getattr(loss_fn, "ignore_index", -100))
-    if wrong.any():  # the one number that a GPU is waited for
-        labels = target[target != getattr(loss_fn, "ignore_index", -100)]
+    counts = target != getattr(loss_fn, "ignore_index", -100)
+    if (((target < 0) | (target >= outputs)) & counts).any():  # the one number that a GPU is waited for
+        labels = target[counts]
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
             f"outputs; labels must lie in 0..{outputs - 1}"

@@ -19,11 +19,13 @@ SMALL = 2**16  # multiplications that take no longer than it takes to call a lib
 
 
 class Compiled:
-    """Compiled forms of functions of tensors, one for each key and each set of shapes, or forms made in another way.
+    """Compiled forms of functions of tensors, one for each key and each set of shapes.
 
     A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
     given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call a small network would
     feel. Where that fails, e.g. for want of a C++ compiler, a warning says so. A copy of the object starts empty.
+
+    Forms of another kind are those that ``make(function, inputs)`` makes. At most ``most`` are kept, the newest ones.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class Compiled:
         make: Callable[[Function, Sequence[Tensor]], Function | None] | None = None,
         most: int | None = None,
     ) -> None:
-        self._make, self._most = make or compile_or_warn, most  # functions that are kept, the newest ones
+        self._make, self._most = make or compile_or_warn, most
         self._functions: dict[Hashable, Function | None] = {}  # None: could not be compiled
         self._lock = threading.Lock()
 

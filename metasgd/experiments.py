@@ -131,7 +131,8 @@ FEWER_WAYS, COPIED_WAYS = 5, 10
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
 OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
-OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {  # ways, and meta-updates: with --compile, half an hour of two CPU cores
+# With --compile, half an hour of two CPU cores each, but for the two of a GPU: many hours of a CPU.
+OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {
     "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
     "5way-maml": {"ways": 5, "iterations": 12_000, "method": "maml"},
     "20way-meta-sgd": {"ways": 20, "iterations": 9000},

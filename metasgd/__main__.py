@@ -236,8 +236,8 @@ def run_benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         workloads += [benchmark.Workload("sine", batch) for batch in arguments.sine_meta_batch]
 
     strategies = strategies_on(settings.device) if arguments.strategies is None else arguments.strategies
-    compiled = getattr(arguments, "compile", [])
-    if hasattr(arguments, "compile") and not compiled:
+    compiled = getattr(arguments, "compile", ())  # left out: none
+    if compiled == []:  # without names: all
         compiled = [name for name in strategies if name != "loop"]
 
     def save(result: dict[str, Any]) -> None:

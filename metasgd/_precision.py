@@ -28,13 +28,13 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     Raises:
         ValueError: TF32 on a device that has none.
     """
-    if device.type != "cuda" and precision != "tf32":
+    if device.type != "cuda":
+        if precision == "tf32":
+            raise ValueError(
+                f"precision 'tf32' needs an NVIDIA GPU, and the model is on {device}; use float32 or bfloat16"
+            )
         yield
         return
-    if device.type != "cuda":
-        raise ValueError(
-            f"precision 'tf32' needs an NVIDIA GPU, and the model is on {device}; use float32 or bfloat16"
-        )
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")

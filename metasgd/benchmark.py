@@ -50,7 +50,6 @@ from metasgd.data import load_mnist
 from metasgd.experiments import circumstances
 from metasgd.mnist import MnistConfig, training_sampler
 from metasgd.models import convnet, mlp
-from metasgd.strategies import strategies_on
 from metasgd.tasks import EpisodeSampler
 
 WAYS = 5
@@ -395,7 +394,7 @@ def run_benchmark(
     workloads: Sequence[Workload],
     settings: Settings,
     *,
-    strategies: Sequence[str] | None = None,
+    strategies: Sequence[str],
     packages: Sequence[str] = (),
     compiled: Sequence[str] = (),
     threads: int | None = None,
@@ -408,7 +407,7 @@ def run_benchmark(
     Args:
         workloads: what is measured, one after the other.
         settings: what they share.
-        strategies: of ``MetaSGD``, by name (None: all that the device allows).
+        strategies: of ``MetaSGD``, by name.
         packages: the peers.
         compiled: strategies that are measured compiled, too.
         threads: CPU threads, and cores of this process (None: all).
@@ -420,7 +419,6 @@ def run_benchmark(
         ValueError: an unknown strategy, or one that gives a wrong meta-gradient.
     """
     started = time.perf_counter()
-    strategies = strategies_on(settings.device) if strategies is None else strategies
     names, missing = line_up(strategies, packages, compiled=compiled)
     earlier = earlier or {"checks": {}, "results": [], "peers": {}, "seconds": 0}
     checks = dict(earlier["checks"])

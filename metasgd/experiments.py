@@ -127,7 +127,8 @@ SINE_WITHOUT: dict[str, dict[str, Any]] = {
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
-FEWER_WAYS, COPIED_WAYS = 5, 10
+FEWER_WAYS = 5
+COPIED_WAYS = 10  # at most, of a learner that is tested with copies
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
 OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
@@ -337,7 +338,8 @@ def omniglot(bench: Bench, **changes: Any) -> Cells:
     At another width than the book's, no run starts from a learner that ships, as these have another.
     """
     check_known(changes, OmniglotConfig, "Omniglot has")
-    changes |= {"start": None} if "width" in changes else {}
+    if "width" in changes:
+        changes["start"] = None
     runs = {name: OmniglotConfig(**run | changes) for name, run in OMNIGLOT_RUNS.items()}
     return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
 
@@ -483,12 +485,12 @@ def run_experiment(
     Raises:
         ValueError: ``compile`` or ``precision`` for an experiment that has no such choice.
     """
-    if compile and name not in COMPILED:
-        raise ValueError(f"{name} is not compiled, only {', '.join(sorted(COMPILED))}; leave --compile out")
-    if precision != "float32" and name not in COMPILED:
-        raise ValueError(
-            f"{name} knows float32 alone, only {', '.join(sorted(COMPILED))} other precisions; leave --precision out"
-        )
+    if name not in COMPILED:
+        others = ", ".join(sorted(COMPILED))
+        if compile:
+            raise ValueError(f"{name} is not compiled, only {others}; leave --compile out")
+        if precision != "float32":
+            raise ValueError(f"{name} knows float32 alone, only {others} other precisions; leave --precision out")
     tasks = TEST_TASKS.get(name, 600) if tasks is None else tasks
     cells = EXPERIMENTS[name](Bench(images, tasks, device, root, compile, precision), **changes)
     work = work / name

@@ -316,11 +316,7 @@ class Problem(NamedTuple):
 
         def work(problem: Problem, tasks: Task) -> Sums:
             parts = side_by_side(problem.sums, [pictures_channels_last(task) for task in as_list(tasks)])
-            loss, theta, alpha = parts[0]
-            for part in parts[1:]:
-                loss = loss + part.loss
-                theta, alpha = AT_ONCE.add(theta, part.theta), AT_ONCE.add(alpha, part.alpha) if alpha else alpha
-            return Sums(loss, theta, alpha)
+            return problem.as_sums(total_of(parts))
 
         inputs = self.tensors(tasks)
         key = (self.key, self.learner.execution.compile)
@@ -468,13 +464,18 @@ def detached(tensors: Iterable[Tensor]) -> Tensors:
     return [tensor.detach() for tensor in tensors]
 
 
-def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
-    """Add the gradient of the mean to ``.grad`` of theta and alpha, and return the mean loss."""
+def total_of(parts: Iterable[Sums]) -> Tensors:
+    """Add the parts up in their order, and return the loss, its gradient in theta and that in alpha as one list."""
     total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
         total = AT_ONCE.add(total, new) if total else new
-    loss, *gradients = total
+    return total
+
+
+def accumulate(problem: Problem, parts: Iterable[Sums]) -> Tensor:
+    """Add the gradient of the mean to ``.grad`` of theta and alpha, and return the mean loss."""
+    loss, *gradients = total_of(parts)
     for variable, gradient in zip(problem.variables, gradients, strict=True):
         if gradient.stride() != variable.stride():  # the optimiser wants one layout
             gradient = torch.empty_like(variable).copy_(gradient)

@@ -47,7 +47,8 @@ def test_every_strength_does_something_by_default(strength: str, device: torch.d
     default = getattr(Augment(), strength)
     pictures = draw_pictures(device)
     changed = Augment(**NOTHING | {strength: default})(pictures, generator(device))
-    assert ((changed - pictures).abs().amax((1, 2, 3)) > 0.01).float().mean() > 0.5  # a strength is drawn from 0 on
+    least = 0.01 if device.type == "cpu" else 0.001  # the same seed draws other strengths on a GPU, some near 0
+    assert ((changed - pictures).abs().amax((1, 2, 3)) > least).all()
 
 
 def test_pictures_keep_their_shape_and_range(device: torch.device) -> None:

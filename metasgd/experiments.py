@@ -171,9 +171,23 @@ LADDER: dict[str, dict[str, Any]] = {
     "mixed": {"look": "mixed"},
     "zero-head": {"look": "varied", "head_lr": 1.0},
 }
-NAVIGATION_SEEDS = 3
-NAVIGATION_RATES = {"meta-sgd": NavigationConfig().task_lr, "maml": 0.02}  # MAML's: the best of those below
-NAVIGATION_MAML_RATES = (0.005, 0.01, 0.02, 0.03)
+NAVIGATION_SEEDS = 5
+NAVIGATION_SETTINGS: dict[str, dict[str, Any]] = {  # the best of those below
+    "meta-sgd": {},  # which are its defaults
+    "maml": {"meta_lr": 3e-3, "task_lr": 0.02},
+}
+# Random starts, and a seed that the table does not have.
+NAVIGATION_TUNING: dict[str, list[dict[str, Any]]] = {
+    "meta-sgd": [
+        {"meta_lr": meta_lr, "alpha_lr": alpha_lr}
+        for meta_lr, alpha_lr in ((3e-3, 3e-3), (3e-3, 1e-2), (2e-3, 5e-3), (2e-3, 1e-2), (1e-3, 1e-2))
+    ],
+    "maml": [
+        {"meta_lr": meta_lr, "task_lr": task_lr}
+        for meta_lr, task_lr in ((3e-3, 0.01), (3e-3, 0.02), (3e-3, 0.03), (2e-3, 0.02))
+    ],
+}
+NAVIGATION_TUNING_SEED = 11
 NAVIGATION_STARTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "random": {"random_start": True, "iterations": 200},  # after 80, no run is near its best
@@ -399,9 +413,9 @@ def web(bench: Bench, **changes: Any) -> Cells:
 
 
 def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
-    """Return what tuned MAML's rate on navigation, the paper's table, and the naive meta-gradient (chapter 13).
+    """Return what tuned both methods on navigation, the paper's table, and the naive meta-gradient (chapter 13).
 
-    The tuning has a fixed start, and is judged on goals of its own.
+    The tuning has random starts, a seed of its own, and is judged on goals of its own.
 
     Raises:
         ValueError: a setting that navigation does not have.
@@ -409,25 +423,36 @@ def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     check_known(changes, NavigationConfig, "navigation has")
     seeds = range(seed, seed + NAVIGATION_SEEDS)
     table = {
-        f"{method}-{start}-seed{seed}": NavigationConfig(
-            **{"method": method, "task_lr": NAVIGATION_RATES[method], "seed": seed} | settings | changes
-        )
+        f"{method}-{start}-seed{seed}": {"method": method, "seed": seed} | NAVIGATION_SETTINGS[method] | settings
         for start, settings in NAVIGATION_STARTS.items()
         for method in NAVIGATION_METHODS
         for seed in seeds
     }
+    naive = {f"naive-fixed-seed{seed}": {"estimator": "naive", "seed": seed} for seed in seeds}
     tuning = {
-        f"maml-rate-{rate}": NavigationConfig(**{"method": "maml", "task_lr": rate, "seed": seed} | changes)
-        for rate in NAVIGATION_MAML_RATES
-    }
-    naive = {
-        f"naive-fixed-seed{seed}": NavigationConfig(**{"estimator": "naive", "seed": seed} | changes) for seed in seeds
+        tuning_name(method, settings): {"method": method, "seed": NAVIGATION_TUNING_SEED}
+        | NAVIGATION_STARTS["random"]
+        | settings
+        for method in NAVIGATION_METHODS
+        for settings in NAVIGATION_TUNING[method]
     }
     tested, validated = (
-        {name: partial(run_navigation_cell, config, bench, task_seed) for name, config in configs.items()}
-        for configs, task_seed in ((table | naive, TEST_SEED), (tuning, VALIDATION_SEED))
+        {
+            name: partial(run_navigation_cell, NavigationConfig(**run | changes), bench, task_seed)
+            for name, run in runs.items()
+        }
+        for runs, task_seed in ((table | naive, TEST_SEED), (tuning, VALIDATION_SEED))
     )
     return validated | tested
+
+
+def tuning_name(method: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of a cell that tunes a method.
+
+    >>> tuning_name("maml", {"meta_lr": 3e-3, "task_lr": 0.02})
+    'tuning-maml-meta_lr=0.003-task_lr=0.02'
+    """
+    return "-".join(["tuning", method, *(f"{key}={value}" for key, value in settings.items())])
 
 
 EXPERIMENTS = {

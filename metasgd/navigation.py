@@ -50,8 +50,8 @@ class NavigationConfig:
     horizon: int = HORIZON
     hidden: int = 100
     estimator: str = "dice"
-    meta_lr: float = 3e-3
-    alpha_lr: float | None = None
+    meta_lr: float = 2e-3
+    alpha_lr: float = 1e-2
     task_lr: float = 0.01
     clip: float | None = 1.0
     deviation: float = 0.2

@@ -500,27 +500,33 @@ def test_the_stored_results_are_complete():
         assert NavigationConfig(**cell["config"]) == cells[name].args[0]
 
 
-@pytest.mark.parametrize(("start", "wins"), [("fixed", 3), ("random", 1)])
-def test_meta_sgd_is_above_maml_with_these_of_three_seeds_and_always_above_the_paper(start, wins):
+@pytest.mark.parametrize("start", experiments.NAVIGATION_STARTS)
+def test_meta_sgd_is_above_maml_with_every_seed_and_above_the_paper(start):
     """By non-overlapping 95% intervals on the same tasks. The same seed starts both from the same policy."""
     stored = experiments.load_results("navigation")
     ours, maml = (experiments.navigation_scores(stored, method, start) for method in navigation.METHODS)
-    assert len(ours) == len(maml) == 3
-    above = [a.mean - a.half_width > b.mean + b.half_width for a, b in zip(ours, maml, strict=True)]
-    assert sum(above) == wins
-    for score in ours:
-        assert score.mean - score.half_width > navigation.PAPER["meta-sgd"][start == "random"]
+    assert len(ours) == len(maml) == experiments.NAVIGATION_SEEDS
+    for a, b in zip(ours, maml, strict=True):
+        assert a.mean - a.half_width > b.mean + b.half_width
+        assert a.mean - a.half_width > navigation.PAPER["meta-sgd"][start == "random"]
 
 
-def test_settings_were_chosen_on_other_goals_than_those_of_the_table():
-    cells = experiments.load_results("navigation")["cells"].items()
-    seeds = {"-seed" in name: cell["task_seed"] for name, cell in cells}
-    assert seeds == {True: experiments.TEST_SEED, False: experiments.VALIDATION_SEED}
-
-
-def test_maml_has_the_best_of_the_rates_that_were_tried():
+def test_settings_were_chosen_on_other_goals_and_seeds_than_those_of_the_table():
     cells = experiments.load_results("navigation")["cells"]
-    returns = {
-        rate: cells[f"maml-rate-{rate}"]["mean_return"]["after"]["mean"] for rate in experiments.NAVIGATION_MAML_RATES
-    }
-    assert max(returns, key=returns.get) == experiments.NAVIGATION_RATES["maml"]
+    tuning = {name: cell for name, cell in cells.items() if name.startswith("tuning")}
+    table = [cell for name, cell in cells.items() if name not in tuning]
+    assert {cell["task_seed"] for cell in tuning.values()} == {experiments.VALIDATION_SEED}
+    assert {cell["task_seed"] for cell in table} == {experiments.TEST_SEED}
+    assert {cell["config"]["seed"] for cell in tuning.values()}.isdisjoint(cell["config"]["seed"] for cell in table)
+
+
+@pytest.mark.parametrize("method", navigation.METHODS)
+def test_each_method_has_the_best_of_the_settings_that_were_tried(method):
+    cells = experiments.load_results("navigation")["cells"]
+    tried = [cells[experiments.tuning_name(method, settings)] for settings in experiments.NAVIGATION_TUNING[method]]
+    best = max(tried, key=lambda cell: cell["mean_return"]["after"]["mean"])["config"]
+    for start in experiments.NAVIGATION_STARTS:
+        used = cells[f"{method}-{start}-seed0"]["config"]
+        assert [used[rate] for rate in ("meta_lr", "alpha_lr", "task_lr")] == [
+            best[rate] for rate in ("meta_lr", "alpha_lr", "task_lr")
+        ]

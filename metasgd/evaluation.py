@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from metasgd.meta_sgd import MetaSGD, Task, as_list
+from metasgd.tasks import EpisodeSampler
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 DRAW = 20  # tasks drawn at a time
@@ -83,8 +84,7 @@ def evaluate(
     Raises:
         ValueError: fewer than one task.
     """
-    if num_tasks < 1:
-        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+    check_count(num_tasks)
     generator = torch.Generator(sampler.device).manual_seed(seed)
     values: list[float] = []
     with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
@@ -98,6 +98,45 @@ def evaluate(
             values += map(score, predictions, tasks.query_y)
             bar.update(len(predictions))
     return interval(torch.tensor(values, dtype=torch.float64))
+
+
+def confusions(
+    method: Method, sampler: EpisodeSampler, num_tasks: int = 600, *, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return which classes each task has, and what is taken for what in it, on the tasks of ``evaluate`` (chapter 12).
+
+    Both are int64 on the CPU: the classes, by their places in the sampler's images, of shape (tasks, ways); and
+    counts, (tasks, ways, ways), in row i and column j of queries of a task's i-th class that were taken for its j-th.
+
+    Args:
+        method: as in ``evaluate``.
+        sampler: where tasks come from.
+        num_tasks: how many.
+        seed: of the tasks.
+
+    Raises:
+        ValueError: fewer than one task.
+    """
+    check_count(num_tasks)
+    generator = torch.Generator(sampler.device).manual_seed(seed)
+    classes, counts = [], []
+    for _ in range(0, num_tasks, DRAW):
+        before = generator.get_state()
+        classes.append(sampler.draw_classes(DRAW, generator))  # which is the first thing that ``sample`` draws, too
+        generator.set_state(before)
+        tasks = sampler.sample(DRAW, generator)
+        with torch.no_grad():
+            predictions = predict_all(method, tasks)
+        for prediction, target in zip(predictions, tasks.query_y, strict=True):
+            pairs = sampler.ways * target + prediction.argmax(-1)
+            counts.append(pairs.bincount(minlength=sampler.ways**2).reshape(sampler.ways, sampler.ways))
+    return torch.cat(classes)[:num_tasks].cpu(), torch.stack(counts)[:num_tasks].cpu()
+
+
+def check_count(num_tasks: int) -> None:
+    """Raise ValueError for fewer than one task."""
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
 
 
 def predict_all(method: Method, tasks: Task) -> Sequence[Tensor] | Tensor:

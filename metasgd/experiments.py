@@ -6,11 +6,15 @@ joined into one results file that says how it was made. The seconds of a cell ar
 it.
 """
 
+import base64
 import json
+import math
 import os
 import platform
 import subprocess
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -26,7 +30,7 @@ from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.comparison import METHODS as COMPARED_METHODS
 from metasgd.comparison import fine_tuned, pretrained, train_method
 from metasgd.data import load_mnist_sample
-from metasgd.evaluation import Evaluation, Method, evaluate, interval
+from metasgd.evaluation import Evaluation, Method, confusions, evaluate, interval
 from metasgd.meta_sgd import MetaSGD
 from metasgd.mnist import (
     ADAM,
@@ -129,6 +133,8 @@ SINE_WITHOUT: dict[str, dict[str, Any]] = {
 }
 FEWER_WAYS = 5
 COPIED_WAYS = 10  # at most, of a learner that is tested with copies
+SHOWN_PAIRS = 6  # of characters that are taken for each other
+SHOWN_DRAWINGS = 4  # of each of them
 OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
 OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
@@ -406,6 +412,18 @@ def copies(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     return {name: partial(run_copies_cell, name, bench) for name in names}
 
 
+def omniglot_errors(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
+    """Return what the shipped learners take for what, where their test is of Omniglot's characters (chapter 12).
+
+    Raises:
+        ValueError: a change: nothing is trained.
+    """
+    if seed or changes:
+        raise ValueError(f"omniglot-errors trains nothing; leave {', '.join(sorted(changes) or ['seed'])} out")
+    tests = {name: split_characters(OmniglotConfig(**weights_record(name)["config"]))[2] for name in weights_names()}
+    return {name: partial(run_errors_cell, name, bench) for name, characters in tests.items() if characters}
+
+
 def web(bench: Bench, **changes: Any) -> Cells:
     """Return the run of the page that adapts in a browser, tested on new characters and on digits (chapter 14)."""
     check_known(changes, WebConfig, "the page has")
@@ -468,10 +486,11 @@ EXPERIMENTS = {
     "omniglot-methods": omniglot_methods,
     "omniglot-mnist": omniglot_mnist,
     "copies": copies,
+    "omniglot-errors": omniglot_errors,
     "web": web,
 }
 # Whose runs find their data themselves.
-WITHOUT_IMAGES = {"sine", "navigation", "omniglot", "omniglot-methods", "omniglot-mnist", "copies", "web"}
+WITHOUT_IMAGES = {name for name in EXPERIMENTS if not name.startswith("mnist")}
 COMPILED = {"mnist-folds", "mnist-classes", "omniglot", "omniglot-mnist"}  # where convnets learn by MetaSGD
 TEST_TASKS = {"sine": 2000, "navigation": 1000, "web": 1000}  # others: 600
 
@@ -754,6 +773,55 @@ def run_copies_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
         "copies": COPIES,
         "accuracy": {key: summary(score) for key, score in omniglot_scores(methods, config, bench).items()},
     }
+
+
+def run_errors_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
+    """Test a shipped learner on its own test tasks, and keep how many answers are wrong in each, and the worst pairs.
+
+    A pair is two characters, by their places among those of the test, with a few drawings of each.
+    """
+    learner, record = load_weights(name, bench.device)
+    config = OmniglotConfig(**record["config"])
+    sampler = tasks_of_the_test(config, config.shots, bench.root, bench.device)
+    classes, counts = confusions(learner, sampler, bench.tasks, seed=TEST_SEED)
+    wrong = counts - counts.diagonal(dim1=1, dim2=2).diag_embed()
+    pairs: Counter[tuple[int, ...]] = Counter()
+    for task, own, other in wrong.nonzero().tolist():
+        pairs[tuple(sorted(classes[task, [own, other]].tolist()))] += int(wrong[task, own, other])
+    drawings = load_drawings(config.look, bench.root)
+    characters = split_characters(config)[2]
+    answers = config.ways * QUERIES
+    return {
+        "weights": name,
+        "config": record["config"],
+        "accuracy": {f"{config.method}, {config.shots}-shot": summary(interval(1 - wrong.sum((1, 2)) / answers))},
+        "answers_in_a_task": answers,
+        "wrong_answers": " ".join(map(str, wrong.sum((1, 2)).tolist())),
+        "worst_pairs": [
+            {
+                "characters": pair,
+                "wrong": number,
+                "drawings": [[as_text(x) for x in drawings[characters[place]][:SHOWN_DRAWINGS]] for place in pair],
+            }
+            for pair, number in pairs.most_common(SHOWN_PAIRS)
+        ],
+    }
+
+
+def as_text(picture: Tensor) -> str:
+    """Return a square uint8 picture as text, compressed; ``from_text`` reads it.
+
+    >>> picture = torch.tensor([[0, 255], [128, 16]], dtype=torch.uint8)
+    >>> from_text(as_text(picture)).equal(picture)
+    True
+    """
+    return base64.b64encode(zlib.compress(picture.cpu().numpy().tobytes(), 9)).decode()
+
+
+def from_text(text: str) -> Tensor:
+    """Return the picture that ``as_text`` wrote."""
+    pixels = torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(text))), dtype=torch.uint8)
+    return pixels.unflatten(0, (math.isqrt(len(pixels)), -1))
 
 
 def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any]:

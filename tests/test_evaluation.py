@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd import MetaSGD, Task, evaluate
-from metasgd.evaluation import accuracy, interval, mean_squared_error
+from metasgd.evaluation import accuracy, confusions, interval, mean_squared_error
 from metasgd.tasks import EpisodeSampler, LinearRegressionSampler
 
 
@@ -144,3 +144,43 @@ def test_progress_goes_to_stderr_if_asked_for(
 def test_squared_errors_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"predictions have shape \(3, 1\), targets \(3,\)"):
         mean_squared_error(torch.zeros(3, 1), torch.zeros(3))
+
+
+def test_confusions_name_the_classes_and_what_each_was_taken_for(device: torch.device) -> None:
+    """Class k's pictures are all k; the method sees two classes of seven as one, and says the first of the two."""
+    pictures = torch.arange(7.0)[:, None, None, None].expand(7, 6, 1, 1).clone()
+    sampler = EpisodeSampler(pictures, 3, 1, 4, device=device)
+
+    def cannot_tell_5_from_6(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        known, asked = (x.flatten().clamp(max=5) for x in (support_x, query_x))
+        return (known == asked[:, None]).float()[:, support_y.argsort()]  # argmax takes the first of equals
+
+    classes, counts = confusions(cannot_tell_5_from_6, sampler, 50, seed=3)
+    assert classes.shape == (50, 3)
+    assert counts.shape == (50, 3, 3)
+    assert (counts.sum(2) == 4).all()
+    both = 0
+    for row, table in zip(classes.tolist(), counts, strict=True):
+        expected = 4 * torch.eye(3, dtype=torch.int64)
+        if {5, 6} <= set(row):
+            both += 1
+            first, second = sorted((row.index(5), row.index(6)))
+            expected[second] = expected[second].roll(first - second)
+        assert torch.equal(table, expected)
+    assert 0 < both < 50
+
+
+def test_confusions_are_those_of_the_tasks_of_evaluate(device: torch.device) -> None:
+    pictures = torch.rand(8, 9, 5, 5, generator=torch.Generator().manual_seed(0))
+    sampler = EpisodeSampler(pictures, 4, 2, 3, device=device)
+    learner = MetaSGD(nn.Sequential(nn.Flatten(), nn.Linear(25, 4)), task_lr=0.5).to(device)
+    _, counts = confusions(learner, sampler, 30, seed=1)
+    right = counts.diagonal(dim1=1, dim2=2).sum(1) / 12
+    torch.testing.assert_close(right.double(), evaluate(learner, sampler, 30, seed=1).per_task)
+    assert 0.2 < right.mean() < 0.9
+
+
+def test_confusions_of_no_task_are_refused() -> None:
+    sampler = EpisodeSampler(torch.rand(3, 4, 2, 2), 2, 1, 1)
+    with pytest.raises(ValueError, match="num_tasks is 0; at least 1"):
+        confusions(predict_zero, sampler, 0)

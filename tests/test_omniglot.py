@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +338,63 @@ def test_stored_copies_are_of_the_shipped_learners():
         for shots in (1, 5):
             here = cell["accuracy"][f"no copies, {shots}-shot"]["mean"]
             assert here == pytest.approx(record["accuracy"][f"meta-sgd, {shots}-shot"]["mean"], abs=1e-3)
+
+
+def test_errors_train_nothing():
+    for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
+        with pytest.raises(ValueError, match=f"omniglot-errors trains nothing; leave {name} out"):
+            experiments.omniglot_errors(experiments.Bench(None, 3, "cpu"), **change)
+
+
+def test_a_cell_of_errors_counts_what_a_learner_takes_for_what(folder, tmp_path, monkeypatch):
+    """The code path of the stored results, at small size, with a learner that knows nothing."""
+    config = OmniglotConfig(width=4, characters=30)
+    learner, record = omniglot.make_learner(config), {"config": asdict(config)}
+    monkeypatch.setattr(experiments, "weights_names", lambda: ["ignorant"])
+    monkeypatch.setattr(experiments, "weights_record", lambda _: record)
+    monkeypatch.setattr(experiments, "load_weights", lambda *_: (learner, record))
+    (cell,) = experiments.omniglot_errors(experiments.Bench(None, 3, "cpu", folder)).values()
+    found = cell(tmp_path)
+    wrong = check_errors_cell(found, tasks=3)
+    sampler = experiments.tasks_of_the_test(config, 1, folder)
+    expected = evaluate(learner, sampler, 3, seed=experiments.TEST_SEED)
+    assert [1 - number / 75 for number in wrong] == pytest.approx(expected.per_task.tolist())
+    worst = found["worst_pairs"][0]
+    characters = omniglot.split_characters(config)[2]
+    for place, texts in zip(worst["characters"], worst["drawings"], strict=True):
+        drawings = omniglot.load_drawings("pictures", folder)[characters[place]]
+        assert torch.equal(torch.stack(list(map(experiments.from_text, texts))), drawings[: len(texts)])
+        assert len(texts) == experiments.SHOWN_DRAWINGS
+
+
+def check_errors_cell(cell, tasks):
+    """Return the wrong answers of each task, which are those of the accuracy and no fewer than those of the pairs."""
+    (score,) = cell["accuracy"].values()
+    wrong = [int(number) for number in cell["wrong_answers"].split()]
+    assert len(wrong) == score["tasks"] == tasks
+    assert score["mean"] == pytest.approx(1 - sum(wrong) / (tasks * cell["answers_in_a_task"]), abs=1e-5)
+    assert cell["answers_in_a_task"] == cell["config"]["ways"] * 15
+    numbers = [pair["wrong"] for pair in cell["worst_pairs"]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert 0 < len(numbers) <= experiments.SHOWN_PAIRS
+    assert sum(numbers) <= sum(wrong)
+    return wrong
+
+
+def test_stored_errors_are_those_of_the_shipped_learners():
+    """And agree with what their own experiment measured, but for the rounding of the weights to half precision."""
+    stored = experiments.load_results("omniglot-errors")
+    assert list(stored["cells"]) == list(experiments.omniglot_errors(experiments.Bench(None, 1, "cpu")))
+    assert stored["command"] == "python -m metasgd experiment omniglot-errors"
+    for name, cell in stored["cells"].items():
+        check_errors_cell(cell, stored["tasks"])
+        _, record = weights.load_weights(name)
+        assert (cell["weights"], cell["config"]) == (name, record["config"])
+        ((setting, here),) = cell["accuracy"].items()
+        assert here["mean"] == pytest.approx(record["accuracy"][setting]["mean"], abs=1e-3)
+        for pair in cell["worst_pairs"]:
+            shapes = {tuple(experiments.from_text(text).shape) for row in pair["drawings"] for text in row}
+            assert shapes == {(28, 28)}
 
 
 def test_glyphs_are_as_many_as_characters(monkeypatch):

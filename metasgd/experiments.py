@@ -297,15 +297,19 @@ def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
 
 
 def mnist_methods_5shot(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
-    """Return the methods of chapter 8, and layer rates, with five shots, from one seed.
+    """Return the methods of chapter 8, and layer rates, with five shots, from several seeds.
 
     Their settings are those that were chosen with one shot.
     """
-    settings = METHOD_RUN | {"shots": 5, "seed": seed}
+    settings = METHOD_RUN | {"shots": 5}
     return {
-        f"{name}-seed{seed}": partial(
-            run_method_cell, name, MnistConfig(**settings | METHOD_SETTINGS[name] | changes), bench
+        f"{name}-seed{start}": partial(
+            run_method_cell,
+            name,
+            MnistConfig(**settings | METHOD_SETTINGS[name] | {"seed": start} | changes),
+            bench,
         )
+        for start in range(seed, seed + METHOD_SEEDS)
         for name in FIVE_SHOT_METHODS
     }
 

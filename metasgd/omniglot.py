@@ -236,9 +236,10 @@ def start_from(learner: MetaSGD, other: MetaSGD) -> None:
     Raises:
         ValueError: another network, or one of fewer ways.
     """
+    last_layer = list(learner.theta)[-1].rpartition(".")[0] + "."
     for kept, given in ((learner.theta, other.theta), (learner.alpha, other.alpha)):
         for name, value in kept.items():
-            rows = given[name][: len(value)]
+            rows = given[name][: len(value)] if name.startswith(last_layer) else given[name]
             if rows.shape != value.shape:
                 raise ValueError(
                     f"{name} has shape {tuple(value.shape)}, and that of the learner to start from "

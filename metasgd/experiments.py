@@ -657,7 +657,7 @@ def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path
         "config": asdict(config),
         "task_seed": task_seed,
         "error": {str(shots): summary(score) for shots, score in scores.items()},
-        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+        "loss_curve": loss_curve(history),
     }
 
 
@@ -687,7 +687,7 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     result = {
         "config": asdict(config),
         "accuracy": {name: summary(score) for name, score in omniglot_scores(methods, config, bench).items()},
-        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+        "loss_curve": loss_curve(history),
     }
     if config.ways > FEWER_WAYS and split_characters(config)[2]:
         fewer: dict[str, Method] = {config.method: with_fewer_ways(learner, config, FEWER_WAYS)}
@@ -730,7 +730,7 @@ def run_omniglot_method_cell(name: str, config: OmniglotConfig, bench: Bench, fo
     else:
         tasks_seen = training_characters(drawings, config, bench.device)
         methods[name], history = train_method(name, config, tasks_seen, out=folder, resume=True)
-        kept["loss_curve"] = loss_curve(history, max(1, config.iterations // 50))
+        kept["loss_curve"] = loss_curve(history)
     if name == "meta-sgd":
         methods |= support_only_methods(config, bench.device)
     tested = (config.ways,) if config.ways in OMNIGLOT_WAYS else OMNIGLOT_WAYS
@@ -852,7 +852,7 @@ def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any
         "config": asdict(config),
         "scalar_rate": rate,
         "accuracy": scores,
-        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+        "loss_curve": loss_curve(history),
     }
 
 
@@ -865,12 +865,13 @@ def run_navigation_cell(config: NavigationConfig, bench: Bench, task_seed: int, 
         "task_seed": task_seed,
         "mean_return": {name: summary(score) for name, score in scores.items()},
         "deviation": learner.theta["log_std"].exp().tolist(),
-        "loss_curve": loss_curve(history, max(1, config.iterations // 50)),
+        "loss_curve": loss_curve(history),
     }
 
 
-def loss_curve(history: list[dict[str, float]], every: int) -> dict[str, Any]:
-    """Return the meta-loss of a run, averaged over every so many meta-updates."""
+def loss_curve(history: list[dict[str, float]], every: int | None = None) -> dict[str, Any]:
+    """Return the meta-loss of a run, averaged over every so many meta-updates (None: so many that 50 are left)."""
+    every = every or max(1, len(history) // 50)
     losses = torch.tensor([entry["loss"] for entry in history])
     whole = len(losses) // every * every
     return {"every": every, "mean_loss": losses[:whole].reshape(-1, every).mean(1).tolist()}

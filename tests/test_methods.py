@@ -248,17 +248,23 @@ def test_rows_are_compared_task_by_task_on_the_seeds_that_they_share():
     assert ahead == 1
 
 
-@pytest.fixture(scope="module")
-def stored():
-    return experiments.load_results("mnist-methods")
+@pytest.fixture(scope="module", params=["mnist-methods", "mnist-methods-5shot"])
+def stored(request):
+    return experiments.load_results(request.param)
 
 
 def test_the_stored_comparison_has_every_method_from_every_seed_at_one_budget(stored):
     """The same digits, tasks, network and number of meta-updates, and settings that the grid has chosen."""
-    for name in comparison.METHODS:
+    shots, names = {
+        "mnist-methods": (1, comparison.METHODS),
+        "mnist-methods-5shot": (5, experiments.FIVE_SHOT_METHODS),
+    }[stored["experiment"]]
+    assert len(stored["cells"]) == experiments.METHOD_SEEDS * len(names)
+    for name in names:
         for seed in range(experiments.METHOD_SEEDS):
             cell = stored["cells"][f"{name}-seed{seed}"]
-            run = MnistConfig(**experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name] | {"seed": seed})
+            settings = experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name]
+            run = MnistConfig(**settings | {"shots": shots, "seed": seed})
             assert {**cell["config"], "validation_digits": ()} == {
                 key: value for key, value in vars(run).items() if key != "method"
             }

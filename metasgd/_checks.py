@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from metasgd.meta_sgd import LossFn
 
 
+def check_num_tasks(num_tasks: int) -> None:
+    """Refuse fewer than one task."""
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+
+
 def check_model(model: nn.Module) -> None:
     """Refuse a model that has nothing to adapt, or whose running statistics adaptation would corrupt."""
     if not any(parameter.requires_grad for parameter in model.parameters()):

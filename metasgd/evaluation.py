@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from metasgd._checks import check_num_tasks
 from metasgd.meta_sgd import MetaSGD, Task, as_list
 from metasgd.tasks import EpisodeSampler
 
@@ -84,7 +85,7 @@ def evaluate(
     Raises:
         ValueError: fewer than one task.
     """
-    check_count(num_tasks)
+    check_num_tasks(num_tasks)
     generator = torch.Generator(sampler.device).manual_seed(seed)
     values: list[float] = []
     with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
@@ -117,7 +118,7 @@ def confusions(
     Raises:
         ValueError: fewer than one task.
     """
-    check_count(num_tasks)
+    check_num_tasks(num_tasks)
     generator = torch.Generator(sampler.device).manual_seed(seed)
     classes, counts = [], []
     for _ in range(0, num_tasks, DRAW):
@@ -131,12 +132,6 @@ def confusions(
             pairs = sampler.ways * target + prediction.argmax(-1)
             counts.append(pairs.bincount(minlength=sampler.ways**2).reshape(sampler.ways, sampler.ways))
     return torch.cat(classes)[:num_tasks].cpu(), torch.stack(counts)[:num_tasks].cpu()
-
-
-def check_count(num_tasks: int) -> None:
-    """Raise ValueError for fewer than one task."""
-    if num_tasks < 1:
-        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
 
 
 def predict_all(method: Method, tasks: Task) -> Sequence[Tensor] | Tensor:

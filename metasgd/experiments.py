@@ -320,6 +320,12 @@ def check_known(changes: Mapping[str, Any], config: type, whose: str) -> None:
         raise ValueError(f"{whose} no setting {', '.join(sorted(unknown))}; leave it out")
 
 
+def check_untrained(name: str, seed: int, changes: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a setting of an experiment that trains nothing."""
+    if seed or changes:
+        raise ValueError(f"{name} trains nothing; leave {', '.join(sorted(changes) or ['seed'])} out")
+
+
 def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what helped (chapter 6).
 
@@ -410,8 +416,7 @@ def copies(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a change: nothing is trained.
     """
-    if seed or changes:
-        raise ValueError(f"copies trains nothing; leave {', '.join(sorted(changes) or ['seed'])} out")
+    check_untrained("copies", seed, changes)
     names = [name for name in weights_names() if weights_record(name)["config"]["ways"] <= COPIED_WAYS]
     return {name: partial(run_copies_cell, name, bench) for name in names}
 
@@ -422,8 +427,7 @@ def omniglot_errors(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a change: nothing is trained.
     """
-    if seed or changes:
-        raise ValueError(f"omniglot-errors trains nothing; leave {', '.join(sorted(changes) or ['seed'])} out")
+    check_untrained("omniglot-errors", seed, changes)
     tests = {name: split_characters(OmniglotConfig(**weights_record(name)["config"]))[2] for name in weights_names()}
     return {name: partial(run_errors_cell, name, bench) for name, characters in tests.items() if characters}
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metasgd._checks import check_num_tasks
+
 HORIZON = 100  # actions in a trajectory
 MAX_SPEED = 0.1  # largest velocity, in each coordinate, for one action
 GOAL_RADIUS = 0.01  # a trajectory ends this close to its goal
@@ -56,8 +58,7 @@ def draw_navigation(
     Raises:
         ValueError: fewer than one task.
     """
-    if num_tasks < 1:
-        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+    check_num_tasks(num_tasks)
     draws = torch.rand(2, num_tasks, 2, generator=generator, device=generator.device, dtype=dtype)
     goal, start = HALF_SIDE * (2 * draws - 1)
     return NavigationTasks(start if random_start else torch.zeros_like(start), goal)

@@ -101,7 +101,7 @@ def evaluate(
     return interval(torch.tensor(values, dtype=torch.float64))
 
 
-def confusions(
+def confusion_counts(
     method: Method, sampler: EpisodeSampler, num_tasks: int = 600, *, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Return which classes each task has, and what is taken for what in it, on the tasks of ``evaluate`` (chapter 12).

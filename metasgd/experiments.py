@@ -30,7 +30,7 @@ from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.comparison import METHODS as COMPARED_METHODS
 from metasgd.comparison import fine_tuned, pretrained, train_method
 from metasgd.data import load_mnist_sample
-from metasgd.evaluation import Evaluation, Method, confusions, evaluate, interval
+from metasgd.evaluation import Evaluation, Method, confusion_counts, evaluate, interval
 from metasgd.meta_sgd import MetaSGD
 from metasgd.mnist import (
     ADAM,
@@ -791,7 +791,7 @@ def run_errors_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
     learner, record = load_weights(name, bench.device)
     config = OmniglotConfig(**record["config"])
     sampler = tasks_of_the_test(config, config.shots, bench.root, bench.device)
-    classes, counts = confusions(learner, sampler, bench.tasks, seed=TEST_SEED)
+    classes, counts = confusion_counts(learner, sampler, bench.tasks, seed=TEST_SEED)
     wrong = counts - counts.diagonal(dim1=1, dim2=2).diag_embed()
     pairs: Counter[tuple[int, ...]] = Counter()
     for task, own, other in wrong.nonzero().tolist():

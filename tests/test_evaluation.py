@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd import MetaSGD, Task, evaluate
-from metasgd.evaluation import accuracy, confusions, interval, mean_squared_error
+from metasgd.evaluation import accuracy, confusion_counts, interval, mean_squared_error
 from metasgd.tasks import EpisodeSampler, LinearRegressionSampler
 
 
@@ -155,7 +155,7 @@ def test_confusions_name_the_classes_and_what_each_was_taken_for(device: torch.d
         known, asked = (x.flatten().clamp(max=5) for x in (support_x, query_x))
         return (known == asked[:, None]).float()[:, support_y.argsort()]  # argmax takes the first of equals
 
-    classes, counts = confusions(cannot_tell_5_from_6, sampler, 50, seed=3)
+    classes, counts = confusion_counts(cannot_tell_5_from_6, sampler, 50, seed=3)
     assert classes.shape == (50, 3)
     assert counts.shape == (50, 3, 3)
     assert (counts.sum(2) == 4).all()
@@ -174,7 +174,7 @@ def test_confusions_are_those_of_the_tasks_of_evaluate(device: torch.device) -> 
     pictures = torch.rand(8, 9, 5, 5, generator=torch.Generator().manual_seed(0))
     sampler = EpisodeSampler(pictures, 4, 2, 3, device=device)
     learner = MetaSGD(nn.Sequential(nn.Flatten(), nn.Linear(25, 4)), task_lr=0.5).to(device)
-    _, counts = confusions(learner, sampler, 30, seed=1)
+    _, counts = confusion_counts(learner, sampler, 30, seed=1)
     right = counts.diagonal(dim1=1, dim2=2).sum(1) / 12
     torch.testing.assert_close(right.double(), evaluate(learner, sampler, 30, seed=1).per_task)
     assert 0.2 < right.mean() < 0.9
@@ -183,4 +183,4 @@ def test_confusions_are_those_of_the_tasks_of_evaluate(device: torch.device) -> 
 def test_confusions_of_no_task_are_refused() -> None:
     sampler = EpisodeSampler(torch.rand(3, 4, 2, 2), 2, 1, 1)
     with pytest.raises(ValueError, match="num_tasks is 0; at least 1"):
-        confusions(predict_zero, sampler, 0)
+        confusion_counts(predict_zero, sampler, 0)

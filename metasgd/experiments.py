@@ -15,7 +15,7 @@ import subprocess
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -287,13 +287,7 @@ def mnist_tuning(bench: Bench, **changes: Any) -> Cells:
 
 def mnist_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     """Return every method at the same budget in fold 1, 5-way 1-shot, from several seeds (chapters 8 and 11)."""
-    return {
-        f"{name}-seed{start}": partial(
-            run_method_cell, name, MnistConfig(**METHOD_RUN | METHOD_SETTINGS[name] | {"seed": start} | changes), bench
-        )
-        for start in range(seed, seed + METHOD_SEEDS)
-        for name in COMPARED_METHODS
-    }
+    return method_cells(COMPARED_METHODS, METHOD_RUN, bench, seed, changes)
 
 
 def mnist_methods_5shot(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
@@ -301,16 +295,19 @@ def mnist_methods_5shot(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells
 
     Their settings are those that were chosen with one shot.
     """
-    settings = METHOD_RUN | {"shots": 5}
+    return method_cells(FIVE_SHOT_METHODS, METHOD_RUN | {"shots": 5}, bench, seed, changes)
+
+
+def method_cells(
+    names: Iterable[str], run: Mapping[str, Any], bench: Bench, seed: int, changes: Mapping[str, Any]
+) -> Cells:
+    """Return a cell for each of ``METHOD_SEEDS`` seeds, from ``seed`` on, and each method."""
     return {
         f"{name}-seed{start}": partial(
-            run_method_cell,
-            name,
-            MnistConfig(**settings | METHOD_SETTINGS[name] | {"seed": start} | changes),
-            bench,
+            run_method_cell, name, MnistConfig(**{**run, **METHOD_SETTINGS[name], "seed": start, **changes}), bench
         )
         for start in range(seed, seed + METHOD_SEEDS)
-        for name in FIVE_SHOT_METHODS
+        for name in names
     }
 
 

@@ -298,10 +298,11 @@ def small_task():
     return learner, (pictures[:5], torch.arange(5), pictures[5:])
 
 
-def test_copies_train_nothing():
+@pytest.mark.parametrize("experiment", ["copies", "omniglot-errors"])
+def test_what_trains_nothing_takes_no_settings(experiment):
     for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
-        with pytest.raises(ValueError, match=f"copies trains nothing; leave {name} out"):
-            experiments.copies(experiments.Bench(None, 3, "cpu"), **change)
+        with pytest.raises(ValueError, match=f"{experiment} trains nothing; leave {name} out"):
+            experiments.EXPERIMENTS[experiment](experiments.Bench(None, 3, "cpu"), **change)
 
 
 def test_a_cell_of_copies_tests_a_shipped_learner_in_four_ways(tmp_path, monkeypatch):
@@ -338,12 +339,6 @@ def test_stored_copies_are_of_the_shipped_learners():
         for shots in (1, 5):
             here = cell["accuracy"][f"no copies, {shots}-shot"]["mean"]
             assert here == pytest.approx(record["accuracy"][f"meta-sgd, {shots}-shot"]["mean"], abs=1e-3)
-
-
-def test_errors_train_nothing():
-    for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
-        with pytest.raises(ValueError, match=f"omniglot-errors trains nothing; leave {name} out"):
-            experiments.omniglot_errors(experiments.Bench(None, 3, "cpu"), **change)
 
 
 def test_a_cell_of_errors_counts_what_a_learner_takes_for_what(folder, tmp_path, monkeypatch):

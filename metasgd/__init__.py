@@ -1,7 +1,8 @@
 """Meta-SGD: learn an initialisation and a learning rate for every parameter (Li et al. 2017, arXiv:1707.09835)."""
 
+from metasgd._core.task import Task
+from metasgd._core.version import __version__
 from metasgd.evaluation import Evaluation, evaluate
-from metasgd.meta_sgd import MetaSGD, Task
+from metasgd.meta_sgd import MetaSGD
 
-__version__ = "0.1.0"
 __all__ = ["Evaluation", "MetaSGD", "Task", "__version__", "evaluate"]

@@ -22,7 +22,7 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-SAMPLE = files("metasgd.assets") / "mnist_sample.npz"
+SAMPLE = files("metasgd") / "assets" / "mnist_sample.npz"
 # SHA-256 of the sample's pixels, class by class (not of the file: compressors differ).
 SAMPLE_SHA256 = "7a3281cf81b0a786f4aef0f587d2e4193906f5516e0527bdda765dea51499c29"
 

@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from metasgd._tasks import Task, Tasks, as_list, part_of
+from metasgd._core.task import Task, Tasks, as_list, part_of
 from metasgd.meta_sgd import MetaSGD
 
 # How long a process waits for one that is silent but not known to be dead, e.g. behind a broken network: longer than

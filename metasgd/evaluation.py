@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metasgd._checks import check_num_tasks
-from metasgd.meta_sgd import MetaSGD, Task, as_list
+from metasgd._core.checks import check_num_tasks
+from metasgd._core.task import Task, as_list
+from metasgd.meta_sgd import MetaSGD
 from metasgd.tasks import EpisodeSampler
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]

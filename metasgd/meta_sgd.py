@@ -5,7 +5,7 @@ The formulas are derived in chapter 3 of the book, and the class is written from
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,22 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metasgd._adam import FusedAdam
-from metasgd._checks import check_finite, check_labels, check_model, check_scalar, check_task
-from metasgd._rates import initial_rates
-from metasgd._tasks import Task, Tasks, as_list
+from metasgd._core.adam import adam
+from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task
+from metasgd._core.initial_rates import initial_rates
+from metasgd._core.learner import LossFn
+from metasgd._core.task import Task, Tasks, as_list
 from metasgd.strategies import Execution, meta_backward, predict_tasks
-
-LossFn = Callable[[Tensor, Tensor], Tensor]
-
-
-def adam(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return Adam with one kernel for all parameters where there is one: far faster for a small network."""
-    groups = list(groups)
-    try:
-        return FusedAdam([dict(group) for group in groups], fused=True)
-    except RuntimeError:  # not for this device or type, or not in this version of PyTorch
-        return torch.optim.Adam(groups)
 
 
 class MetaSGD(nn.Module):

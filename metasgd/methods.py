@@ -1,7 +1,7 @@
 """Other ways to learn from tasks: Reptile and prototypical networks; both take part in ``metasgd.training.train``.
 
 MAML, ANIL and their first-order forms are ``MetaSGD`` or ``SharedRates`` with ``learn_alpha=False``
-(chapters 8 and 11). Fine-tuning is in ``metasgd.transfer``.
+(chapters 8 and 11). Fine-tuning is in ``metasgd.recipes.transfer``.
 """
 
 import copy
@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd._checks import check_finite
-from metasgd._tasks import Tasks, as_list
+from metasgd._core.adam import adam
+from metasgd._core.checks import check_finite
+from metasgd._core.learner import LossFn
+from metasgd._core.task import Tasks, as_list
 from metasgd.baselines import class_means
-from metasgd.meta_sgd import LossFn, MetaSGD, adam
+from metasgd.meta_sgd import MetaSGD
 
 
 class Reptile(MetaSGD):

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd._tasks import Tasks
-from metasgd.meta_sgd import LossFn, MetaSGD
+from metasgd._core.learner import LossFn
+from metasgd._core.task import Tasks
+from metasgd.meta_sgd import MetaSGD
 
 SHARINGS: dict[str, Callable[[str], str]] = {  # by a parameter's name: what it shares its rate with
     "layer": lambda name: name.rpartition(".")[0],

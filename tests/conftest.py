@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metasgd import _pooling, data
-from metasgd.assets.measure_web import BROWSER
+from metasgd import data
+from metasgd.strategies import pooling
+from metasgd.tools.measure_browser_page import BROWSER
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()
@@ -67,7 +68,7 @@ def float64() -> Iterator[None]:
 @pytest.fixture
 def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``threads`` compute the small pictures of a test in its own way, and not leave them to PyTorch."""
-    monkeypatch.setattr(_pooling, "SMALL", 0)
+    monkeypatch.setattr(pooling, "SMALL", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from metasgd import data
-from metasgd.assets.make_mnist_sample import OFFICIAL_TEST_COUNTS, make_sample
 from metasgd.data import MNIST_FILES, SAMPLE_SHA256, load_mnist, pixels_sha256
+from metasgd.tools.make_mnist_sample import OFFICIAL_TEST_COUNTS, make_sample
 
 
 def test_the_sample_has_its_checksum() -> None:

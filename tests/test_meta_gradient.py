@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from metasgd import MetaSGD, Task
-from metasgd._batch_norm import Normalise, Replacing, affine_outside, batch_norm_by
 from metasgd.models import convnet, mlp
+from metasgd.strategies.batch_norm import Normalise, Replacing, affine_outside, batch_norm_by
 
 pytestmark = pytest.mark.usefixtures("float64")
 

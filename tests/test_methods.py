@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd import Task, comparison, experiments
+from metasgd import Task, experiments
 from metasgd.data import load_mnist
 from metasgd.evaluation import Evaluation, evaluate, interval
 from metasgd.methods import PrototypicalNetwork, Reptile
-from metasgd.mnist import MnistConfig, held_out_sampler, make_network, training_classes, training_sampler
-from metasgd.transfer import with_new_head
+from metasgd.recipes import contestants
+from metasgd.recipes.mnist import MnistConfig, held_out_sampler, make_network, training_classes, training_sampler
+from metasgd.recipes.transfer import with_new_head
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2, "num_composites": 3}
 
@@ -111,14 +112,14 @@ def test_a_bad_loss_leaves_prototypes_unchanged():
     assert torch.equal(learner.model.weight, before)
 
 
-@pytest.mark.parametrize("name", comparison.METHODS[:-1])
+@pytest.mark.parametrize("name", contestants.METHODS[:-1])
 def test_every_method_is_trained_loaded_and_tested(digits, tmp_path, name):
     """A finished run that is resumed is loaded from its checkpoint: the same network, bit for bit."""
     config = MnistConfig(fold=1, **SMALL)
     sampler = training_sampler(digits, config)
-    whole, history = comparison.train_method(name, config, sampler, progress=False)
-    comparison.train_method(name, config, sampler, out=tmp_path, progress=False)
-    again, _ = comparison.train_method(name, config, sampler, out=tmp_path, resume=True, progress=False)
+    whole, history = contestants.train_method(name, config, sampler, progress=False)
+    contestants.train_method(name, config, sampler, out=tmp_path, progress=False)
+    again, _ = contestants.train_method(name, config, sampler, out=tmp_path, resume=True, progress=False)
     assert len(history) == 2
     for (key, value), other in zip(whole.model.state_dict().items(), again.model.state_dict().values(), strict=True):
         assert torch.equal(value, other), key
@@ -129,14 +130,14 @@ def test_every_method_is_trained_loaded_and_tested(digits, tmp_path, name):
 def test_all_methods_start_from_the_same_network():
     config = MnistConfig(width=4)
     start = make_network(config).state_dict()
-    for name in comparison.METHODS[:-1]:
-        own = comparison.make_method(name, config).model.state_dict()
+    for name in contestants.METHODS[:-1]:
+        own = contestants.make_method(name, config).model.state_dict()
         assert own.keys() == start.keys() - ({"17.weight", "17.bias"} if name == "protonet" else set())
         assert all(torch.equal(value, start[key]) for key, value in own.items())
 
 
 def test_the_methods_differ_in_what_they_say():
-    learners = {name: comparison.make_method(name, MnistConfig(width=2)) for name in comparison.GRADIENT_METHODS}
+    learners = {name: contestants.make_method(name, MnistConfig(width=2)) for name in contestants.GRADIENT_METHODS}
     still = {name for name, learner in learners.items() if not learner.learns_alpha}
     first = {name for name, learner in learners.items() if learner.first_order}
     head = {name for name, learner in learners.items() if not learner.alpha["0.weight"].any()}
@@ -148,20 +149,20 @@ def test_the_methods_differ_in_what_they_say():
         "layer-rates": 9,
         "one-rate": 1,
     }
-    settings = {name: MnistConfig(**experiments.METHOD_SETTINGS[name]) for name in comparison.GRADIENT_METHODS}
-    steps = {name: comparison.make_method(name, config).inner_steps for name, config in settings.items()}
+    settings = {name: MnistConfig(**experiments.METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
+    steps = {name: contestants.make_method(name, config).inner_steps for name, config in settings.items()}
     assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3}
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method 'sgd' does not learn from tasks; choose one of meta-sgd"):
-        comparison.make_method("sgd", MnistConfig())
+        contestants.make_method("sgd", MnistConfig())
 
 
 def test_a_pretrained_network_tells_all_training_classes_apart(digits):
     """Twelve orientations and three composites."""
     config = MnistConfig(fold=1, **SMALL)
-    network = comparison.pretrained(config, training_classes(digits, config))
+    network = contestants.pretrained(config, training_classes(digits, config))
     assert network[-1].out_features == 15
 
 
@@ -171,7 +172,7 @@ def test_fine_tuning_trains_the_part_that_it_names(digits, part, moves):
     config = MnistConfig(fold=1, width=4)
     network = make_network(MnistConfig(width=4, ways=7))
     support_x, support_y, query_x, _ = (field[0] for field in held_out_sampler(digits, config).sample(1))
-    answers = comparison.fine_tuned(network, config, lr=0.5, steps=2, part=part)(support_x, support_y, query_x)
+    answers = contestants.fine_tuned(network, config, lr=0.5, steps=2, part=part)(support_x, support_y, query_x)
 
     head = with_new_head(network, config)[-1]
     features = nn.Sequential(*list(network.children())[:-1])
@@ -254,7 +255,7 @@ def stored(request):
 
 
 def methods_of(stored):
-    return {"mnist-methods": comparison.METHODS, "mnist-methods-5shot": experiments.FIVE_SHOT_METHODS}[
+    return {"mnist-methods": contestants.METHODS, "mnist-methods-5shot": experiments.FIVE_SHOT_METHODS}[
         stored["experiment"]
     ]
 
@@ -286,7 +287,7 @@ def test_the_stored_accuracies_are_the_means_of_the_right_answers(stored):
 
 def test_rates_in_the_file_are_those_of_every_learner_with_learned_rates(stored):
     for cell in stored["cells"].values():
-        options = comparison.GRADIENT_METHODS.get(cell["method"], {"learn_alpha": False})
+        options = contestants.GRADIENT_METHODS.get(cell["method"], {"learn_alpha": False})
         assert ("rates" in cell) == options.get("learn_alpha", True)
         for values in cell.get("rates", {}).values():
             assert 0 <= values["negative"] <= 1

@@ -98,7 +98,7 @@ KILLED = """
     import metasgd.training as training
     from metasgd import MetaSGD
     from metasgd.__main__ import main
-    from metasgd._adam import FusedAdam
+    from metasgd._core.adam import FusedAdam
 
     def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 

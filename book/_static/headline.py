@@ -12,7 +12,7 @@ import torch
 from metasgd import Task, plotting
 from metasgd.data import load_mnist
 from metasgd.experiments import fold_scores, load_results
-from metasgd.mnist import MnistConfig, held_out_sampler
+from metasgd.recipes.mnist import MnistConfig, held_out_sampler
 
 METHODS = {
     "nearest class mean": "pixels, nearest mean",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metasgd._tasks import Task, device_or_default
+from metasgd._core.task import Task, device_or_default
 
 
 class LinearRegressionSampler:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metasgd._checks import check_num_tasks
+from metasgd._core.checks import check_num_tasks
 
 HORIZON = 100  # actions in a trajectory
 MAX_SPEED = 0.1  # largest velocity, in each coordinate, for one action

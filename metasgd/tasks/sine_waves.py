@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metasgd._tasks import Task, device_or_default
+from metasgd._core.task import Task, device_or_default
 
 Range = tuple[float, float]
 

@@ -1,0 +1,90 @@
+"""Errors at the edge: each names the value that was wrong and what would be right."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metasgd._core.learner import LossFn
+from metasgd._core.task import Task, Tasks, as_list
+
+
+def check_num_tasks(num_tasks: int) -> None:
+    """Refuse fewer than one task."""
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse a model that has nothing to adapt, or whose running statistics adaptation would corrupt."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no trainable parameters, so there is nothing to adapt")
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"module '{name}' ({type(module).__name__}) keeps running statistics, which every task would "
+                "overwrite for the others; build it with track_running_stats=False, so that each batch is "
+                "normalised by its own statistics, or use nn.GroupNorm"
+            )
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task whose tensors disagree in length, dtype or device."""
+    for part, x, y in (
+        ("support", task.support_x, task.support_y),
+        ("query", task.query_x, task.query_y),
+    ):
+        if x.ndim == 0 or y.ndim == 0:
+            raise ValueError(f"the {part} set has no dimension of examples; pass one task as [task]")
+        if len(x) != len(y):
+            raise ValueError(f"the {part} set has {len(x)} inputs but {len(y)} targets")
+        if len(x) == 0:
+            raise ValueError(f"the {part} set is empty; it needs at least one example")
+    for kind, support, query in (
+        ("inputs", task.support_x, task.query_x),
+        ("targets", task.support_y, task.query_y),
+    ):
+        for attribute in ("device", "dtype"):
+            first, second = getattr(support, attribute), getattr(query, attribute)
+            if first != second:
+                raise ValueError(
+                    f"support {kind} have {attribute} {first}, query {kind} {second}; they must be the same"
+                )
+
+
+def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
+    """Refuse class indices that a model with so many outputs has none for (a crash of the whole process on a GPU)."""
+    is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
+    if not is_cross_entropy or target.is_floating_point() or outputs == 0:
+        return
+    counts = target != getattr(loss_fn, "ignore_index", -100)
+    if (((target < 0) | (target >= outputs)) & counts).any():  # the one number that a GPU is waited for
+        labels = target[counts]
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
+            f"outputs; labels must lie in 0..{outputs - 1}"
+        )
+
+
+def check_scalar(loss: Tensor) -> Tensor:
+    """Return a loss, refusing one that is not a single number."""
+    if loss.ndim != 0:
+        raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be a scalar, e.g. reduction='mean'")
+    return loss
+
+
+def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -> None:
+    """Stop before a step that would destroy the parameters, and say where the bad number came from."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    # One small copy and one sum, which is finite only if all of its terms are: a test of each gradient costs more than
+    # the whole meta-step of a small network.
+    numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
+    if math.isfinite(numbers.sum().item()) or numbers.isfinite().all():
+        return
+    for index, task in enumerate(as_list(tasks)):
+        for field, values in task._asdict().items():
+            if not values.isfinite().all():
+                raise FloatingPointError(f"task {index} has NaN or infinite values in {field}; clean the data")
+    what = "the loss" if not loss.isfinite() else "the meta-gradient"
+    raise FloatingPointError(f"{what} is not finite ({loss.item()}); lower meta_lr, alpha_lr or task_lr")

@@ -1,0 +1,193 @@
+"""The form of every chapter and appendix: what a reader may rely on finding, and that nothing in it points nowhere."""
+
+import ast
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat import NotebookNode
+
+from metasgd import plotting
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+TOC = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
+CHAPTERS = [page for page in PAGES if (BOOK / f"{page}.ipynb").is_file()]  # the other pages are Markdown: appendices
+APPENDICES = [page for page in PAGES[1:] if page not in CHAPTERS]
+FIGURES = {"figure"} | {
+    name for name, function in inspect.getmembers(plotting, inspect.isfunction)
+    if inspect.signature(function).return_annotation in (plotting.Figure, "Figure")
+}  # fmt: skip
+
+in_every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+on_every_page = pytest.mark.parametrize("page", PAGES)
+
+
+@cache
+def cells(chapter: str) -> list[NotebookNode]:
+    return nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
+
+
+@cache
+def text(page: str) -> str:
+    """The Markdown of a page, without its code."""
+    if (BOOK / f"{page}.md").is_file():
+        return (BOOK / f"{page}.md").read_text(encoding="utf-8")
+    return "\n\n".join(cell.source for cell in cells(page) if cell.cell_type == "markdown")
+
+
+def code(chapter: str) -> list[NotebookNode]:
+    """The code cells after the set-up cell."""
+    return [cell for cell in cells(chapter) if cell.cell_type == "code"][1:]
+
+
+def section(chapter: str, title: str) -> list[NotebookNode]:
+    """The cells from the heading ``## title`` to the next heading of its level."""
+    found, inside = [], False
+    for cell in cells(chapter):
+        if cell.cell_type == "code":
+            found += [cell] if inside else []
+            continue
+        for part in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE):
+            if part.startswith("## "):
+                inside = part.splitlines()[0].strip() == f"## {title}"
+            if inside and part:
+                found.append(NotebookNode(cell_type="markdown", source=part.removeprefix(f"## {title}").strip()))
+    return found
+
+
+def defined_figures() -> set[str]:
+    """The names of all figures: those of code cells, and those of ``{figure}`` directives."""
+    names = {name for page in PAGES for name in re.findall(r"^:name: (fig-\S+)$", text(page), re.MULTILINE)}
+    for chapter in CHAPTERS:
+        for cell in code(chapter):
+            names |= {cell.metadata.get("mystnb", {}).get("figure", {}).get("name")} - {None}
+    return names
+
+
+@in_every_chapter
+def test_chapter_opens_with_its_label_and_a_title(chapter: str) -> None:
+    label, title = cells(chapter)[0].source.splitlines()[:2]
+    assert re.fullmatch(r"\(ch-[a-z-]+\)=", label)
+    assert re.match(r"# [A-Z]", title)
+
+
+def test_sphinx_numbers_chapters_as_their_files_and_their_sections() -> None:
+    """It counts on from part to part; the appendices have no numbers."""
+    numbered = [part for part in TOC["parts"] if "numbered" in part]
+    assert {part["numbered"] for part in numbered} == {2}
+    files = [page["file"] for part in numbered for page in part["chapters"]]
+    assert [int(file[:2]) for file in files] == list(range(1, 16))
+    assert TOC["parts"][: len(numbered)] == numbered
+
+
+@pytest.mark.parametrize("page", APPENDICES)
+def test_appendix_opens_with_its_label_and_a_title_without_a_number(page: str) -> None:
+    label, title = re.sub(r"\A---\n.*?\n---\n+", "", text(page), flags=re.DOTALL).splitlines()[:2]
+    assert re.fullmatch(r"\(app-[a-z-]+\)=", label)
+    assert re.match(r"# [A-Z]", title)
+
+
+@in_every_chapter
+def test_chapter_computes_on_the_gpu_if_there_is_one_and_says_so(chapter: str) -> None:
+    program = "\n".join(cell.source for cell in code(chapter))
+    assert re.search(
+        r"""^ *device = (torch\.device\()?"cuda" if torch\.cuda\.is_available\(\) else "cpu"\)?$""", program, re.M
+    )
+    assert re.search(r"""print\(.*\bdevice\b""", program), "it does not print the device"
+    computing = re.sub(r"^ *print\(.*$", "", program, flags=re.M)
+    assert re.search(r"set_default_device\(device\)|device=device|\.to\(device|\(device\)|, device\)", computing), (
+        "it computes elsewhere"
+    )
+
+
+@in_every_chapter
+def test_chapter_says_in_three_points_what_you_will_learn(chapter: str) -> None:
+    goals = re.findall(r"^:::\{admonition\} What you will learn\n(.*?)^:::$", text(chapter), re.DOTALL | re.MULTILINE)
+    assert len(goals) == 1
+    assert len(re.findall(r"^- \S", goals[0], re.MULTILINE)) == 3
+
+
+@in_every_chapter
+def test_chapter_ends_with_summary_exercises_and_references(chapter: str) -> None:
+    headings = re.findall(r"^## (.*)$", text(chapter), re.MULTILINE)
+    assert headings[-3:] == ["Summary", "Exercises", "References"]
+    assert len(section(chapter, "Summary")[0].source) > 100
+
+
+@in_every_chapter
+def test_chapter_has_three_kinds_of_exercises_each_with_a_folded_solution(chapter: str) -> None:
+    """An exercise opens with its number in bold; its solution is a folded box or a folded cell, output and all."""
+    flat = "\n\n".join(
+        cell.source if cell.cell_type == "markdown" else f"<code {' '.join(cell.metadata.get('tags', []))}>"
+        for cell in section(chapter, "Exercises")
+    )
+    exercises = re.split(r"^\*\*(?=(?:Exercise )?\d+\b)", flat, flags=re.MULTILINE)[1:]
+    assert len(exercises) >= 3
+    titles = [exercise.splitlines()[0].lower() for exercise in exercises]
+    for kind in ("by hand", "in code", "open"):
+        assert any(kind in title for title in titles), f"no exercise '{kind}'"
+    for exercise in exercises:
+        folded = re.search(r"^:{3,}\{admonition\} .*\n:class: dropdown$", exercise, re.MULTILINE)
+        assert folded or "<code hide-cell>" in exercise, f"no folded solution: {exercise.splitlines()[0]}"
+
+
+@in_every_chapter
+def test_chapter_lists_what_it_cites_and_cites_only_what_the_bibliography_has(chapter: str) -> None:
+    (references,) = section(chapter, "References")
+    (prefix,) = re.findall(r"^:keyprefix: (\S+)$", references.source, re.MULTILINE)
+    bibliography = set(re.findall(r"^@\w+\{([^,]+),$", (BOOK / "references.bib").read_text("utf-8"), re.MULTILINE))
+    cited = {key.strip() for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text(chapter)) for key in keys.split(",")}
+    assert cited
+    assert cited <= {prefix + key for key in bibliography}
+
+
+@in_every_chapter
+def test_every_figure_has_a_name_a_caption_a_description_and_a_place_in_the_text(chapter: str) -> None:
+    for cell in code(chapter):
+        draws = {
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Call)
+        } & FIGURES
+        metadata = cell.metadata.get("mystnb", {})
+        if not draws and "figure" not in metadata:
+            continue
+        assert "figure" in metadata, f"draws {draws}, but is not marked as a figure"
+        name = metadata["figure"]["name"]
+        assert name.startswith("fig-")
+        assert len(metadata["figure"]["caption"]) > 20, name
+        assert len(metadata["image"]["alt"]) > 20, name
+        assert f"{{numref}}`{name}`" in text(chapter), f"{name} is not referred to"
+
+
+@on_every_page
+def test_every_picture_is_described(page: str) -> None:
+    assert "![](" not in text(page)
+    for directive in re.findall(r"\{(?:figure|image)\} .*?\n((?::.*\n)*)", text(page)):
+        assert re.search(r"^:alt: .{20,}", directive, re.MULTILINE)
+
+
+@on_every_page
+def test_every_reference_leads_somewhere(page: str) -> None:
+    everything = "\n".join(map(text, PAGES))
+    labels = set(re.findall(r"^\(([\w-]+)\)=$", everything, re.MULTILINE))
+    equations = set(re.findall(r"\$\$ \(([\w-]+)\)", everything))
+    names = set(re.findall(r"^:(?:name|label): (\S+)$", everything, re.MULTILINE))
+    for role, body in re.findall(r"\{(ref|numref|eq|doc)\}`([^`]+)`", text(page)):
+        target = re.sub(r"^.*<(.+)>$", r"\1", body)
+        known = {
+            "ref": labels | names,
+            "numref": defined_figures(),
+            "eq": equations | names,
+            "doc": set(PAGES),
+        }[role]
+        assert target in known, f"{{{role}}}`{body}`"
+    for target in re.findall(r"\]\(([^)\s]+)\)", text(page)):
+        if not target.startswith(("https://", "mailto:")):
+            file = target.split("#")[0].removesuffix(".md").removesuffix(".ipynb")
+            assert file in PAGES or target.removeprefix("#") in labels or (BOOK / target).is_file(), target

@@ -1,0 +1,256 @@
+"""What a newcomer's first commands rely on, and what keeps the repository clean."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat import NotebookNode
+from packaging.requirements import Requirement
+
+import metasgd
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
+CHAPTERS = [page for page in PAGES if (BOOK / f"{page}.ipynb").is_file()]  # the other pages are Markdown
+BUILD = "pip install -r requirements.txt && jupyter-book build book/"
+TEST = "pip install -r requirements.txt && pytest"
+
+in_every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+def notebook(chapter: str) -> NotebookNode:
+    return nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4)
+
+
+def set_up_cell(chapter: str) -> NotebookNode:
+    return next(cell for cell in notebook(chapter).cells if cell.cell_type == "code")
+
+
+def test_table_of_contents_lists_every_page_and_every_page_is_there() -> None:
+    pages = [path.stem for pattern in ("*.ipynb", "*.md") for path in BOOK.glob(pattern)]
+    assert sorted(pages) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("name", ["_config.yml", "_toc.yml"])
+def test_book_links_to_the_file_at_the_top(name: str) -> None:
+    assert os.readlink(BOOK / name) == f"../{name}"
+    assert (ROOT / name).is_file()
+    assert not (ROOT / name).is_symlink()
+
+
+@in_every_chapter
+def test_notebook_is_committed_without_outputs(chapter: str) -> None:
+    nbformat.validate(notebook(chapter))
+    for cell in notebook(chapter).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@in_every_chapter
+def test_notebook_names_the_one_kernel_and_no_editor(chapter: str) -> None:
+    metadata = notebook(chapter).metadata
+    assert metadata["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert metadata.keys() <= {"kernelspec", "language_info"}
+
+
+@in_every_chapter
+def test_first_code_cell_is_the_set_up_cell_of_all_chapters(chapter: str) -> None:
+    cell = set_up_cell(chapter)
+    assert cell.source == set_up_cell(CHAPTERS[0]).source
+    assert cell.metadata.tags == ["hide-input", "set-up"]
+    lines = cell.source.splitlines()
+    guard, command, *rest = lines[lines.index("import sys") + 2 :]
+    assert guard == 'if "google.colab" in sys.modules:'
+    assert all(not line or line.startswith("    ") for line in rest)
+    assert any("torch.cuda.get_device_name()" in line for line in rest)
+    requirement = Requirement(re.fullmatch(r'    %pip install --quiet "(.*)"', command)[1])
+    assert requirement.name == "metasgd"
+    assert requirement.url.startswith("git+https://github.com/")
+
+
+def test_requirements_name_what_the_book_and_its_tests_need() -> None:
+    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()]
+    assert "-e ." in lines
+    requirements = {Requirement(line).name: Requirement(line) for line in lines if line and line != "-e ."}
+    assert requirements.keys() >= {
+        "jupyter-book", "torch", "torchvision", "numpy", "matplotlib", "nbmake", "pytest",
+    }  # fmt: skip
+    assert "2.0.0" not in requirements["jupyter-book"].specifier  # version 2 is another program
+    assert "1.0.4" in requirements["jupyter-book"].specifier
+
+
+def test_version_is_written_in_one_place() -> None:
+    assert version("metasgd") == metasgd.__version__
+    for name in ("pyproject.toml", "_config.yml", "CITATION.cff", "README.md"):
+        assert metasgd.__version__ not in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_wheel_takes_the_whole_package_and_git_ignores_nothing_of_it() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '[tool.hatch.build.targets.wheel]\npackages = ["metasgd"]\n' in project
+    assert 'license-files = ["LICENSE", "metasgd/assets/LICENSE-MNIST.txt"]\n' in project
+    assert (ROOT / "LICENSE").is_file()
+    for name in (
+        "py.typed",
+        "assets/mnist_sample.npz",
+        "assets/LICENSE-MNIST.txt",
+    ):  # hatchling leaves out what git ignores
+        assert (ROOT / "metasgd" / name).is_file()
+        ignored = subprocess.run(["git", "check-ignore", "--quiet", f"metasgd/{name}"], cwd=ROOT, check=False)
+        assert ignored.returncode != 0, f"git ignores {name}"
+
+
+def test_readme_gives_the_two_commands_and_ci_runs_the_second() -> None:
+    commands = "\n".join(re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)).splitlines()
+    assert BUILD in commands
+    assert TEST in commands
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"\n    {TEST}\n)\n" in script  # a subshell: set -e would not stop at a failure of pip otherwise
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_readme_example_runs_and_one_step_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["after"] < names["before"] / 2
+    assert f"{names['after']:.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git clone, and this folder is none")
+def test_repository_holds_no_large_file_and_nothing_built() -> None:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    names = [name for name in listing.stdout.split("\0") if name]
+    assert "pyproject.toml" in names
+    for name in names:
+        assert not re.search(r"(^|/)(_build|__pycache__|\.ipynb_checkpoints|dist|runs)/", name), name
+        assert not (ROOT / name).is_file() or (ROOT / name).stat().st_size < 5_000_000, name
+
+
+# The stamp: what the publishing workflow runs, on a copy.
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The files that the stamp may change, and the script."""
+    (tmp_path / ".github").mkdir()
+    (tmp_path / "book").mkdir()
+    shutil.copy(ROOT / ".github" / "stamp.py", tmp_path / ".github")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for chapter in CHAPTERS:
+        shutil.copy(BOOK / f"{chapter}.ipynb", tmp_path / "book")
+    return tmp_path
+
+
+def stamp(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ".github/stamp.py", *arguments]
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+
+
+def contents(copy: Path) -> dict[str, str]:
+    files = [copy / "_config.yml", *sorted((copy / "book").iterdir())]
+    return {path.name: path.read_text(encoding="utf-8") for path in files}
+
+
+def test_repository_itself_shows_no_button_without_an_address() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["repository"]["url"] == ""
+    assert config["launch_buttons"] == {"colab_url": ""}
+    assert not config["html"]["use_repository_button"]
+    assert not config["html"]["use_issues_button"]
+    assert not config["html"]["use_edit_page_button"]
+
+
+def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Path) -> None:
+    before = contents(copy)
+    done = stamp(copy, "https://github.com/someone/their.book", "v1.2")
+    assert done.returncode == 0, done.stderr
+    after = contents(copy)
+    for chapter in CHAPTERS:
+        old, new = (json.loads(version[f"{chapter}.ipynb"]) for version in (before, after))
+        sources = [["".join(cell["source"]) for cell in part["cells"]] for part in (old, new)]
+        changed = [pair for pair in zip(*sources, strict=True) if pair[0] != pair[1]]
+        assert len(changed) == 1
+        assert '"metasgd @ git+https://github.com/someone/their.book@v1.2"' in changed[0][1]
+    config = yaml.safe_load(after["_config.yml"])
+    assert config["repository"]["url"] == "https://github.com/someone/their.book"
+    assert config["repository"]["branch"] == "published"
+    assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+    assert config["html"]["use_repository_button"]
+    assert config["html"]["use_issues_button"]
+    assert config["html"]["baseurl"] == "https://someone.github.io/their.book/"
+
+
+def test_a_built_page_has_the_stamped_address_in_every_button(copy: Path) -> None:
+    """Three pages are built, without running their code; what a button says depends on the page's name alone."""
+    address, pages = "https://github.com/someone/their.book", CHAPTERS[:2]
+    assert stamp(copy, address, "v1.2").returncode == 0
+    for path in (copy / "book").glob("[0-9][0-9]-*"):
+        if path.stem not in pages:
+            path.unlink()
+    (copy / "_toc.yml").write_text(
+        yaml.safe_dump({"format": "jb-article", "root": pages[0], "sections": [{"file": pages[1]}]})
+    )
+    config = (copy / "_config.yml").read_text(encoding="utf-8")
+    config = config.replace("execute_notebooks: cache", 'execute_notebooks: "off"\n  only_build_toc_files: true')
+    (copy / "_config.yml").write_text(config, encoding="utf-8")
+    shutil.copy(BOOK / "references.bib", copy / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        (copy / "book" / name).symlink_to(f"../{name}")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", "book"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for page in pages:
+        html = (copy / "book" / "_build" / "html" / f"{page}.html").read_text(encoding="utf-8")
+        links = re.findall(r'href="([^"]*someone[^"]*)"', html)
+        assert f"https://colab.research.google.com/github/someone/their.book/blob/published/book/{page}.ipynb" in links
+        assert f"{address}/edit/main/book/{page}.ipynb" in links
+        assert any(link.startswith(f"{address}/issues/new?") for link in links)
+        assert address in links
+        assert f"metasgd @ git+{address}@v1.2" in re.sub("<[^>]*>", "", html)
+
+
+def test_stamp_replaces_an_earlier_stamp(copy: Path) -> None:
+    assert stamp(copy, "https://github.com/someone/book", "0123abc").returncode == 0
+    once = contents(copy)
+    assert stamp(copy, "https://github.com/other/name", "release/2").returncode == 0
+    assert stamp(copy, "https://github.com/someone/book", "0123abc").returncode == 0
+    assert contents(copy) == once
+
+
+@pytest.mark.parametrize(
+    ("address", "version", "message"),
+    [
+        ("https://github.com/someone", "v1", "no repository address"),
+        ("git@github.com:someone/book", "v1", "no repository address"),
+        ("https://github.com/someone/book", 'v1" "x', "no version"),
+    ],
+)
+def test_stamp_refuses_what_cannot_be_installed(copy: Path, address: str, version: str, message: str) -> None:
+    before = contents(copy)
+    done = stamp(copy, address, version)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert contents(copy) == before
+
+
+def test_stamp_writes_nothing_if_one_notebook_has_no_set_up_cell(copy: Path) -> None:
+    path = copy / "book" / f"{CHAPTERS[-1]}.ipynb"
+    path.write_text(path.read_text(encoding="utf-8").replace("metasgd @", "metasgd at"), encoding="utf-8")
+    before = contents(copy)
+    done = stamp(copy, "https://github.com/someone/book", "v1")
+    assert done.returncode != 0
+    assert path.name in done.stderr
+    assert contents(copy) == before

@@ -1,0 +1,174 @@
+"""Chapter 14: the page's learner, its file, and the browser's step held against PyTorch's."""
+
+import base64
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metasgd import MetaSGD
+from metasgd.__main__ import main
+from metasgd.recipes import browser
+from metasgd.tasks import EpisodeSampler
+from metasgd.tasks.glyphs import glyph_classes
+from metasgd.training import train
+
+SERVED = Path(__file__).resolve().parents[2] / "book" / "_static" / "adapt"
+SMALL = browser.WebConfig(width=8, groups=2, iterations=2, meta_batch=2, train_queries=2)
+
+
+def trained_looking_learner(config: browser.WebConfig = SMALL) -> MetaSGD:
+    """A learner whose last layer is not zero, and whose rates are all different and of both signs."""
+    learner, generator = browser.make_learner(config), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in learner.theta.items():
+            value.add_(0.2 * torch.randn(value.shape, generator=generator))
+            learner.alpha[name].copy_(0.3 * torch.randn(value.shape, generator=generator))
+    return learner
+
+
+def test_a_drawing_is_read_the_same_alone_and_in_company():
+    learner, drawings = trained_looking_learner(), torch.rand(6, 1, 28, 28)
+    alone = torch.cat([learner.predict(drawing[None]) for drawing in drawings])
+    torch.testing.assert_close(learner.predict(drawings), alone)
+
+
+def test_the_learner_starts_without_an_opinion_and_with_a_rate_for_the_last_layer():
+    learner = browser.make_learner(browser.WebConfig(width=8, groups=2, task_lr=0.2, head_lr=3.0))
+    assert (learner.predict(torch.rand(2, 1, 28, 28)) == 0).all()
+    assert {name: rate.unique().item() for name, rate in learner.alpha.items() if name.startswith("13")} == {
+        "13.weight": 3.0,
+        "13.bias": 3.0,
+    }
+    assert all((rate == 0.2).all() for name, rate in learner.alpha.items() if not name.startswith("13"))
+
+
+def test_a_written_file_is_read_as_it_was_to_half_precision(tmp_path):
+    """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
+    learner = trained_looking_learner()
+    browser.export_web(learner, SMALL, tmp_path / "weights.js", 0.3, {"seconds": 5})
+    loaded, header = browser.load_web(tmp_path / "weights.js")
+    assert (header["scalar_rate"], header["record"], header["groups"]) == (0.3, {"seconds": 5}, 2)
+    for own, other in ((learner.theta, loaded.theta), (learner.alpha, loaded.alpha)):
+        for name, value in own.items():
+            torch.testing.assert_close(other[name], value, rtol=2**-11, atol=2**-25)
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path):
+    file = tmp_path / "weights.js"
+    browser.export_web(trained_looking_learner(), SMALL, file, 0.3, {})
+    text = file.read_text()
+    content = bytearray(base64.b64decode(text.removeprefix(browser.PREFIX).removesuffix('";\n')))
+    content[-1] ^= 1
+    file.write_text(f'{browser.PREFIX}{base64.b64encode(content).decode()}";\n')
+    with pytest.raises(ValueError, match="is damaged, its SHA-256 is another"):
+        browser.load_web(file)
+    for other in ("alert(1)", browser.PREFIX + base64.b64encode(b"\x02\0\0\0{}").decode() + '";\n'):
+        file.write_text(other)
+        with pytest.raises(ValueError, match="not a file of python -m metasgd export-web"):
+            browser.load_web(file)
+
+
+def test_one_rate_for_all_takes_that_step():
+    learner = trained_looking_learner()
+    support, labels, query = torch.rand(5, 1, 28, 28), torch.arange(5), torch.rand(3, 1, 28, 28)
+    names = list(learner.theta)
+    slopes = torch.autograd.grad(F.cross_entropy(learner.predict(support), labels), list(learner.theta.values()))
+    adapted = {name: learner.theta[name] - 0.2 * slope for name, slope in zip(names, slopes, strict=True)}
+    found = browser.with_one_rate(learner, 0.2)(support, labels, query)
+    torch.testing.assert_close(found, learner.predict(query, adapted))
+    torch.testing.assert_close(browser.without_step(learner)(support, labels, query), learner.predict(query))
+
+
+def test_the_single_rate_is_the_best_of_those_that_are_tried(monkeypatch):
+    """Scores are made up: the closer a rate is to 0.3, the better."""
+
+    class Score:
+        def __init__(self, method: MetaSGD) -> None:
+            self.mean = -abs(method.alpha["13.bias"][0].item() - 0.3)
+
+    monkeypatch.setattr(browser, "evaluate", lambda method, *_, **__: Score(method))
+    assert browser.best_single_rate(trained_looking_learner(), rates=(0.1, 0.3, 1.0)) == 0.3
+
+
+@pytest.fixture
+def few_glyphs(monkeypatch) -> None:
+    """Tasks of ten glyphs in place of Omniglot's."""
+    glyphs = glyph_classes(10, 6, seed=0)
+    monkeypatch.setattr(
+        browser, "training_sampler", lambda *_: EpisodeSampler(glyphs, browser.WAYS, 1, SMALL.train_queries)
+    )
+
+
+def test_a_run_is_exported_by_its_checkpoint(few_glyphs, tmp_path, capsys):
+    learner, history = browser.train_web(SMALL, torch.empty(0), out=tmp_path / "run", progress=False)
+    assert len(history) == SMALL.iterations
+    file = tmp_path / "weights.js"
+    (tmp_path / "run" / "result.json").write_text('{"scalar_rate": 0.1, "accuracy": {"a": 1}, "torch": "2"}')
+    assert main(["export-web", "--checkpoint", str(tmp_path / "run"), "--out", str(file)]) == 0
+    assert f'"bytes": {file.stat().st_size}' in capsys.readouterr().out
+    loaded, header = browser.load_web(file)
+    assert header["record"] == {"accuracy": {"a": 1}, "torch": "2"}
+    assert header["scalar_rate"] == 0.1
+    for name, value in learner.theta.items():
+        torch.testing.assert_close(loaded.theta[name], value, rtol=2**-11, atol=2**-25)
+
+
+def test_another_run_is_not_exported(tmp_path, capsys):
+    sampler = EpisodeSampler(glyph_classes(10, 6, seed=0), 5, 1, 2)
+    train(browser.make_learner(SMALL), sampler, 1, out=tmp_path, config={"data": "mnist"}, progress=False)
+    assert main(["export-web", "--checkpoint", str(tmp_path), "--out", str(tmp_path / "w.js")]) == 2
+    assert "is not a run of python -m metasgd experiment web" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser_page(browser, address: str) -> object:
+    """A page at the address of the page's files, in a browser."""
+    page = browser.new_page()
+    page.goto(address + "meta-sgd.js")
+    for script in ("tf.min.js", "tf-backend-wasm.min.js", "meta-sgd.js"):
+        page.add_script_tag(url=script)
+    return page
+
+
+STEP = """async ([backend, script, x, labels, query, ways]) => {
+    tf.wasm.setWasmPaths("./");
+    await tf.setBackend(backend);
+    const text = atob(script.slice(script.indexOf('"') + 1, script.lastIndexOf('"')));
+    const { theta, alpha } = metaSgd.readWeights(Uint8Array.from(text, (c) => c.charCodeAt(0)).buffer);
+    const tensor = (values) => tf.tensor(values, [values.length / 784, 28, 28, 1]);
+    const support = tensor(x), y = tf.tensor1d(labels, "int32");
+    const { loss, gradient } = metaSgd.supportGradient(theta, support, y, ways);
+    const logits = metaSgd.logitsOf(metaSgd.step(theta, alpha, gradient), tensor(query), ways);
+    const slopes = Object.fromEntries(Object.entries(gradient).map(([name, g]) => [name, tf.norm(g).arraySync()]));
+    return { backend: tf.getBackend(), loss: loss.arraySync(), logits: logits.arraySync(), slopes };
+}"""
+
+
+@pytest.mark.parametrize("backend", ["wasm", "cpu"])
+@pytest.mark.parametrize("examples", [(2, 2, 2, 2, 2), (2, 2, 2), (4, 1, 2)], ids=["five", "three", "uneven"])
+def test_the_step_of_the_browser_is_that_of_pytorch(browser_page, tmp_path, backend, examples):
+    """To a thousandth, in float32 on both sides, from one file.
+
+    Where classes are fewer, they have the first outputs; where they are uneven, each counts alike.
+    """
+    ways, counts = len(examples), torch.tensor(examples)
+    config = browser.WebConfig()
+    browser.export_web(trained_looking_learner(config), config, tmp_path / "weights.js", 0.1, {})
+    learner, _ = browser.load_web(tmp_path / "weights.js")
+    generator = torch.Generator().manual_seed(ways)
+    support, query = (torch.rand(count, 1, 28, 28, generator=generator) for count in (sum(examples), 4))
+    labels = torch.arange(ways).repeat_interleave(counts)
+    loss = F.cross_entropy(learner.predict(support)[:, :ways], labels, weight=1 / counts)
+    slopes = dict(zip(learner.theta, torch.autograd.grad(loss, list(learner.theta.values())), strict=True))
+    adapted = {name: value - learner.alpha[name] * slopes[name] for name, value in learner.theta.items()}
+    expected = learner.predict(query, adapted)[:, :ways]
+
+    values = [support.flatten().tolist(), labels.tolist(), query.flatten().tolist(), ways]
+    found = browser_page.evaluate(STEP, [backend, (tmp_path / "weights.js").read_text(), *values])
+    assert found["backend"] == backend
+    assert found["loss"] == pytest.approx(loss.item(), rel=1e-3)
+    assert found["slopes"] == pytest.approx({name: slope.norm().item() for name, slope in slopes.items()}, rel=1e-3)
+    difference = torch.tensor(found["logits"]) - expected
+    assert difference.norm() < 1e-3 * expected.norm()

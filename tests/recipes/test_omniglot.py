@@ -1,0 +1,498 @@
+"""Few-shot Omniglot and the way to MNIST: splits, looks, the experiments behind the results, the shipped shipped."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metasgd import experiments
+from metasgd.data import load_mnist_sample
+from metasgd.evaluation import evaluate
+from metasgd.recipes import omniglot, shipped
+from metasgd.recipes.omniglot import CHARACTERS, LOOKS, OmniglotConfig
+
+SMALL = {"width": 4, "iterations": 2, "meta_batch": 2}
+
+
+@pytest.fixture(scope="module")
+def drawings() -> torch.Tensor:
+    """As many characters as Omniglot's: each picture has one white row and column, which tell its character."""
+    made = torch.zeros(CHARACTERS, 20, 28, 28, dtype=torch.uint8)
+    for character in range(CHARACTERS):
+        made[character, :, character % 28] = 255
+        made[character, :, :, character // 28 % 28] = 255
+    return made
+
+
+@pytest.fixture
+def marked(monkeypatch) -> torch.Tensor:
+    """Fifty characters, of which 30 train and 8 of these validate; every pixel of character c has the value c + 1."""
+    monkeypatch.setattr(omniglot, "CHARACTERS", 50)
+    monkeypatch.setattr(omniglot, "TRAINING", 30)
+    monkeypatch.setattr(omniglot, "VALIDATION", 8)
+    return torch.arange(1, 51, dtype=torch.uint8)[:, None, None, None].expand(-1, 20, 28, 28)
+
+
+def characters_in(pictures) -> set[int]:
+    """The characters whose marks occur in float pictures or in a list of classes."""
+    pixels = torch.cat([p.flatten() for p in pictures]) if isinstance(pictures, list) else (pictures * 255).round()
+    return {int(value) - 1 for value in pixels.unique()}
+
+
+def test_training_validation_and_test_characters_are_disjoint(marked):
+    """Through quarter turns, mirrors and composites, too: no pixel of the others reaches meta-training."""
+    config = OmniglotConfig(characters=22, mirrored=True, num_composites=10, ways=2)
+    trained = characters_in(omniglot.training_classes(marked, config))
+    parts = omniglot.split_characters(config)
+    validated, tested = (
+        characters_in(omniglot.character_sampler(marked, part, config).sample(100).query_x) for part in parts[1:]
+    )
+    assert (len(trained), len(validated), len(tested)) == (22, 8, 20)
+    assert trained | validated | tested == set(range(50))
+
+
+def test_the_split_is_that_of_the_design():
+    """1,200 and 423 characters, the same for every seed."""
+    training, validation, test = omniglot.split_characters(OmniglotConfig())
+    assert (len(training), len(validation), len(test)) == (1200, 0, 423)
+    assert not set(training) & set(test)
+    assert omniglot.split_characters(OmniglotConfig(seed=7, ways=20)) == (training, validation, test)
+    shorter, validation, same_test = omniglot.split_characters(OmniglotConfig(characters=1100))
+    assert set(shorter) | set(validation) == set(training)
+    assert same_test == test
+
+
+def test_characters_that_training_has_seen_are_not_tested(drawings):
+    config = OmniglotConfig(characters=CHARACTERS)
+    with pytest.raises(ValueError, match="1623 characters of meta-training leave none of these out; lower characters"):
+        omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config)
+
+
+def test_quarter_turns_and_composites_are_new_classes(drawings):
+    plain = OmniglotConfig(quarter_turns=False)
+    assert len(omniglot.training_classes(drawings, plain)) == 1200
+    assert len(omniglot.training_classes(drawings, OmniglotConfig())) == 4800
+    assert len(omniglot.training_classes(drawings, OmniglotConfig(num_composites=7))) == 4807
+
+
+def test_mirrored_characters_and_their_turns_are_new_classes(drawings):
+    turned = omniglot.training_classes(drawings, OmniglotConfig())
+    both = omniglot.training_classes(drawings, OmniglotConfig(mirrored=True))
+    assert len(both) == 2 * len(turned)
+    for one, other in zip(both[: len(turned)], turned, strict=True):
+        assert torch.equal(one, other)
+    quarter = len(turned) // 4  # a mirrored character turned by a half is the character upside down
+    assert torch.equal(both[len(turned) + 2 * quarter], turned[0].flip(1))
+
+
+def test_an_unsteady_hand_draws_the_training_and_not_the_test(drawings):
+    config = OmniglotConfig(look="unsteady")
+    assert omniglot.training_sampler(drawings, config).augment is omniglot.COPYIST
+    assert omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config).augment is None
+
+
+def test_a_mixture_draws_from_each_sampler(drawings):
+    samplers = [omniglot.digit_sampler([torch.full((30, 28, 28), value)] * 3, 2, 1) for value in (0.25, 0.5)]
+    task = omniglot.Mixture(samplers).sample(5, torch.Generator())
+    assert task.support_x.flatten(1).amax(1).tolist() == [0.25] * 3 + [0.5] * 2
+    assert task.query_y.shape == (5, 30)
+    assert omniglot.Mixture(samplers).sample(1, torch.Generator()).query_x.max() == 0.25
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_draws_tasks_of_pictures(drawings, look, monkeypatch):
+    monkeypatch.setattr(omniglot, "load_drawings", lambda _: drawings)  # of glyphs
+    task = omniglot.training_sampler(drawings, OmniglotConfig(look=look)).sample(2)
+    assert task.support_x.shape == (2, 5, 1, 28, 28)
+    assert 0 <= task.query_x.min() < task.query_x.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "sgd"}, "method 'sgd' does not exist; choose one of meta-sgd, maml"),
+        ({"look": "nice"}, "look 'nice' does not exist; choose one of pictures"),
+        ({"characters": 2000}, "characters is 2000; Omniglot has 1 to 1623"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        OmniglotConfig(**settings)
+
+
+def test_a_run_starts_from_rows_of_a_learner_that_ships(drawings):
+    start = experiments.learner_to_start_from(OmniglotConfig(start="omniglot-20way"))
+    config = OmniglotConfig(ways=3, width=64, iterations=1, meta_lr=1e-9, start="omniglot-20way")
+    learner, _ = omniglot.train_omniglot(config, drawings, start=start, progress=False)
+    for own, given in ((learner.theta, start.theta), (learner.alpha, start.alpha)):
+        for name, value in own.items():
+            torch.testing.assert_close(value, given[name][: len(value)], rtol=0, atol=1e-2)
+    assert learner.theta["17.weight"].shape == (3, 64)
+    with pytest.raises(ValueError, match=r"0\.weight has shape \(32, 1, 3, 3\), and that .* \(64, 1, 3, 3\); give"):
+        omniglot.train_omniglot(OmniglotConfig(width=32), drawings, start=start)
+    with pytest.raises(ValueError, match=r"17\.weight has shape \(30, 64\), and that"):
+        omniglot.train_omniglot(OmniglotConfig(width=64, ways=30), drawings, start=start)
+
+
+def test_no_run_starts_from_a_learner_that_has_seen_its_test():
+    assert experiments.learner_to_start_from(OmniglotConfig()) is None
+    assert experiments.learner_to_start_from(OmniglotConfig(characters=CHARACTERS, start="omniglot-mnist-5way"))
+    with pytest.raises(ValueError, match="omniglot-mnist-5way was meta-trained on 1623 characters, among them some"):
+        experiments.learner_to_start_from(OmniglotConfig(start="omniglot-mnist-5way"))
+
+
+def test_methods_start_from_the_same_network():
+    learners = [omniglot.make_learner(OmniglotConfig(method=method, width=4)) for method in omniglot.METHODS]
+    for name, value in learners[0].theta.items():
+        assert torch.equal(value, learners[1].theta[name])
+    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in learners] == [True, False]
+
+
+def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
+    """Before the step, every class then looks the same, whatever the task."""
+    usual, zeroed = (omniglot.make_learner(OmniglotConfig(width=4, head_lr=rate)) for rate in (None, 2.0))
+    assert zeroed.predict(torch.rand(3, 1, 28, 28)).tolist() == [[0] * 5] * 3
+    head = {name for name, value in usual.theta.items() if not torch.equal(value, zeroed.theta[name])}
+    assert [{value.unique().item() for name, value in zeroed.alpha.items() if name in head}] == [{2.0}]
+    assert all(torch.equal(value, zeroed.alpha[name]) for name, value in usual.alpha.items() if name not in head)
+
+
+def test_fewer_ways_keep_the_first_rows_of_the_head_and_everything_else():
+    config = OmniglotConfig(ways=7, width=4)
+    learner = omniglot.make_learner(config)
+    fewer = omniglot.with_fewer_ways(learner, config, 3)
+    x = torch.rand(6, 1, 28, 28)
+    torch.testing.assert_close(fewer.predict(x), learner.predict(x)[:, :3])
+    for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
+        assert [name for name, value in kept.items() if len(value) < len(given[name])] == ["17.weight", "17.bias"]
+        assert all(torch.equal(value, given[name][: len(value)]) for name, value in kept.items())
+    with pytest.raises(ValueError, match="ways is 8; a learner of 7 ways has no more rows"):
+        omniglot.with_fewer_ways(learner, config, 8)
+
+
+@pytest.fixture
+def folder(omniglot_folder, monkeypatch) -> Path:
+    """Sixty characters, of which 30 train, in place of 1,623."""
+    monkeypatch.setattr(omniglot, "CHARACTERS", 60)
+    monkeypatch.setattr(omniglot, "TRAINING", 30)
+    monkeypatch.setattr(experiments, "CHARACTERS", 60)
+    omniglot.load_drawings.cache_clear()
+    yield omniglot_folder
+    omniglot.load_drawings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("omniglot", "5way-maml"),
+        ("omniglot", "20way-meta-sgd"),
+        ("omniglot", "5way-started"),
+        ("omniglot-mnist", "10way"),
+    ],
+)
+def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
+    """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
+    changes = SMALL | ({"characters": 30} if name == "omniglot" else {})
+    cells = list(experiments.EXPERIMENTS[name](experiments.Bench(None, 3, "cpu", folder), **changes))
+    sizes = {"out": tmp_path, "work": tmp_path / "work", "root": folder, "tasks": 3, "command": "as typed", **changes}
+    shard = (cells.index(cell), len(cells))
+    if cell == "5way-started":
+        sizes["precision"] = "bfloat16"
+    assert experiments.run_experiment(name, None, shard=shard, **sizes) is None
+    finished = json.loads((tmp_path / "work" / name / cell / "result.json").read_text())
+    check_cell(finished, tasks=3)
+    if cell == "20way-meta-sgd":
+        assert [score["tasks"] for score in finished["fewer_ways"].values()] == [3, 3]
+    assert finished.get("precision") == sizes.get("precision")
+    for other in cells:
+        target = tmp_path / "work" / name / other
+        target.mkdir(exist_ok=True)
+        if other != cell:
+            (target / "result.json").write_text('{"made": "up"}')
+    written = experiments.run_experiment(name, None, **sizes)
+    stored = json.loads(written.read_text())
+    assert list(stored["cells"]) == cells
+    assert finished.pop("command") == stored["command"]  # once for all cells that were made so
+    assert stored["cells"][cell] == finished
+
+
+@pytest.mark.parametrize(
+    ("cell", "scores"),
+    [
+        ("meta-sgd-seed0", ["meta-sgd", "nearest class mean", "from scratch, SGD", "from scratch, Adam"]),
+        ("fine-tuning-seed0", ["fine-tuning", "class means of features"]),
+        ("protonet-60way-seed0", ["protonet"]),
+    ],
+)
+def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch, cell, scores):
+    """The code path of the stored results. Thirty characters train, in four turns, and thirty test."""
+    monkeypatch.setitem(experiments.OMNIGLOT_PROTOTYPES, "ways", 40)
+    bench = experiments.Bench(None, 3, "cpu", folder)
+    cells = experiments.omniglot_methods(bench, width=4, iterations=2, characters=30)
+    result = cells[cell](tmp_path)
+    ways = (5, 20) if cell.startswith("protonet-60way") else (5,)
+    expected = {f"{n}-way, {score}, {shots}-shot" for n in ways for score in scores for shots in (1, 5)}
+    assert result["accuracy"].keys() == expected
+    assert all(score["tasks"] == 3 for score in result["accuracy"].values())
+    assert result["config"]["ways"] == (40 if cell.startswith("protonet-60way") else 5)
+
+
+def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test_characters(folder, monkeypatch):
+    tested = []
+    monkeypatch.setattr(experiments, "evaluate", lambda method, sampler, *_, **__: tested.append(sampler) or 0)
+    bench = experiments.Bench(None, 3, "cpu", folder)
+    for characters in (60, 30):
+        experiments.omniglot_scores({"a": None, "b": None}, OmniglotConfig(characters=characters), bench)
+    classes = [len(sampler._counts) for sampler in tested]
+    assert classes == [10] * 4 + [30] * 4
+    assert [sampler.shots for sampler in tested] == [1, 1, 5, 5] * 2
+
+
+def test_mnist_settings_are_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="Omniglot has no setting fold; leave it out"):
+        experiments.omniglot(experiments.Bench(None, 3, "cpu"), fold=1)
+
+
+def test_copies_enlarge_the_support_set_and_leave_the_rest():
+    """Two pictures and three copies of each, each with its label; the copies differ, and come again the same."""
+    given = []
+    method = omniglot.with_copies(lambda *task: given.append(task) or task[2], copies=3)
+    pictures, queries = torch.zeros(2, 1, 28, 28), torch.rand(4, 1, 28, 28)
+    pictures[0, :, 5:20, 13], pictures[1, :, 13, 5:20] = 1, 1
+    assert all(torch.equal(method(pictures, torch.tensor([1, 0]), queries), queries) for _ in range(2))
+    (support, labels, _), (again, *_) = given
+    assert labels.tolist() == [1, 0] * 4
+    assert torch.equal(support, again)
+    assert torch.equal(support[:2], pictures)
+    assert len({tuple(picture.flatten().tolist()) for picture in support}) == 8
+    upright, lying = support[0::2].sum((1, 3)).amax(1), support[1::2].sum((1, 3)).amax(1)
+    assert (upright < 3).all()
+    assert (lying > 6).all()
+
+
+def test_copied_queries_are_read_one_set_at_a_time_after_one_step():
+    """Against the plain way: adapt, read the queries and each set of copies, average the log-probabilities."""
+    learner, (support, labels, queries) = small_task()
+    said = omniglot.with_copied_queries(learner, support_copies=0, query_copies=2)(support, labels, queries)
+    adapted = learner.inner_update(support, labels)
+    generator = torch.Generator().manual_seed(1)
+    sets = [queries, omniglot.COPYIST(queries, generator), omniglot.COPYIST(queries, generator)]
+    expected = sum(learner.predict(pictures, adapted).log_softmax(-1) for pictures in sets) / 3
+    torch.testing.assert_close(said, expected)
+    assert not torch.allclose(said, learner(support, labels, queries).log_softmax(-1))
+
+
+def test_without_copies_of_queries_there_are_only_copies_of_support_pictures():
+    learner, task = small_task()
+    for copies in (0, 2):
+        said = omniglot.with_copied_queries(learner, support_copies=copies, query_copies=0)(*task)
+        torch.testing.assert_close(said, omniglot.with_copies(learner, copies)(*task).log_softmax(-1))
+
+
+def small_task():
+    learner = omniglot.make_learner(OmniglotConfig(width=4))
+    pictures = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    return learner, (pictures[:5], torch.arange(5), pictures[5:])
+
+
+@pytest.mark.parametrize("experiment", ["copies", "omniglot-errors"])
+def test_what_trains_nothing_takes_no_settings(experiment):
+    for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
+        with pytest.raises(ValueError, match=f"{experiment} trains nothing; leave {name} out"):
+            experiments.EXPERIMENTS[experiment](experiments.Bench(None, 3, "cpu"), **change)
+
+
+def test_a_cell_of_copies_tests_a_shipped_learner_in_four_ways(tmp_path, monkeypatch):
+    """At small size; the way without copies gives what `evaluate` gives."""
+    monkeypatch.setattr(experiments, "weights_names", lambda: ["omniglot-mnist-5way"])
+    file = experiments.run_experiment("copies", None, out=tmp_path, work=tmp_path / "work", tasks=2)
+    (cell,) = json.loads(file.read_text())["cells"].values()
+    check_copies_cell(cell, tasks=2)
+    learner, _ = shipped.load_weights("omniglot-mnist-5way")
+    sampler = omniglot.digit_sampler(load_mnist_sample(), 5, 1)
+    plain = evaluate(learner, sampler, 2, seed=experiments.TEST_SEED)
+    assert cell["accuracy"]["no copies, 1-shot"]["mean"] == pytest.approx(plain.mean, abs=1e-4)
+
+
+def check_copies_cell(cell, tasks):
+    ways = ("no copies", "of support pictures", "of queries", "of both")
+    assert list(cell["accuracy"]) == [f"{way}, {shots}-shot" for shots in (1, 5) for way in ways]
+    assert {score["tasks"] for score in cell["accuracy"].values()} == {tasks}
+    assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+
+
+def test_stored_copies_are_of_the_shipped_learners():
+    """And agree with what their own experiment measured, but for the rounding of the weights to half precision."""
+    stored = experiments.load_results("copies")
+    cells = experiments.copies(experiments.Bench(None, 1, "cpu"))
+    assert list(stored["cells"]) == list(cells)
+    assert set(cells) == set(shipped.weights_names()) - {"omniglot-20way"}  # which would take half an hour
+    assert stored["command"].startswith("python -m metasgd experiment copies")
+    assert "/" not in stored["command"]
+    for name, cell in stored["cells"].items():
+        check_copies_cell(cell, stored["tasks"])
+        _, record = shipped.load_weights(name)
+        assert (cell["weights"], cell["config"]) == (name, record["config"])
+        for shots in (1, 5):
+            here = cell["accuracy"][f"no copies, {shots}-shot"]["mean"]
+            assert here == pytest.approx(record["accuracy"][f"meta-sgd, {shots}-shot"]["mean"], abs=1e-3)
+
+
+def test_a_cell_of_errors_counts_what_a_learner_takes_for_what(folder, tmp_path, monkeypatch):
+    """The code path of the stored results, at small size, with a learner that knows nothing."""
+    config = OmniglotConfig(width=4, characters=30)
+    learner, record = omniglot.make_learner(config), {"config": asdict(config)}
+    monkeypatch.setattr(experiments, "weights_names", lambda: ["ignorant"])
+    monkeypatch.setattr(experiments, "weights_record", lambda _: record)
+    monkeypatch.setattr(experiments, "load_weights", lambda *_: (learner, record))
+    (cell,) = experiments.omniglot_errors(experiments.Bench(None, 3, "cpu", folder)).values()
+    found = cell(tmp_path)
+    wrong = check_errors_cell(found, tasks=3)
+    sampler = experiments.tasks_of_the_test(config, 1, folder)
+    expected = evaluate(learner, sampler, 3, seed=experiments.TEST_SEED)
+    assert [1 - number / 75 for number in wrong] == pytest.approx(expected.per_task.tolist())
+    worst = found["worst_pairs"][0]
+    characters = omniglot.split_characters(config)[2]
+    for place, texts in zip(worst["characters"], worst["drawings"], strict=True):
+        drawings = omniglot.load_drawings("pictures", folder)[characters[place]]
+        assert torch.equal(torch.stack(list(map(experiments.from_text, texts))), drawings[: len(texts)])
+        assert len(texts) == experiments.SHOWN_DRAWINGS
+
+
+def check_errors_cell(cell, tasks):
+    """Return the wrong answers of each task, which are those of the accuracy and no fewer than those of the pairs."""
+    (score,) = cell["accuracy"].values()
+    wrong = [int(number) for number in cell["wrong_answers"].split()]
+    assert len(wrong) == score["tasks"] == tasks
+    assert score["mean"] == pytest.approx(1 - sum(wrong) / (tasks * cell["answers_in_a_task"]), abs=1e-5)
+    assert cell["answers_in_a_task"] == cell["config"]["ways"] * 15
+    numbers = [pair["wrong"] for pair in cell["worst_pairs"]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert 0 < len(numbers) <= experiments.SHOWN_PAIRS
+    assert sum(numbers) <= sum(wrong)
+    return wrong
+
+
+def test_stored_errors_are_those_of_the_shipped_learners():
+    """And agree with what their own experiment measured, but for the rounding of the weights to half precision."""
+    stored = experiments.load_results("omniglot-errors")
+    assert list(stored["cells"]) == list(experiments.omniglot_errors(experiments.Bench(None, 1, "cpu")))
+    assert stored["command"] == "python -m metasgd experiment omniglot-errors"
+    for name, cell in stored["cells"].items():
+        check_errors_cell(cell, stored["tasks"])
+        _, record = shipped.load_weights(name)
+        assert (cell["weights"], cell["config"]) == (name, record["config"])
+        ((setting, here),) = cell["accuracy"].items()
+        assert here["mean"] == pytest.approx(record["accuracy"][setting]["mean"], abs=1e-3)
+        for pair in cell["worst_pairs"]:
+            shapes = {tuple(experiments.from_text(text).shape) for row in pair["drawings"] for text in row}
+            assert shapes == {(28, 28)}
+
+
+def test_glyphs_are_as_many_as_characters(monkeypatch):
+    monkeypatch.setattr(omniglot, "CHARACTERS", 7)
+    glyphs = omniglot.load_drawings.__wrapped__("glyphs")
+    assert (glyphs.shape, glyphs.dtype) == ((7, 20, 28, 28), torch.uint8)
+
+
+def check_cell(cell, tasks):
+    """The schema: how the cell was made, and an accuracy with each number of shots, beside the pixels'."""
+    config = OmniglotConfig(**cell["config"])
+    names = [f"{name}, {shots}-shot" for shots in (1, 5) for name in (config.method, "nearest class mean")]
+    assert [name for name in cell["accuracy"] if "copies" not in name] == names
+    for score in cell["accuracy"].values():
+        assert 0 <= score["mean"] <= 1
+        assert score["half_width_95"] >= 0
+        assert score["tasks"] == tasks
+    assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+    assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+@pytest.mark.parametrize("name", ["omniglot", "omniglot-mnist"])
+def test_stored_results_are_complete(name):
+    stored = experiments.load_results(name)
+    cells = experiments.EXPERIMENTS[name](experiments.Bench(None, 1, "cpu"))
+    assert list(stored["cells"]) == list(cells)
+    assert stored["command"].startswith(f"python -m metasgd experiment {name}")
+    assert "/" not in stored["command"]
+    assert stored["tasks"] >= 600
+    for key, cell in stored["cells"].items():
+        check_cell(cell, stored["tasks"])
+        assert OmniglotConfig(**cell["config"]) == cells[key].args[0]
+
+
+def test_the_stored_comparison_is_complete():
+    """Every method at the budget and with the settings that the experiment names, tested as the test above runs it."""
+    stored = experiments.load_results("omniglot-methods")
+    cells = experiments.omniglot_methods(experiments.Bench(None, 1, "cpu"))
+    assert list(stored["cells"]) == list(cells)
+    assert stored["command"].startswith("python -m metasgd experiment omniglot-methods")
+    assert stored["tasks"] >= 600
+    for key, cell in stored["cells"].items():
+        name, config, _ = cells[key].args
+        assert (cell["method"], OmniglotConfig(**cell["config"])) == (name, config)
+        ways = experiments.OMNIGLOT_WAYS if key.startswith("protonet-60way") else (5,)
+        assert {f"{n}-way, {name}, {shots}-shot" for n in ways for shots in (1, 5)} <= cell["accuracy"].keys()
+        assert all(score["tasks"] == stored["tasks"] for score in cell["accuracy"].values())
+        assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
+
+
+def test_stored_runs_on_omniglot_are_ahead_of_pixels():
+    """By non-overlapping 95% intervals, on the same tasks, in each cell that has the whole recipe."""
+    for name in ("omniglot", "omniglot-mnist"):
+        for key, cell in experiments.load_results(name)["cells"].items():
+            if key.startswith("ladder-"):
+                continue
+            for shots in (1, 5):
+                ours = experiments.score_of(cell, f"{cell['config']['method']}, {shots}-shot")
+                pixels = experiments.score_of(cell, f"nearest class mean, {shots}-shot")
+                assert ours.mean - ours.half_width > pixels.mean + pixels.half_width, (name, key, shots)
+
+
+@pytest.mark.parametrize("name", shipped.weights_names())
+def test_shipped_weights_keep_their_accuracy(name, request):
+    """On the first 60 of the file's tasks; their mean has a 95% interval sqrt(600 / 60) times as wide as the file's.
+
+    Four standard errors, twice that interval: with these few shipped, a right one fails with a chance below 1e-3.
+    """
+    learner, record = shipped.load_weights(name)
+    config = OmniglotConfig(**record["config"])
+    stored = experiments.load_results(record["experiment"])["cells"][record["cell"]]
+    assert record["accuracy"] == stored["accuracy"]
+    score = experiments.score_of(stored, f"{config.method}, 1-shot")
+    root = request.getfixturevalue("full_omniglot_folder") if omniglot.split_characters(config)[2] else None
+    sampler = experiments.tasks_of_the_test(config, 1, root)
+    found = evaluate(learner, sampler, 60, seed=experiments.TEST_SEED).mean
+    assert abs(found - score.mean) < 2 * math.sqrt(600 / 60) * score.half_width
+
+
+def test_saved_weights_are_loaded_as_they_were_to_half_precision(tmp_path, monkeypatch):
+    """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
+    config = OmniglotConfig(ways=3, width=4)
+    learner = omniglot.make_learner(config)
+    shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}, "experiment": "none"})
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert shipped.weights_names() == ["small"]
+    loaded, record = shipped.load_weights("small")
+    assert record["experiment"] == "none"
+    for own, other in ((learner.theta, loaded.theta), (learner.alpha, loaded.alpha)):
+        for key, value in own.items():
+            torch.testing.assert_close(other[key], value, rtol=2**-11, atol=2**-25)
+
+
+def test_damaged_or_unknown_weights_are_refused(tmp_path, monkeypatch):
+    learner = omniglot.make_learner(OmniglotConfig(ways=3, width=4))
+    shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}})
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match="there are no weights 'other'; choose one of small"):
+        shipped.load_weights("other")
+    with np.load(tmp_path / "small.npz") as archive:
+        numbers = dict(archive)
+    numbers["theta/0.bias"][0] += 1
+    np.savez(tmp_path / "small.npz", **numbers)
+    with pytest.raises(ValueError, match=r"'small' are damaged: their SHA-256 is .*; install metasgd again"):
+        shipped.load_weights("small")

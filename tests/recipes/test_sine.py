@@ -1,0 +1,322 @@
+"""Sine waves: how tasks are drawn, what a run is, and the stored table of chapter 6."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from torch import Tensor
+
+from metasgd import experiments, plotting
+from metasgd.__main__ import main
+from metasgd.evaluation import Evaluation
+from metasgd.recipes import sine
+from metasgd.recipes.sine import METHODS, PAPER, SHOTS, SineConfig
+from metasgd.tasks import SineWaves, SineWaveSampler
+
+SMALL = {"iterations": 3, "meta_batch": 2, "train_queries": 4}
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [("amplitude", 0.1, 5.0), ("frequency", 0.8, 1.2), ("phase", 0.0, math.pi), ("inputs", -5.0, 5.0)],
+)
+def test_numbers_are_uniform_over_the_ranges_of_the_paper(device, values, low, high):
+    """Kolmogorov-Smirnov: the distribution of 4,000 uniform draws is 1.95 / sqrt(4000) = 0.031 off once in 1,000."""
+    sampler = SineWaveSampler(1, 1, device=device)
+    if values == "inputs":
+        drawn = sampler.sample(4000, generator(0, device)).query_x
+    else:
+        drawn = getattr(sampler.waves(4000, generator(0, device)), values)
+    scaled = ((drawn.flatten().cpu().double() - low) / (high - low)).sort().values
+    assert scaled[0] >= 0
+    assert scaled[-1] <= 1
+    assert (scaled - torch.linspace(0, 1, 4000, dtype=torch.float64)).abs().max() < 0.031
+
+
+def test_the_numbers_of_a_curve_are_independent(device):
+    """A correlation of 4,000 independent pairs has the standard deviation 1 / sqrt(4000); 4 of them are 0.063."""
+    waves = SineWaveSampler(device=device).waves(4000, generator(1, device))
+    correlations = torch.corrcoef(torch.stack([values.flatten() for values in waves]))
+    assert (correlations - torch.eye(3, device=device)).abs().max() < 0.063
+
+
+def test_a_task_lies_on_its_curve(device):
+    """The curves alone, drawn by a generator in the same state, are those of the tasks."""
+    sampler = SineWaveSampler(5, 7, device=device, dtype=torch.float64)
+    task, waves = sampler.sample(6, generator(2, device)), sampler.waves(6, generator(2, device))
+    for x, y in ((task.support_x, task.support_y), (task.query_x, task.query_y)):
+        torch.testing.assert_close(waves.amplitude * torch.sin(waves.frequency * x + waves.phase), y)
+
+
+def test_a_wave_is_amplitude_times_sine_of_frequency_times_x_plus_phase(float64):
+    """3 sin(2 x + pi / 6) is 1.5 at 0 and 3 at pi / 6."""
+    wave = SineWaves(*(torch.full((1, 1, 1), value) for value in (3.0, 2.0, math.pi / 6)))
+    values = wave(torch.tensor([[[0.0], [math.pi / 6]]]))
+    torch.testing.assert_close(values, torch.tensor([[[1.5], [3.0]]]))
+
+
+def test_a_task_has_the_promised_shapes_dtype_and_device(device):
+    task = SineWaveSampler(5, 7, device=device, dtype=torch.float64).sample(3)
+    assert [tuple(values.shape) for values in task] == [(3, 5, 1)] * 2 + [(3, 7, 1)] * 2
+    assert {values.dtype for values in task} == {torch.float64}
+    assert {values.device.type for values in task} == {device.type}
+
+
+def test_the_same_seed_draws_the_same_tasks(device):
+    def draw(seed: int) -> Tensor:
+        return SineWaveSampler(device=device, seed=seed).sample(4).query_y
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+
+
+def test_a_generator_takes_the_place_of_the_samplers_own(device):
+    sampler = SineWaveSampler(device=device)
+    first, second = (sampler.sample(4, generator(5, device)).query_y for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(sampler.sample(4).query_y, sampler.sample(4).query_y)
+
+
+def test_sampling_and_making_a_network_leave_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    SineWaveSampler().sample(3)
+    sine.make_network(seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shots": 0}, "shots is 0 and queries 15; both must be at least 1"),
+        ({"queries": 0}, "shots is 5 and queries 0"),
+        ({"amplitude": (5.0, 0.1)}, r"amplitude is the range \(5.0, 0.1\); its end must not lie below its start"),
+        ({"inputs": (0.0, math.nan)}, r"inputs is the range \(0.0, nan\)"),
+    ],
+)
+def test_impossible_tasks_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SineWaveSampler(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "sgd"}, "method 'sgd' does not exist; choose one of meta-sgd, maml"),
+        ({"method": "maml", "task_lr": (0.1, 0.2)}, r"MAML has one rate.*\(0.1, 0.2\); name one number"),
+        ({"warmup": 1.0}, "warmup is 1.0; it is a fraction of the run"),
+        ({"clip": 0.0}, "clip is 0.0; it must be above 0, or None"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SineConfig(**settings)
+
+
+def test_both_methods_start_from_the_same_network_of_the_paper():
+    starts = [sine.make_learner(SineConfig(method=method, seed=4)) for method in METHODS]
+    assert [tuple(value.shape) for value in starts[0].theta.values()] == [
+        (40, 1),
+        (40,),
+        (40, 40),
+        (40,),
+        (1, 40),
+        (1,),
+    ]
+    assert all(torch.equal(starts[0].theta[name], value) for name, value in starts[1].theta.items())
+    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in starts] == [True, False]
+
+
+def test_maml_keeps_its_one_rate():
+    learner, _ = sine.train_sine(SineConfig(method="maml", task_lr=0.01, **SMALL), progress=False)
+    assert all((rate == 0.01).all() for rate in learner.alpha.values())
+
+
+@pytest.mark.parametrize(("clip", "factor"), [(None, 1.0), (100.0, 1.0), (2.5, 0.5)])
+def test_clipping_shortens_the_whole_gradient(float64, clip, factor):
+    """The gradients (3, 0) and (4) of two groups have length 5 together; clipping to 2.5 halves both.
+
+    The tolerance is that of ``clip_grad_norm_``, which adds 1e-6 to the length.
+    """
+    first, second = torch.zeros(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = sine.clipped_adam(clip)([{"params": [first], "lr": 0.1}, {"params": [second], "lr": 0.1}])
+    first.grad, second.grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
+    optimizer.step()
+    torch.testing.assert_close(first.grad, factor * torch.tensor([3.0, 0.0]), rtol=1e-6, atol=0)
+    torch.testing.assert_close(second.grad, factor * torch.tensor([4.0]), rtol=1e-6, atol=0)
+
+
+def test_the_schedule_rises_and_falls_along_straight_lines():
+    schedule = sine.up_then_down(0.2)
+    assert [schedule(fraction) for fraction in (0.0, 0.05, 0.2, 0.4, 1.0)] == pytest.approx([0, 0.25, 1, 0.75, 0])
+    assert sine.up_then_down(0.0)(0.0) == 1
+
+
+def test_training_lowers_the_error_on_new_curves():
+    """80 meta-updates bring it from about 4.4, the variance of the curves, below 3.5 at 10 points."""
+    config = SineConfig(iterations=80, meta_batch=10, train_queries=10)
+    before = sine.error_on_new_curves(sine.make_learner(config), 10, num_tasks=100).mean
+    learner, history = sine.train_sine(config, progress=False)
+    assert sine.error_on_new_curves(learner, 10, num_tasks=100).mean < 0.8 * before
+    assert len(history) == 80
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    config = SineConfig(**SMALL | {"iterations": 4})
+    whole, _ = sine.train_sine(config, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("metasgd.training.iteration_generator", stop_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            sine.train_sine(config, out=tmp_path, checkpoint_every=1, progress=False)
+    resumed, history = sine.train_sine(config, out=tmp_path, resume=True, progress=False)
+    assert len(history) == 4
+    assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
+    assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
+
+
+def stop_at(last):
+    """Return ``iteration_generator``, interrupted at one iteration."""
+    from metasgd.training import iteration_generator
+
+    def interrupted(seed, iteration, device):
+        if iteration == last:
+            raise KeyboardInterrupt
+        return iteration_generator(seed, iteration, device)
+
+    return interrupted
+
+
+def test_runs_side_by_side_are_those_of_one_after_the_other():
+    """Another process, and one thread instead of several, may round sums in another order: 1e-5 after 3 updates."""
+    configs = {"first": SineConfig(**SMALL), "second": SineConfig(method="maml", seed=1, **SMALL)}
+    together = sine.train_side_by_side(configs, processes=2)
+    alone = sine.train_side_by_side(configs, processes=1)
+    assert list(together) == list(configs)
+    for name in configs:
+        for key, value in alone[name][0].theta.items():
+            torch.testing.assert_close(together[name][0].theta[key], value, rtol=1e-5, atol=1e-6)
+        assert len(together[name][1]) == SMALL["iterations"]
+
+
+def test_no_step_is_the_initialisation_and_more_steps_leave_the_learner_alone():
+    learner = sine.make_learner(SineConfig())
+    errors = [sine.error_on_new_curves(learner, 5, steps=steps, num_tasks=30).mean for steps in (0, 1, 2)]
+    assert len(set(errors)) == 3
+    assert errors[1] == sine.error_on_new_curves(learner, 5, num_tasks=30).mean
+    assert learner.inner_steps == 1
+    task = SineWaveSampler(5, sine.TEST_QUERIES).sample(20, generator(0))
+    with torch.no_grad():
+        first_20 = (learner.predict(task.query_x) - task.query_y).square().mean().item()
+    start = sine.error_on_new_curves(learner, 5, steps=0, num_tasks=20, seed=0).mean
+    assert start == pytest.approx(first_20, rel=1e-5)  # float32 sums
+
+
+def test_the_experiment_runs_at_small_size_and_prints_both_tables(tmp_path, capsys, monkeypatch):
+    """The code path of the stored results. Two methods, three numbers of points, two seeds, and the comparisons."""
+    monkeypatch.setattr(experiments, "SINE_MAML_RATES", (0.02,))
+    monkeypatch.setattr(experiments, "SINE_WITHOUT", {"recipe": {}, "no-clipping": {"clip": None}})
+    command = ["experiment", "sine", "--iterations", "2", "--tasks", "3", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    out = json.loads(capsys.readouterr().out)
+    stored = json.loads((tmp_path / "sine.json").read_text())
+    check_results(stored)
+    assert len(stored["cells"]) == 2 * 3 * 2 + 2 + 2 * 2
+    assert "images" not in stored
+    cell = stored["cells"]["maml-20points-seed1"]
+    assert (cell["config"]["shots"], cell["config"]["method"], cell["config"]["seed"]) == (20, "maml", 1)
+    ours = [stored["cells"][f"meta-sgd-5points-seed{seed}"]["error"]["10"]["mean"] for seed in (0, 1)]
+    assert out["mean_squared_error"]["meta-sgd"]["5"]["10"] == pytest.approx(fmean(ours), abs=5e-4)  # three decimals
+    assert main([*command, "--resume", "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    assert json.loads((tmp_path / "sine.json").read_text())["cells"] == stored["cells"]  # seconds included: none anew
+    assert out["paper"]["meta-sgd"]["5"]["10"] == 0.63
+
+
+def test_images_have_no_say_in_sine_waves(tmp_path, capsys):
+    command = ["experiment", "sine", "--width", "4", "--out", str(tmp_path), "--work", str(tmp_path)]
+    assert main(command) == 2
+    assert "sine waves have no setting width; leave it out" in capsys.readouterr().err
+
+
+def check_results(results):
+    """The schema: each cell says how it was made, and its error at each number of points."""
+    assert results["experiment"] == "sine"
+    assert results["command"].startswith("python -m metasgd")
+    for cell in results["cells"].values():
+        assert replace(SineConfig(), **cell["config"]).shots == cell["config"]["shots"]
+        assert list(cell["error"]) == [str(shots) for shots in SHOTS]
+        for score in cell["error"].values():
+            assert 0 < score["mean"] < 10
+            assert score["half_width_95"] > 0
+            assert score["tasks"] == results["tasks"]
+        assert {"seconds", "metasgd", "commit", "torch", "device", "threads", "task_seed"} <= cell.keys()
+        assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+def test_the_stored_results_are_complete():
+    stored = experiments.load_results("sine")
+    check_results(stored)
+    assert list(stored["cells"]) == list(experiments.sine(experiments.Bench(None, 1, "cpu")))
+    assert stored["tasks"] >= 2000
+
+
+def test_the_table_of_the_chapter_is_the_stored_one():
+    """The chapter shows ``sine_mean``, the command line ``sine_table``: both are the means of the file's cells."""
+    stored = experiments.load_results("sine")
+    chapter = (Path(__file__).parents[2] / "book" / "06-sine-waves.ipynb").read_text(encoding="utf-8")
+    assert "{n: sine_mean(results, method, k, n) for n in SHOTS}" in chapter
+    table = experiments.sine_table(stored)["mean_squared_error"]
+    for method, trained, tested in itertools.product(METHODS, SHOTS, SHOTS):
+        cells = [stored["cells"][f"{method}-{trained}points-seed{seed}"] for seed in range(experiments.SINE_SEEDS)]
+        mean = fmean(cell["error"][str(tested)]["mean"] for cell in cells)
+        assert experiments.sine_mean(stored, method, trained, tested).mean == pytest.approx(mean)
+        assert table[method][str(trained)][str(tested)] == pytest.approx(mean, abs=5e-4)  # three decimals
+
+
+@pytest.mark.parametrize("tested", SHOTS)
+@pytest.mark.parametrize("trained", SHOTS)
+def test_meta_sgd_is_below_the_paper_and_below_maml_in_each_cell(trained, tested):
+    """Every seed on its own; against MAML, by non-overlapping 95% intervals on the same curves."""
+    stored = experiments.load_results("sine")
+    for ours, maml in zip(
+        experiments.sine_scores(stored, "meta-sgd", trained, tested),
+        experiments.sine_scores(stored, "maml", trained, tested),
+        strict=True,
+    ):
+        assert ours.mean <= PAPER["meta-sgd"][trained][tested]
+        assert ours.mean + ours.half_width < maml.mean - maml.half_width
+
+
+def test_settings_were_chosen_on_other_curves_than_those_of_the_table():
+    cells = experiments.load_results("sine")["cells"].items()
+    table = {cell["task_seed"] for name, cell in cells if "points-seed" in name}
+    others = {cell["task_seed"] for name, cell in cells if "points-seed" not in name}
+    assert (table, others) == ({experiments.TEST_SEED}, {experiments.VALIDATION_SEED})
+    assert experiments.TEST_SEED != experiments.VALIDATION_SEED
+
+
+def test_maml_has_the_best_of_the_rates_that_were_tried():
+    cells = experiments.load_results("sine")["cells"]
+    errors = {rate: cells[f"maml-rate-{rate}"]["error"]["10"]["mean"] for rate in experiments.SINE_MAML_RATES}
+    assert min(errors, key=errors.get) == experiments.SINE_RATES["maml"]
+
+
+def test_the_figure_of_the_table_draws_the_paper_open_and_ours_filled():
+    score = Evaluation(0.4, 0.1, torch.empty(0))
+    row = {5: score, 10: score._replace(mean=0.2)}
+    ours = {label: {5: row, 10: row} for label in ("Meta-SGD", "MAML")}
+    published = {"Meta-SGD": {5: 0.9, 10: 0.6}, "MAML": {5: 1.1, 10: 0.8}}
+    paper = {label: {5: values, 10: values} for label, values in published.items()}
+    panel = plotting.sine_cells(ours, paper).axes[1]
+    lines = {line.get_label(): line for line in panel.lines}
+    assert list(lines["Meta-SGD, the paper"].get_ydata()) == [0.9, 0.6]
+    assert lines["Meta-SGD, the paper"].get_markerfacecolor() == "white"
+    assert [list(bars.lines[0].get_ydata()) for bars in panel.containers] == [[0.4, 0.2]] * 2
+    assert panel.get_title() == "trained with 10"

@@ -104,10 +104,10 @@ def train(
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
     config = dict(config or {})
-    with distributed.world() as world:
-        run = world.from_first(lambda: find_run(out, resume, config))
+    with distributed.current_world() as world:
+        run = world.on_rank_zero(lambda: find_run(out, resume, config))
         if world.size > 1 and not run.state:
-            run = run._replace(state=world.from_first(learner.state_dict))
+            run = run._replace(state=world.on_rank_zero(learner.state_dict))
         if run.state:
             restore(learner, run.state, out if out is not None and run.iteration else "process 0")
         history, best, saved = list(run.history), run.best, run.iteration
@@ -116,7 +116,7 @@ def train(
 
         def save(done: int) -> int:
             if out is not None:
-                world.from_first(
+                world.on_rank_zero(
                     lambda: write_checkpoint(out, Checkpoint(done, learner.state_dict(), history, best, config))
                 )
             return done
@@ -141,7 +141,7 @@ def train(
                     raise type(error)(f"iteration {iteration}: {error}{kept}") from error
                 done = iteration + 1
                 if validate is not None and (done % validate_every == 0 or done == iterations):
-                    metrics["validation"] = score = world.from_first(lambda: validate(learner))
+                    metrics["validation"] = score = world.on_rank_zero(lambda: validate(learner))
                     if best is None or score > best["score"]:
                         weights = {key: value for key, value in learner.state_dict().items() if key != "_extra_state"}
                         weights = {key: value.clone() for key, value in weights.items()}

@@ -335,23 +335,40 @@ def second_of_two(monkeypatch):
 def test_a_process_gets_the_gpu_of_its_number(second_of_two, monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert distributed.own_device(name) == "cuda:1"
+    assert distributed.local_device(name) == "cuda:1"
 
 
 def test_more_processes_than_gpus_are_refused(second_of_two, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="process 1 of this machine has no GPU of its own, there are 1"):
-        distributed.own_device("cuda")
+        distributed.local_device("cuda")
 
 
 def test_one_gpu_for_all_processes_is_refused(second_of_two):
     with pytest.raises(ValueError, match="'cuda:0' would be the same for every process"):
-        distributed.own_device("cuda:0")
+        distributed.local_device("cuda:0")
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda:3"])
 def test_a_process_alone_gets_the_device_that_it_named(name):
-    assert distributed.own_device(name) == name
+    assert distributed.local_device(name) == name
+
+
+def test_a_process_knows_its_rank_and_the_world_size(second_of_two):
+    assert distributed.rank_and_world_size() == (1, 2)
+
+
+def test_a_process_alone_has_rank_zero_of_one(monkeypatch):
+    """Also where another program has set a variable of the same name."""
+    monkeypatch.setenv("RANK", "3")
+    assert distributed.rank_and_world_size() == (0, 1)
+    assert distributed.is_local_rank_zero()
+
+
+@pytest.mark.parametrize(("local_rank", "is_zero"), [("0", True), ("1", False)])
+def test_one_process_of_each_machine_has_local_rank_zero(second_of_two, monkeypatch, local_rank, is_zero):
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert distributed.is_local_rank_zero() == is_zero
 
 
 if __name__ == "__main__":

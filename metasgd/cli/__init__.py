@@ -43,7 +43,7 @@ from metasgd.training import CHECKPOINT, prepare_folder
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an expected failure is one line on standard error and exit status 2."""
     arguments = make_parser().parse_args(argv)
-    rank, processes = distributed.launched()
+    rank, processes = distributed.rank_and_world_size()
     keep_freed_memory()
     try:
         # Whatever the libraries print: standard output holds the result alone, and process 0 speaks for the others.
@@ -63,7 +63,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     """Meta-train on one fold of MNIST, with all processes that torchrun started, and describe the run."""
     settings = vars(arguments)
     config = MnistConfig(**{f.name: settings[f.name] for f in fields(MnistConfig)})
-    device = choose_device(distributed.own_device(arguments.device))
+    device = choose_device(distributed.local_device(arguments.device))
     started = time.perf_counter()
     with distributed.process_group(device):
         if arguments.download:
@@ -89,7 +89,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
             if "validation" in entry
         ],
         "seconds": round(time.perf_counter() - started, 1),
-        "processes": distributed.launched()[1],
+        "processes": distributed.rank_and_world_size()[1],
         **versions(device),
     }
 
@@ -107,8 +107,10 @@ def run_export_web(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def download_mnist(root: str | None) -> None:
     """Let one process of each machine download MNIST, and the others wait for it."""
-    with distributed.world() as world:
-        world.together(lambda: load_mnist(root, download=True, quiet=True) if distributed.first_of_machine() else None)
+    with distributed.current_world() as world:
+        world.on_all_ranks(
+            lambda: load_mnist(root, download=True, quiet=True) if distributed.is_local_rank_zero() else None
+        )
 
 
 def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -15,6 +16,8 @@ from PIL import Image, ImageDraw
 from metasgd import data
 from metasgd.strategies import pooling
 from metasgd.tools.measure_browser_page import BROWSER
+
+mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()

@@ -6,16 +6,14 @@ The page is the chapter's own HTML and the files that ship with the book, withou
 import re
 from collections.abc import Callable, Iterator, Sequence
 from math import cos, pi, sin
-from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
 from metasgd.tools.browser_examples import FILE, examples_script
+from tests.book.notebooks import BOOK, cells, path_of
 
-BOOK = SERVED = Path(__file__).resolve().parents[2] / "book"
-CHAPTER = BOOK / "14-in-your-browser.ipynb"
+SERVED = BOOK
 LIMIT = 20_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 
 Stroke = Sequence[tuple[float, float]]
@@ -27,7 +25,7 @@ SHAPES: list[list[Stroke]] = [CIRCLE, CROSS, LINE]
 
 def html() -> str:
     """The part of the chapter that is HTML, as a page."""
-    text = "\n".join(cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells)
+    text = "\n".join(cell.source for cell in cells(path_of(14).stem))
     (body,) = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
     return f"<!doctype html><html><head>{head}<title>page</title></head><body>{body}</body></html>"

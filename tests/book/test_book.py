@@ -3,41 +3,17 @@
 import ast
 import inspect
 import re
-from functools import cache
-from pathlib import Path
 
-import nbformat
 import pytest
-import yaml
 from nbformat import NotebookNode
 
 from metasgd import plotting
+from tests.book.notebooks import APPENDICES, BOOK, CHAPTERS, PAGES, TOC, cells, in_every_chapter, on_every_page, text
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
-TOC = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
-CHAPTERS = [page for page in PAGES if (BOOK / f"{page}.ipynb").is_file()]  # the other pages are Markdown: appendices
-APPENDICES = [page for page in PAGES[1:] if page not in CHAPTERS]
 FIGURES = {"figure"} | {
     name for name, function in inspect.getmembers(plotting, inspect.isfunction)
     if inspect.signature(function).return_annotation in (plotting.Figure, "Figure")
 }  # fmt: skip
-
-in_every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
-on_every_page = pytest.mark.parametrize("page", PAGES)
-
-
-@cache
-def cells(chapter: str) -> list[NotebookNode]:
-    return nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
-
-
-@cache
-def text(page: str) -> str:
-    """The Markdown of a page, without its code."""
-    if (BOOK / f"{page}.md").is_file():
-        return (BOOK / f"{page}.md").read_text(encoding="utf-8")
-    return "\n\n".join(cell.source for cell in cells(page) if cell.cell_type == "markdown")
 
 
 def code(chapter: str) -> list[NotebookNode]:

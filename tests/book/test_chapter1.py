@@ -1,12 +1,9 @@
 """Chapter 1's figures show what they are given."""
 
-import matplotlib as mpl
 import pytest
 
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
-
-mpl.use("Agg")
 
 
 def test_figure_draws_every_accuracy_after_its_steps():

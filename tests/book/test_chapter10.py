@@ -1,10 +1,7 @@
 """Chapter 10's program, taken from the notebook: each part equals the package's, on the device of the tests."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,9 +10,8 @@ from metasgd import MetaSGD, Task, plotting
 from metasgd.models import convnet, mlp
 from metasgd.tasks import Augment, EpisodeSampler
 from metasgd.training import train
+from tests.book.notebooks import path_of, run_tagged
 
-mpl.use("Agg")
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "10-gpu.ipynb"
 PARTS = ("imports", "data", "augment", "network", "gradient", "step", "train")
 
 # Two orders of the same float64 sums: some 1e-15, seen up to 1e-14 relative to the whole gradient.
@@ -25,12 +21,7 @@ EXACT = 1e-11
 @pytest.fixture(scope="module")
 def chapter() -> dict[str, Any]:
     """The program: the definitions of all tagged cells, in one namespace."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    namespace: dict[str, Any] = {"__name__": "chapter10"}
-    for cell in cells:
-        if set(cell["metadata"].get("tags", [])) & set(PARTS):
-            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), namespace)
-    return namespace
+    return run_tagged(path_of(10), PARTS)
 
 
 def draw_classes(sizes: tuple[int, ...]) -> list[torch.Tensor]:

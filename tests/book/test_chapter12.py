@@ -2,10 +2,8 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
 
@@ -15,10 +13,7 @@ from metasgd.evaluation import Evaluation
 from metasgd.experiments import across, load_results
 from metasgd.models import convnet
 from metasgd.tasks import EpisodeSampler, glyph_classes
-
-mpl.use("Agg")
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "12-across-data-sets.ipynb"
-
+from tests.book.notebooks import path_of, run_tagged
 
 # Tables
 
@@ -210,11 +205,7 @@ def test_the_command_measures_all_data_sets(omniglot_folder, tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def chapter() -> dict[str, Any]:
     """The definitions of the tagged cells, in one namespace."""
-    namespace: dict[str, Any] = {"torch": torch}
-    for part in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        if set(part["metadata"].get("tags", [])) & {"pen", "company"}:
-            exec(compile("".join(part["source"]), NOTEBOOK.name, "exec"), namespace)
-    return namespace
+    return run_tagged(path_of(12), ("pen", "company"), {"torch": torch})
 
 
 def test_the_chapters_pen_draws_a_line_of_its_width(chapter):

@@ -1,10 +1,7 @@
 """Chapter 13's loss, taken from the notebook, is the package's; and the chapter's figures show what they are given."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 import torch
 from torch import Tensor
@@ -12,19 +9,14 @@ from torch import Tensor
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
 from metasgd.recipes.navigation import log_probability, magic_box, policy_loss
-
-mpl.use("Agg")
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "13-navigation.ipynb"
+from tests.book.notebooks import path_of, run_tagged
 
 
 @pytest.fixture(scope="module")
 def dice_loss() -> Callable[[Tensor, Tensor, int], Tensor]:
     """The function of the cell tagged ``dice``."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    (source,) = ("".join(cell["source"]) for cell in cells if "dice" in cell["metadata"].get("tags", []))
-    namespace = {"log_probability": log_probability, "magic_box": magic_box}
-    exec(compile(source, NOTEBOOK.name, "exec"), namespace)
-    return namespace["dice_loss"]
+    given = {"log_probability": log_probability, "magic_box": magic_box}
+    return run_tagged(path_of(13), ("dice",), given)["dice_loss"]
 
 
 def second_derivative(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Chapter 2's maps, taken from the notebook: they are the optimisers of PyTorch; and its figures."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -9,10 +7,9 @@ import pytest
 import torch
 
 from metasgd import plotting
+from tests.book.notebooks import path_of, run_tagged
 
-mpl.use("Agg")
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "02-optimisers-are-maps.ipynb"
-PARTS = {"problem", "maps", "best"}
+PARTS = ("problem", "maps", "best")
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -20,11 +17,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 @pytest.fixture
 def chapter(float64: None) -> dict[str, Any]:
     """The definitions of the tagged cells, in one namespace."""
-    namespace: dict[str, Any] = {"__name__": "chapter2", "torch": torch}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        if set(cell["metadata"].get("tags", [])) & PARTS:
-            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), namespace)
-    return namespace
+    return run_tagged(path_of(2), PARTS, {"torch": torch})
 
 
 def test_gradient_is_that_of_the_loss(chapter: dict[str, Any]) -> None:

@@ -1,8 +1,6 @@
 """Chapter 5's code, taken from the notebook: the class equals the package's, and each test catches its mistake."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,8 +10,9 @@ from torch import Tensor, nn
 
 from metasgd import MetaSGD, Task
 from metasgd.models import convnet, mlp
+from tests.book.notebooks import path_of, run_tagged, tagged_source
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "05-from-scratch.ipynb"
+NOTEBOOK = path_of(5)
 SHARED = ("imports", "one-weight", "from-scratch", "regression", "test-tools")
 LESSONS = [f"{kind}-{number}" for number in range(1, 6) for kind in ("wrong", "test")]
 
@@ -24,71 +23,10 @@ EXACT = {"rtol": 1e-11, "atol": 1e-13}
 AFTER_ADAM = {"rtol": 1e-8, "atol": 1e-8}
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Code from a notebook
-
-
-def tagged_source(notebook: Path, tag: str) -> str:
-    """Return the source of the code cells that carry a tag, joined in their order.
-
-    Raises:
-        LookupError: no code cell carries the tag.
-    """
-    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    tags = [cell["metadata"].get("tags", []) for cell in cells]
-    sources = ["".join(cell["source"]) for cell, own in zip(cells, tags, strict=True) if tag in own]
-    if not sources:
-        present = sorted(set().union(*tags))
-        raise LookupError(f"{notebook.name} has no code cell tagged '{tag}'; its tags are {present}")
-    return "\n\n".join(sources)
-
-
-def run_tagged(notebook: Path, tags: Sequence[str]) -> dict[str, Any]:
-    """Run the cells of all tags, in the order given, in one new namespace, and return it."""
-    namespace: dict[str, Any] = {"__name__": "chapter5"}
-    for tag in tags:
-        exec(compile(tagged_source(notebook, tag), f"{notebook.name}[{tag}]", "exec"), namespace)
-    return namespace
-
-
 @pytest.fixture(scope="module")
 def chapter() -> dict[str, Any]:
     """Every definition of chapter 5 that the tests below use, by name."""
     return run_tagged(NOTEBOOK, [*SHARED, *LESSONS, "first-order", "right-5"])
-
-
-def write_notebook(folder: Path, *cells: tuple[str, str | list[str], list[str]]) -> Path:
-    """Write a notebook of (cell type, source, tags)."""
-    path = folder / "small.ipynb"
-    entries = [{"cell_type": kind, "source": source, "metadata": {"tags": tags}} for kind, source, tags in cells]
-    path.write_text(json.dumps({"cells": entries}), encoding="utf-8")
-    return path
-
-
-def test_tagged_cells_are_joined_in_order(tmp_path: Path) -> None:
-    notebook = write_notebook(
-        tmp_path, ("code", "a = 1", ["x"]), ("code", "b = 0", ["y"]), ("code", ["c = a\n", "d = 2"], ["x", "y"])
-    )
-    assert tagged_source(notebook, "x") == "a = 1\n\nc = a\nd = 2"
-
-
-def test_missing_tag_is_named_with_the_tags_there_are(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path, ("code", "a = 1", ["x"]), ("code", "b = 1", []))
-    with pytest.raises(LookupError, match=r"small\.ipynb has no code cell tagged 'z'; its tags are \['x'\]"):
-        tagged_source(notebook, "z")
-
-
-def test_tag_of_a_text_cell_does_not_count(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path, ("markdown", "a = 1", ["x"]), ("code", "b = 1", ["y"]))
-    with pytest.raises(LookupError, match="no code cell tagged 'x'"):
-        tagged_source(notebook, "x")
-
-
-def test_tags_share_one_namespace_but_runs_do_not(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path, ("code", "b = a + 1", ["second"]), ("code", "a = 1", ["first"]))
-    assert run_tagged(notebook, ["first", "second"])["b"] == 2
-    with pytest.raises(NameError, match="'a' is not defined"):
-        run_tagged(notebook, ["second"])
 
 
 # ---------------------------------------------------------------------------------------------------------------

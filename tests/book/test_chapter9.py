@@ -1,8 +1,6 @@
 """Chapter 9's code, taken from the notebook: the ways to a meta-gradient equal the package's; and its figures."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,10 +11,9 @@ from torch import Tensor, nn
 
 from metasgd import MetaSGD, Task, plotting
 from metasgd.models import convnet, mlp
+from tests.book.notebooks import cells, path_of, run_tagged
 
-mpl.use("Agg")
-NOTEBOOK = Path(__file__).resolve().parents[2] / "book" / "09-all-tasks-at-once.ipynb"
-PARTS = {
+PARTS = (
     "imports",
     "task-loss",
     "start",
@@ -28,7 +25,7 @@ PARTS = {
     "adjoint",
     "everything",
     "ablation",
-}
+)
 
 # Two orders of the same float64 sums: seen up to 1e-13 relative to the whole gradient; a wrong formula gives 1e-3.
 EXACT = 1e-10
@@ -37,11 +34,7 @@ EXACT = 1e-10
 @pytest.fixture(scope="module")
 def chapter() -> dict[str, Any]:
     """The definitions of the tagged cells, in one namespace."""
-    namespace: dict[str, Any] = {"__name__": "chapter9"}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        if set(cell["metadata"].get("tags", [])) & PARTS:
-            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), namespace)
-    return namespace
+    return run_tagged(path_of(9), PARTS)
 
 
 def dense() -> nn.Module:
@@ -149,8 +142,7 @@ def test_every_stage_of_the_ablation_computes_the_same(chapter: dict[str, Any]) 
 
 def test_chapter_tells_of_the_trap_without_relying_on_it() -> None:
     """Every assertion on plain vmap over batch norm allows for a repaired PyTorch."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(cell.source for cell in cells(path_of(9).stem) if cell.cell_type == "code")
     assert "is_wrong = off[1] > 1e-6" in code
     assert "assert is_wrong\n" not in code
 

@@ -1,13 +1,14 @@
 """The snippets of the FAQ run, in their order, as the one program that the page says they are."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-FAQ = Path(__file__).resolve().parents[2] / "book" / "faq.md"
+from tests.book.notebooks import BOOK
+
+FAQ = BOOK / "faq.md"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", FAQ.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 

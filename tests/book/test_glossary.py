@@ -1,11 +1,12 @@
 """Every entry of the glossary is complete: both languages, one sentence in each, and the way to a page."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).resolve().parents[2] / "book" / "glossary.md").read_text(encoding="utf-8")
+from tests.book.notebooks import BOOK
+
+TEXT = (BOOK / "glossary.md").read_text(encoding="utf-8")
 GROUPS = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", TEXT, re.DOTALL | re.MULTILINE)
 ENTRIES = [entry.strip("\n") for group in GROUPS for entry in re.split(r"\n\n(?=\S)", group)]
 HAN = re.compile(r"[\u4e00-\u9fff]")

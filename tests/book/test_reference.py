@@ -12,8 +12,7 @@ from sphinx.application import Sphinx
 import metasgd
 from metasgd.experiments import how_made
 from metasgd.sphinx_extension import CARD, link_chapters
-
-BOOK = Path(__file__).resolve().parents[2] / "book"
+from tests.book.notebooks import BOOK
 
 
 def test_every_public_module_is_in_the_reference() -> None:

@@ -16,17 +16,11 @@ from nbformat import NotebookNode
 from packaging.requirements import Requirement
 
 import metasgd
+from tests.book.notebooks import BOOK, CHAPTERS, PAGES, ROOT, in_every_chapter
 
-ROOT = Path(__file__).resolve().parents[2]
-BOOK = ROOT / "book"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
-CHAPTERS = [page for page in PAGES if (BOOK / f"{page}.ipynb").is_file()]  # the other pages are Markdown
 BUILD = "pip install -r requirements.txt && jupyter-book build book/"
 TEST = "pip install -r requirements.txt && pytest"
-
-in_every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 
 
 def notebook(chapter: str) -> NotebookNode:

@@ -3,11 +3,11 @@
 Skipped where the book has not been built or no Chromium is installed; `.ci/run` builds it and then runs this file.
 """
 
-from pathlib import Path
-
 import pytest
 
-SITE = SERVED = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
+from tests.book.notebooks import BOOK
+
+SITE = SERVED = BOOK / "_build" / "html"
 PAGES = sorted({path.name for path in SITE.glob("*.html")} - {"index.html"})  # which leads to the first page
 SCREENS = {"desktop": (1280, 900), "phone": (375, 812)}
 

@@ -5,6 +5,7 @@ import inspect
 import re
 
 import pytest
+from matplotlib.figure import Figure
 from nbformat import NotebookNode
 
 from metasgd import plotting
@@ -12,7 +13,7 @@ from tests.book.notebooks import APPENDICES, BOOK, CHAPTERS, PAGES, TOC, cells, 
 
 FIGURES = {"figure"} | {
     name for name, function in inspect.getmembers(plotting, inspect.isfunction)
-    if inspect.signature(function).return_annotation in (plotting.Figure, "Figure")
+    if inspect.signature(function).return_annotation is Figure
 }  # fmt: skip
 
 

@@ -1,0 +1,125 @@
+"""The figures of chapter 2: optimisers as maps of a plane of two weights."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metasgd.plotting.style import (
+    COLOURS,
+    accepts_any_tensor,
+    draw_contours,
+    figure,
+)
+
+
+@accepts_any_tensor
+def error_factors(rates: Tensor, factors: Mapping[str, Tensor], crossing: tuple[float, float]) -> Figure:
+    """Draw the factor by which one step multiplies the error in two directions, against its single rate (chapter 2).
+
+    The figure is ``fig-maps-rates``.
+
+    Args:
+        rates: the rates, shape (rates,).
+        factors: by direction, the absolute value of the factor at each rate, shape (rates,); two directions.
+        crossing: the rate where the larger of the two factors is smallest, and the factor there.
+    """
+    with figure(size=(6.4, 3.4)) as (fig, axes):
+        for (label, values), colour in zip(factors.items(), ("orange", "green"), strict=True):
+            axes.plot(rates, values, color=COLOURS[colour], label=label)
+        axes.plot(*crossing, "o", color=COLOURS["black"], markersize=8, label="best compromise", zorder=4)
+        axes.set(xlabel="rate $a$", ylabel="factor of the error", xlim=(0, rates[-1].item()), ylim=(0, 1.5))
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
+@accepts_any_tensor
+def map_fields(
+    loss: Callable[[Tensor], Tensor],
+    points: Tensor,
+    panels: Mapping[str, Tensor],
+    minimum: Tensor,
+    drift: Mapping[str, Tensor],
+) -> Figure:
+    """Draw four optimisers as maps of the plane: an arrow from each point to where one step takes it (chapter 2).
+
+    The figure is ``fig-maps-fields``.
+
+    Args:
+        loss: the loss whose contours are drawn, a function from points of shape (n, 2) to values of shape (n,).
+        points: where the arrows start, shape (points, 2).
+        panels: by optimiser, where the arrows end, shape (points, 2); four optimisers. "learned map" is blue.
+        minimum: the minimum of the loss, shape (2,); the centre of each panel.
+        drift: by optimiser that has a state, how far its state alone carries every point, shape (2,); a black arrow.
+    """
+    with figure(2, 2, size=(6.6, 6.6), sharex=True, sharey=True) as (fig, grid):
+        for axes, (label, ends) in zip(grid.flat, panels.items(), strict=True):
+            limits = torch.stack([minimum - 3, minimum + 3])
+            axes.set(xlim=limits[:, 0].tolist(), ylim=limits[:, 1].tolist(), title=label, aspect="equal")
+            draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8, 14], colors=COLOURS["sky"], alpha=0.8)
+            colour = COLOURS["blue" if label == "learned map" else "red"]
+            arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006, "zorder": 3}
+            axes.quiver(*points.T, *(ends - points).T, color=colour, **arrows)
+            axes.plot(*points.T, ".", color=colour, markersize=4, zorder=3)
+            if label in drift:
+                axes.quiver(
+                    *(minimum + minimum.new_tensor([2.8, -2.8])),
+                    *drift[label],
+                    color=COLOURS["black"],
+                    **arrows | {"width": 0.014},
+                )
+            axes.plot(*minimum, "*", color=COLOURS["green"], markersize=13, zorder=4)
+            axes.grid(False)
+        fig.supxlabel(r"$\theta_1$", fontsize=12)
+        fig.supylabel(r"$\theta_2$", fontsize=12)
+    return fig
+
+
+@accepts_any_tensor
+def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) -> Figure:
+    """Draw one step in each of several tasks, and what is then left to the minimum of the task (chapter 2).
+
+    The figure is ``fig-maps-tasks``.
+
+    Args:
+        start: where all steps start, shape (2,).
+        panels: by optimiser, where the steps end, shape (tasks, 2); two optimisers, the learned one second, in blue.
+        minima: the minimum of each task, shape (tasks, 2).
+    """
+    with figure(1, 2, size=(6.6, 4.0), sharey=True) as (fig, both):
+        for axes, (label, ends), colour in zip(both, panels.items(), ("red", "blue"), strict=True):
+            for end, minimum in zip(ends, minima, strict=True):
+                axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)
+                axes.plot(*torch.stack([start, end]).T, color=COLOURS[colour], linewidth=1.5)
+            axes.plot(*minima.T, "*", color=COLOURS["green"], markersize=12, zorder=3)
+            axes.plot(*ends.T, "o", color=COLOURS[colour], markersize=5, zorder=4)
+            axes.plot(*start, "o", color=COLOURS["black"], markersize=8, zorder=5)
+            axes.set(title=label, xlabel=r"$\theta_1$")
+            axes.set_aspect("equal", adjustable="datalim")
+            axes.grid(False)
+        both[0].set_ylabel(r"$\theta_2$")
+    return fig
+
+
+@accepts_any_tensor
+def losses_by_steps(curves: Mapping[str, Tensor], target: float, target_label: str) -> Figure:
+    """Draw the mean query loss after 0, 1, 2, ... steps of four optimisers on a logarithmic axis (chapter 2).
+
+    The figure is ``fig-maps-iterated``.
+
+    Args:
+        curves: by optimiser, the loss after each number of steps, shape (steps + 1,); four optimisers, the learned one
+            last, in blue. Losses of 1e-9 and less, which are rounding errors, are left out.
+        target: a loss to compare with; a dashed line.
+        target_label: what the dashed line is.
+    """
+    styles = [("orange", "s"), ("purple", "^"), ("red", "v"), ("blue", "o")]
+    with figure(size=(6.4, 3.8)) as (fig, axes):
+        for (label, values), (colour, marker) in zip(curves.items(), styles, strict=True):
+            shown = values[values > 1e-9]
+            axes.semilogy(range(len(shown)), shown, marker=marker, markersize=4, color=COLOURS[colour], label=label)
+        axes.axhline(target, color=COLOURS["black"], linestyle="--", linewidth=1, label=target_label)
+        axes.set(xlabel="steps", ylabel="mean query loss", ylim=(1e-7, None))
+        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return fig

@@ -1,0 +1,95 @@
+"""The figures of chapter 3: the inner step, the meta-loss over alpha, and numerical derivatives."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metasgd.plotting.style import (
+    COLOURS,
+    accepts_any_tensor,
+    draw_contours,
+    figure,
+)
+
+
+@accepts_any_tensor
+def step_directions(
+    support_loss: Callable[[Tensor], Tensor],
+    query_loss: Callable[[Tensor], Tensor],
+    start: Tensor,
+    ends: Mapping[str, Tensor],
+    optima: Tensor,
+) -> Figure:
+    """Draw where one inner step goes on the loss contours of a task with two weights (chapter 3).
+
+    The figures are ``fig-bent-step`` and, as frames of a slider, ``fig-bending``.
+
+    Args:
+        support_loss: a function from weights of shape (n, 2) to support losses of shape (n,).
+        query_loss: a function from weights of shape (n, 2) to query losses of shape (n,).
+        start: theta, shape (2,).
+        ends: theta' by the kind of step, shape (2,); one or two kinds, the first in red, the second in blue.
+        optima: the best weights of several tasks, shape (tasks, 2).
+    """
+    with figure(size=(6.4, 5.0)) as (fig, axes):
+        axes.set(xlim=(-1.5, 3.5), ylim=(-1.8, 2.2), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
+        axes.set_aspect("equal")
+        levels = [0.1, 0.5, 1.5, 4, 8, 14]
+        draw_contours(axes, support_loss, levels, colors=COLOURS["grey"], linestyles="dashed", alpha=0.6)
+        draw_contours(axes, query_loss, levels, colors=COLOURS["sky"], alpha=0.8)
+        axes.plot([], [], "--", color=COLOURS["grey"], linewidth=1, label="support loss")
+        axes.plot([], [], color=COLOURS["sky"], linewidth=1, label="query loss")
+        axes.plot(*optima.T, "*", color=COLOURS["green"], markersize=12, label="best weights of tasks", zorder=4)
+        colours = [COLOURS[name] for name in ("red", "blue")]
+        for (label, end), colour in zip(ends.items(), colours, strict=False):
+            arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", xy=end.tolist(), xytext=start.tolist(), arrowprops=arrow, zorder=5)
+            axes.plot([], [], color=colour, label=label)
+        axes.plot(*start, "o", color=COLOURS["black"], markersize=7, label=r"start $\theta$", zorder=6)
+        axes.grid(False)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+@accepts_any_tensor
+def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Tensor, best_single: Tensor) -> Figure:
+    """Draw the meta-loss over the two entries of alpha, and the path of the meta-updates through it (chapter 3).
+
+    The figure is ``fig-rate-landscape``.
+
+    Args:
+        meta_loss: a function from rates of shape (n, 2) to meta-losses of shape (n,).
+        path: alpha after every meta-update, shape (updates, 2).
+        best: the alpha with the smallest meta-loss, shape (2,).
+        best_single: the best alpha whose two entries are equal, shape (2,).
+    """
+    with figure(size=(6.4, 5.0)) as (fig, axes):
+        axes.set(xlim=(-0.1, 0.5), ylim=(-0.5, 0.3), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
+        draw_contours(axes, meta_loss, [0.1, 0.5, 1, 2, 4, 6, 10, 16, 24], colors=COLOURS["sky"])
+        axes.plot([-0.1, 0.3], [-0.1, 0.3], "--", color=COLOURS["red"], label="one rate for all (MAML)")
+        axes.plot(*best_single, "D", color=COLOURS["red"], label="best single rate")
+        axes.plot(*path.T, ".-", color=COLOURS["blue"], linewidth=1, label=r"learned $\alpha$, update by update")
+        axes.plot(*best, "*", color=COLOURS["green"], markersize=15, label=r"best $\alpha$", zorder=5)
+        axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
+        axes.axvline(0, color=COLOURS["grey"], linewidth=0.8)
+        axes.grid(False)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def difference_errors(spacings: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the relative error of central differences against their spacing h, both axes logarithmic (chapter 3).
+
+    The figure is ``fig-difference-error``.
+
+    Args:
+        spacings: the spacings h.
+        errors: by number format, the relative error at each spacing; at most three formats.
+    """
+    with figure() as (fig, axes):
+        for (label, values), marker in zip(errors.items(), "os^v", strict=False):
+            axes.loglog(spacings, values, marker, linestyle="-", markersize=4, label=label)
+        axes.set(xlabel="spacing $h$ of the differences", ylabel="relative error")
+        axes.legend()
+    return fig

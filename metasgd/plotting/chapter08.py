@@ -1,0 +1,96 @@
+"""The figures of chapter 8: Meta-SGD on MNIST."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metasgd.evaluation import Evaluation
+from metasgd.plotting.style import (
+    COLOURS,
+    accepts_any_tensor,
+    figure,
+)
+
+
+def training_curves(
+    losses: Mapping[str, Sequence[float]], window: int, steps: Sequence[int], accuracy: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Draw the meta-loss during meta-training, and the accuracy on several kinds of tasks (chapter 8).
+
+    The figure is ``fig-curves``.
+
+    Args:
+        losses: by method, the meta-loss of every meta-update.
+        window: the number of meta-updates that are averaged for one point of the loss.
+        steps: the numbers of meta-updates after which the accuracy was measured.
+        accuracy: by kind of tasks, the accuracy in 0..1 at each of these; at most three kinds.
+    """
+    with figure(1, 2, size=(6.8, 3.4)) as (fig, (left, right)):
+        for label, values in losses.items():
+            means = torch.tensor(values).unfold(0, window, window).mean(1)
+            left.plot([window * (index + 1) for index in range(len(means))], means, label=label)
+        left.set(xlabel="meta-update", ylabel="query loss after the step", ylim=(0, None))
+        left.legend(fontsize=10)
+        for (label, values), marker, colour in zip(accuracy.items(), "os^", ("green", "blue", "red"), strict=False):
+            right.plot(steps, [100 * value for value in values], marker=marker, color=COLOURS[colour], label=label)
+        right.set(xlabel="meta-update", ylabel="accuracy [%]", ylim=(0, 100))
+        right.legend(fontsize=10, loc="lower right")
+    return fig
+
+
+@accepts_any_tensor
+def class_probabilities(before: Tensor, after: Tensor, names: Sequence[str]) -> Figure:
+    """Draw the mean probability of each label for the queries of each class, before and after the step (chapter 8).
+
+    The figure is ``fig-step``.
+
+    Args:
+        before: probabilities with the initialisation, shape (queries, ways), sorted by the class of the query.
+        after: probabilities with the adapted parameters, of the same shape and in the same order.
+        names: the name of each label, in order; as many as there are ways.
+    """
+    ways = len(names)
+    with figure(1, 2, size=(6.6, 3.4), sharey=True) as (fig, axes):
+        for panel, probabilities, title in zip(axes, (before, after), ("before the step", "after it"), strict=True):
+            table = probabilities.reshape(ways, -1, ways).mean(1).cpu()
+            panel.imshow(table, cmap="Blues", vmin=0, vmax=1)
+            for row in range(ways):
+                for column in range(ways):
+                    value = table[row, column].item()
+                    ink = "white" if value > 0.5 else "black"
+                    panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
+            panel.set(title=title, xlabel="predicted label", xticks=range(ways), yticks=range(ways))
+            panel.set_xticklabels(names)
+            panel.set_yticklabels(names)
+            panel.grid(False)
+        axes[0].set_ylabel("queries of label")
+    return fig
+
+
+def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
+    """Draw accuracy on the digits of meta-training and on held-out digits, while classes are added (chapter 8).
+
+    The figure is ``fig-gap``.
+
+    Args:
+        rungs: by what was added to the classes of meta-training, the score on its own digits and the score on held-out
+            digits, both in 0..1.
+    """
+    with figure(size=(6.4, 3.4)) as (fig, axes):
+        for place, (own, held_out) in enumerate(rungs.values()):
+            axes.plot([place, place], [100 * own.mean, 100 * held_out.mean], color=COLOURS["grey"], linewidth=1)
+            for score, colour, marker, below in ((own, "green", "o", 6), (held_out, "blue", "s", -16)):
+                axes.errorbar(
+                    place, 100 * score.mean, 100 * score.half_width, fmt=marker, color=COLOURS[colour], capsize=4,
+                    label={"green": "its own digits", "blue": "held-out digits"}[colour] if place == 0 else None,
+                )  # fmt: skip
+                axes.annotate(
+                    f"{100 * score.mean:.1f}", (place, 100 * score.mean), (0, below), textcoords="offset points",
+                    ha="center",
+                )  # fmt: skip
+        axes.set(ylabel="accuracy [%]", ylim=(40, 105), xticks=range(len(rungs)), xlim=(-0.5, len(rungs) - 0.5))
+        axes.set_xticklabels(list(rungs))
+        axes.legend(fontsize=10, loc="lower right")
+    return fig

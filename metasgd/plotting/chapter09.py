@@ -1,0 +1,208 @@
+"""The figures of chapter 9: the speed, memory and exactness of ways to compute a meta-gradient."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from metasgd.plotting.style import (
+    COLOURS,
+    figure,
+)
+
+
+def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[str, int]) -> Figure:
+    """Draw the time of one small operation against the number of entries that it works on (chapter 9).
+
+    The figure is ``fig-batch-call``.
+
+    Args:
+        sizes: the numbers of entries of a tensor; both axes are logarithmic.
+        seconds: the time of one call at each size, in seconds. The dashed line is the time at the first size.
+        marks: sizes to point out, by what has them; at most two, dotted lines.
+    """
+    micro = [1e6 * value for value in seconds]
+    with figure() as (fig, axes):
+        axes.loglog(sizes, micro, "o-", markersize=4, color=COLOURS["blue"], label="one addition")
+        axes.axhline(micro[0], color=COLOURS["grey"], linestyle="--", label="fixed cost of a call")
+        for (label, size), colour in zip(marks.items(), ("green", "red"), strict=False):
+            axes.axvline(size, color=COLOURS[colour], linestyle=":")
+            style = {"color": COLOURS[colour], "rotation": 90, "va": "top", "ha": "right", "fontsize": 10}
+            axes.text(size, 0.98, label, transform=axes.get_xaxis_transform(), **style)
+        axes.set(xlabel="numbers in each of the two tensors", ylabel="time [µs]")
+        axes.legend(loc="upper left", fontsize=10)
+    return fig
+
+
+def seconds_by_tasks(panels: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
+    """Draw the time of a meta-gradient for each of its tasks against the number of tasks (chapter 9).
+
+    The figure is ``fig-batch-tasks``.
+
+    Args:
+        panels: by network (at least two), then by strategy ("loop", "batched" or "threads"), then by number of tasks:
+            the time for all of these tasks, in seconds.
+    """
+    looks = {"loop": ("red", "o"), "batched": ("blue", "s"), "threads": ("green", "^")}
+    with figure(1, len(panels), size=(6.6, 3.7)) as (fig, grid):
+        for axes, (title, strategies) in zip(grid, panels.items(), strict=True):
+            for name, times in strategies.items():
+                colour, marker = looks[name]
+                each = [1e3 * seconds / tasks for tasks, seconds in times.items()]
+                axes.plot(list(times), each, marker=marker, color=COLOURS[colour], label=name)
+            axes.set(xscale="log", xlabel="tasks at once", title=title, ylim=(0, None))
+            axes.set_xticks(list(times), [str(tasks) for tasks in times])
+            axes.minorticks_off()
+        grid[0].set_ylabel("time for each task [ms]")
+        handles, labels = grid[-1].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=10)
+    return fig
+
+
+def error_against_rate(rates: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the relative error of a meta-gradient against the inner rate, both axes logarithmic (chapter 9).
+
+    The figure is ``fig-batch-trap``.
+
+    Args:
+        rates: the inner rate, the same for all parameters.
+        errors: by way of computing the meta-gradient, its relative error in theta at each rate; at most three ways.
+    """
+    with figure() as (fig, axes):
+        for (label, values), colour, marker in zip(errors.items(), ("red", "blue", "green"), "os^", strict=False):
+            axes.loglog(rates, values, marker=marker, markersize=5, color=COLOURS[colour], label=label)
+        axes.set(xlabel=r"inner rate $\alpha$ (all entries)", ylabel="relative error in theta", ylim=(1e-17, 10))
+        axes.legend(loc="center right", fontsize=10)
+    return fig
+
+
+def saved_memory(steps: Sequence[int], megabytes: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the most memory that autograd holds against the number of inner steps (chapter 9).
+
+    The figure is ``fig-batch-memory``.
+
+    Args:
+        steps: the numbers of inner steps; the axis is logarithmic.
+        megabytes: by way of computing the meta-gradient, the megabytes at each number of steps; at most three ways.
+    """
+    with figure() as (fig, axes):
+        looks = zip(("red", "orange", "blue"), "os^", ("-", "--", "-"), strict=True)
+        for (label, values), (colour, marker, line) in zip(megabytes.items(), looks, strict=False):
+            axes.plot(steps, values, line, marker=marker, color=COLOURS[colour], label=label)
+        axes.set(xlabel="inner steps", ylabel="held at most [MB]", xscale="log", ylim=(0, None))
+        axes.set_xticks(steps, [str(count) for count in steps])
+        axes.xaxis.minorticks_off()
+        axes.legend(fontsize=10)
+    return fig
+
+
+def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
+    """Draw the speed of operations under the roof that the memory and the processor of a machine set (chapter 9).
+
+    The figure is ``fig-batch-roofline``.
+
+    Args:
+        ceiling: the speed of a large matrix product, in floating-point operations per second.
+        bandwidth: the speed of a large copy, in bytes per second.
+        points: by kind of operation (at most four), then by name, (operations per byte, operations per second).
+    """
+    places = [place for kind in points.values() for place, _ in kind.values()]
+    speeds = [speed for kind in points.values() for _, speed in kind.values()]
+    with figure(size=(6.4, 4.6)) as (fig, axes):
+        ends = [min(places) / 3, ceiling / bandwidth, max([*places, ceiling / bandwidth]) * 4]
+        roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
+        label = f"roof: {roof[2]:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s"
+        axes.loglog(ends, roof, color=COLOURS["black"], label=label)
+        axes.set(xlabel="arithmetic intensity [operations per byte]", ylabel="speed [GFLOP/s]")
+        axes.set(xlim=(ends[0] / 1.5, ends[2] * 3), ylim=(min([*speeds, 1e9 * roof[0]]) / 2e9, 2.5 * roof[2]))
+        looks = zip(("red", "purple", "blue", "orange"), "ovsD", strict=True)
+        labels = []
+        for (kind, named), (colour, marker) in zip(points.items(), looks, strict=False):
+            for index, (name, (place, speed)) in enumerate(named.items()):
+                axes.plot(place, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
+                labels.append((place, speed / 1e9, name, COLOURS[colour]))
+        _labels_apart(axes, labels)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def _labels_apart(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write (x, y, text, colour) to the right of points, from low to high, each clear of those below and beside it.
+
+    Distances are in points of type; both axes are logarithmic, and their limits set.
+    """
+    placed: list[tuple[float, float, int]] = []
+    for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
+        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
+        height = up - 4
+        for left, low, length in placed:
+            if left - 6 * len(text) < across < left + 6 * length:
+                height = max(height, low + 10)
+        placed.append((across, height, len(text)))
+        offset = (7, height - up)
+        look: dict[str, Any] = {"color": colour, "fontsize": 9, "zorder": 3}
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # where a line passes behind it
+        axes.annotate(text, (x, y), offset, textcoords="offset points", bbox=paper, **look)
+
+
+def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
+    """Draw the speed of a meta-gradient as one change after the other is added, one bar each (chapter 9).
+
+    Bars are medians, lines the range over the rounds. The figure is ``fig-batch-ablation``.
+
+    Args:
+        seconds: by what was added, the time of a meta-gradient in every round, in seconds.
+        tasks: the number of tasks in a meta-batch.
+    """
+    speeds = {label: sorted(tasks / value for value in values) for label, values in seconds.items()}
+    with figure(size=(6.4, 0.9 + 0.5 * len(speeds))) as (fig, axes):
+        for label, values in speeds.items():
+            middle = values[len(values) // 2]
+            axes.barh(label, middle, color=COLOURS["blue"], height=0.55)
+            axes.plot([values[0], values[-1]], [label] * 2, color=COLOURS["black"], linewidth=1)
+            axes.text(0.02 * max(map(max, speeds.values())), label, f"{middle:.1f}", va="center", color="white")
+        axes.set(xlabel="tasks per second (line: all rounds)", xlim=(0, None))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    return fig
+
+
+def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> Figure:
+    """Draw how many times as fast as the reference each contender of a benchmark was (chapter 9).
+
+    Each network has a panel, titled with the first two parts of the names of its workloads. A contender that ran there
+    has a row, with a mark at the median and a line over the range for each workload. The dashed line is the reference,
+    which has no row of its own. The figure is ``fig-batch-benchmark``.
+
+    Args:
+        results: the results of the package's benchmark, one for each workload.
+        ours: the contenders that are drawn in blue. The others are grey.
+    """
+    panels: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for result in results:
+        panel = panels.setdefault(", ".join(result["name"].split(", ")[:2]), {})
+        for name, row in result["contenders"].items():
+            ratio = row["times_reference"]
+            if ratio is not None and (ratio["min"], ratio["max"]) != (1, 1):
+                panel.setdefault(name, []).append(ratio)
+    heights = [len(panel) + 0.5 for panel in panels.values()]
+    size = (6.6, 1.0 + 0.5 * len(panels) + 0.26 * sum(heights))
+    with figure(len(panels), 1, size=size, sharex=True, squeeze=False, height_ratios=heights) as (fig, grid):
+        for axes, (title, rows) in zip(grid[:, 0], panels.items(), strict=True):
+            for index, (name, ratios) in enumerate(rows.items()):
+                colour = COLOURS["blue" if name in ours else "grey"]
+                for number, ratio in enumerate(ratios):
+                    place = index + 0.6 * ((number + 0.5) / len(ratios) - 0.5)
+                    axes.plot([ratio["min"], ratio["max"]], [place] * 2, color=colour, linewidth=1, alpha=0.5)
+                    axes.plot(ratio["median"], place, "o", color=colour, markersize=4)
+            axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
+            axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
+            axes.set_yticks(range(len(rows)), rows, fontsize=9)
+            axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("times as fast as learn2learn's algorithm")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    return fig

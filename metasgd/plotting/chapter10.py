@@ -1,0 +1,128 @@
+"""The figures of chapter 10: time, precision, memory and speed of the complete program."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from metasgd.plotting.style import (
+    COLOURS,
+    figure,
+)
+
+
+def time_shares(shares: Mapping[str, float], notes: Mapping[str, str]) -> Figure:
+    """Draw how the time of one meta-step divides among kinds of work, the longest first (chapter 10).
+
+    The figure is ``fig-gpu-profile``.
+
+    Args:
+        shares: by kind of work, its time in milliseconds.
+        notes: by kind of work, what it is, in a few words; written above its bar.
+    """
+    kinds, total = sorted(shares, key=shares.__getitem__, reverse=True), sum(shares.values())
+    with figure(size=(6.4, 0.7 + 0.62 * len(kinds))) as (fig, axes):
+        for place, kind in enumerate(kinds):
+            axes.barh(place, shares[kind], color=COLOURS["blue"], height=0.42)
+            share = f"{shares[kind]:.1f} ms, {shares[kind] / total:.0%}"
+            axes.text(shares[kind] + 0.01 * total, place, share, va="center", fontsize=10)
+            axes.text(0, place - 0.27, f"{kind}: {notes[kind]}", va="bottom", fontsize=10)
+        axes.set(xlabel="time [ms]", xlim=(0, 1.35 * max(shares.values())), ylim=(len(kinds) - 0.6, -0.85), yticks=[])
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="y", visible=False)
+    return fig
+
+
+def precision_errors(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the relative error of a meta-gradient in several precisions, one mark for each meta-batch (chapter 10).
+
+    The figure is ``fig-gpu-precision``.
+
+    Args:
+        errors: by kind of network (at most two), then by precision, the relative difference from the exact
+            meta-gradient for each meta-batch.
+    """
+    rows = list(dict.fromkeys(name for kinds in errors.values() for name in kinds))
+    with figure(size=(6.4, 1.5 + 0.5 * len(rows))) as (fig, axes):
+        for (kind, by_name), colour, marker, lift in zip(
+            errors.items(), ("red", "blue"), "os", (-0.14, 0.14), strict=False
+        ):
+            for name, values in by_name.items():
+                place = [rows.index(name) + lift] * len(values)
+                label = kind if name == next(iter(by_name)) else None
+                axes.plot(values, place, marker, color=COLOURS[colour], alpha=0.6, markersize=6, label=label)
+        axes.set(xscale="log", xlabel="relative difference from the exact meta-gradient", ylim=(len(rows) - 0.5, -0.5))
+        axes.set_yticks(range(len(rows)), rows)
+        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+def memory_curves(
+    batches: Sequence[int],
+    by_batch: Mapping[str, Sequence[float]],
+    steps: Sequence[int],
+    by_steps: Mapping[str, Sequence[float]],
+) -> Figure:
+    """Draw peak memory against the number of tasks and against the number of inner steps (chapter 10).
+
+    The figure is ``fig-gpu-memory``.
+
+    Args:
+        batches: the numbers of tasks in a meta-batch.
+        by_batch: by way of computing the meta-gradient, the megabytes at each number of tasks; at most two ways.
+        steps: the numbers of inner steps.
+        by_steps: by way of computing the meta-gradient, the megabytes at each number of steps; at most two ways.
+    """
+    with figure(1, 2, size=(6.8, 3.4)) as (fig, panels):
+        for axes, places, curves, label in zip(
+            panels, (batches, steps), (by_batch, by_steps), ("tasks in a meta-batch", "inner steps"), strict=True
+        ):
+            for (name, values), marker, colour in zip(curves.items(), "os", ("red", "blue"), strict=False):
+                axes.plot(places, values, marker=marker, color=COLOURS[colour], label=name)
+            top = 1.3 * max(map(max, curves.values()))
+            axes.set(xlabel=label, ylabel="peak memory [MB]", xlim=(0, None), ylim=(0, top))
+            axes.legend(fontsize=10, loc="upper left")
+    return fig
+
+
+def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Sequence[str]) -> Figure:
+    """Draw the speed of every contender of a benchmark, the median with the range over the rounds (chapter 10).
+
+    The figure is ``fig-gpu-speed``.
+
+    Args:
+        panels: by title, results of the package's benchmark that differ only in the size of their meta-batch.
+        ours: the contenders that are drawn in blue. The others are grey.
+    """
+    names = list(
+        dict.fromkeys(name for results in panels.values() for result in results for name in result["contenders"])
+    )
+    columns = min(2, len(panels))
+    size = (6.8, 1.3 + (0.27 * len(names) + 0.6) * -(-len(panels) // columns))
+    with figure(-(-len(panels) // columns), columns, size=size, sharey=True, squeeze=False) as (fig, grid):
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        markers: dict[int, str] = {}
+        for axes, (title, results) in zip(grid.flat, panels.items(), strict=False):
+            for index, result in enumerate(results):
+                batch = result["workload"]["meta_batch"]
+                marker = markers.setdefault(batch, "os^Dv"[len(markers) % 5])
+                for name, row in result["contenders"].items():
+                    speed, colour = row["per_second"], COLOURS["blue" if name in ours else "grey"]
+                    place = names.index(name) + 0.2 * (index - (len(results) - 1) / 2)
+                    axes.errorbar(
+                        speed["median"], place, fmt=marker, markersize=5, color=colour,
+                        xerr=[[speed["median"] - speed["min"]], [speed["max"] - speed["median"]]], linewidth=1,
+                    )  # fmt: skip
+            axes.set(title=title, xscale="log" if results[0]["unit"] == "meta-steps" else "linear")
+            axes.set(xlabel=f"{results[0]['unit']} per second", ylim=(len(names) - 0.5, -0.5))
+            axes.set_yticks(range(len(names)), names, fontsize=9)
+            if axes.get_xscale() == "linear":
+                axes.set_xlim(0, None)
+        keys = [
+            Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=f"{batch}")
+            for batch, marker in sorted(markers.items())
+        ]
+        fig.legend(handles=keys, title="meta-batch", loc="outside upper center", ncols=len(keys), fontsize=10)
+    return fig

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from itertools import pairwise
 
 import pytest
 from matplotlib.figure import Figure
@@ -67,6 +68,67 @@ def test_appendix_opens_with_its_label_and_a_title_without_a_number(page: str) -
     label, title = re.sub(r"\A---\n.*?\n---\n+", "", text(page), flags=re.DOTALL).splitlines()[:2]
     assert re.fullmatch(r"\(app-[a-z-]+\)=", label)
     assert re.match(r"# [A-Z]", title)
+
+
+@in_every_chapter
+def test_cells_have_ids_that_stay_when_other_cells_come_and_go(chapter: str) -> None:
+    """Eight random hexadecimal digits, never a count, as a translation is tied to them (see CONTRIBUTING.md)."""
+    ids = [cell.id for cell in cells(chapter)]
+    assert len(set(ids)) == len(ids)
+    for name in ids:
+        assert re.fullmatch(r"[0-9a-f]{8}", name), f"the id {name!r} is not eight hexadecimal digits"
+    numbers = [int(name, 16) for name in ids]
+    assert all(abs(after - before) > 1 for before, after in pairwise(numbers)), "ids that count on shift"
+
+
+def private_names(source: str) -> list[str]:
+    """List the private modules and names of the package that a Python program imports or reaches by their full name.
+
+    Cells may hold IPython's commands, such as ``%pip``, which are not looked at.
+    """
+    plain = re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+    found = []
+    for node in ast.walk(ast.parse(plain)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [f"{node.module}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.Import):
+            found += [name.name for name in node.names]
+        elif isinstance(node, ast.Attribute):
+            found.append(ast.unparse(node))
+    return [name for name in found if re.match(r"metasgd\b.*\._[a-z]", name)]
+
+
+@on_every_page
+def test_page_uses_the_public_names_of_the_package_alone(page: str) -> None:
+    """In code cells, and in the Python examples of its text."""
+    programs = [cell.source for cell in cells(page) if cell.cell_type == "code"] if page in CHAPTERS else []
+    programs += re.findall(r"^```python\n(.*?)^```$", text(page), re.DOTALL | re.MULTILINE)
+    for program in programs:
+        assert private_names(program) == []
+    assert not re.search(r"\bmetasgd(\.\w+)*\._[a-z]", text(page))
+
+
+def test_private_names_are_seen_however_they_are_imported() -> None:
+    program = """
+import metasgd._core.task
+from metasgd._core.adam import adam
+from metasgd.models import _hidden, convnet
+from metasgd import _core
+import metasgd.strategies._pool as pool
+value = metasgd._core.version.__version__
+version = metasgd.__version__
+if colab:
+    %pip install "metasgd"
+"""
+    assert set(private_names(program)) == {
+        "metasgd._core.task",
+        "metasgd._core.adam.adam",
+        "metasgd.models._hidden",
+        "metasgd._core",
+        "metasgd.strategies._pool",
+        "metasgd._core.version",
+        "metasgd._core.version.__version__",
+    }
 
 
 @in_every_chapter

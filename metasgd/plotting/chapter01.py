@@ -5,10 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, figure
 
 
 def accuracy_against_steps(

@@ -6,12 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    draw_contours,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
 
 
 @accepts_any_tensor
@@ -87,8 +82,8 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
         panels: by optimiser, where the steps end, shape (tasks, 2); two optimisers, the learned one second, in blue.
         minima: the minimum of each task, shape (tasks, 2).
     """
-    with figure(1, 2, size=(6.6, 4.0), sharey=True) as (fig, both):
-        for axes, (label, ends), colour in zip(both, panels.items(), ("red", "blue"), strict=True):
+    with figure(1, 2, size=(6.6, 4.0), sharey=True) as (fig, panel_axes):
+        for axes, (label, ends), colour in zip(panel_axes, panels.items(), ("red", "blue"), strict=True):
             for end, minimum in zip(ends, minima, strict=True):
                 axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)
                 axes.plot(*torch.stack([start, end]).T, color=COLOURS[colour], linewidth=1.5)
@@ -98,7 +93,7 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
             axes.set(title=label, xlabel=r"$\theta_1$")
             axes.set_aspect("equal", adjustable="datalim")
             axes.grid(False)
-        both[0].set_ylabel(r"$\theta_2$")
+        panel_axes[0].set_ylabel(r"$\theta_2$")
     return fig
 
 

@@ -5,12 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    draw_contours,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
 
 
 @accepts_any_tensor

@@ -5,11 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 
 @accepts_any_tensor

@@ -4,14 +4,29 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, figure, percent
+
+# The quantities of one meta-step: how each is written, and where it stands in a panel.
+QUANTITIES = {
+    "theta": (r"$\theta$", (0.08, 0.5)),
+    "support gradient": (r"$g_{S}$", (0.36, 0.84)),
+    "alpha": (r"$\alpha$", (0.36, 0.16)),
+    "theta'": (r"$\theta'$", (0.64, 0.5)),
+    "query loss": (r"$L_{Q}$", (0.92, 0.5)),
+}
+# The edges that the meta-gradient runs along. Programs differ in how many of them, counted from the first, are open.
+EDGES = [
+    ("query loss", "theta'"),
+    ("theta'", "theta"),
+    ("theta'", "alpha"),
+    ("theta'", "support gradient"),
+    ("support gradient", "theta"),
+]
 
 
 def rate_sweep(rates: Sequence[float], fixed: Sequence[Evaluation], learned: Evaluation) -> Figure:
@@ -25,8 +40,8 @@ def rate_sweep(rates: Sequence[float], fixed: Sequence[Evaluation], learned: Eva
         learned: the query loss of Meta-SGD, drawn as a line with its 95% interval as a band.
     """
     with figure() as (fig, axes):
-        means, widths = [score.mean for score in fixed], [score.half_width for score in fixed]
-        axes.errorbar(rates, means, widths, fmt="s", capsize=4, color=COLOURS["orange"], label="one fixed rate")
+        means, half_widths = [score.mean for score in fixed], [score.half_width for score in fixed]
+        axes.errorbar(rates, means, half_widths, fmt="s", capsize=4, color=COLOURS["orange"], label="one fixed rate")
         axes.axhline(learned.mean, color=COLOURS["blue"], label="Meta-SGD")
         low, high = learned.mean - learned.half_width, learned.mean + learned.half_width
         axes.axhspan(low, high, color=COLOURS["blue"], alpha=0.2, linewidth=0)
@@ -43,46 +58,13 @@ def gradient_paths() -> Figure:
     The programs are: exact, first order, parameters written in place, and a step on a copy of the model. The figure is
     ``fig-scratch-paths``.
     """
-    places = {
-        r"$\theta$": (0.08, 0.5),
-        r"$g_{S}$": (0.36, 0.84),
-        r"$\alpha$": (0.36, 0.16),
-        r"$\theta'$": (0.64, 0.5),
-        r"$L_{Q}$": (0.92, 0.5),
-    }
-    theta, gradient, alpha, adapted, loss = places
-    edges = [(loss, adapted), (adapted, theta), (adapted, alpha), (adapted, gradient), (gradient, theta)]
-    open_edges = {"exact": 5, "first order": 3, "written in place": 2, "on a copy": 1}  # so many of the edges
+    num_open_edges = {"exact": 5, "first order": 3, "written in place": 2, "on a copy": 1}
     with figure(2, 2, size=(6.4, 4.6)) as (fig, axes):
-        for panel, (title, count) in zip(axes.flat, open_edges.items(), strict=True):
+        for panel, (title, num_open) in zip(axes.flat, num_open_edges.items(), strict=True):
             panel.set_title(title, fontsize=12)
             panel.set(xlim=(0, 1), ylim=(0, 1))
             panel.set_axis_off()
-            for name, place in places.items():
-                panel.annotate(
-                    name,
-                    place,
-                    ha="center",
-                    va="center",
-                    fontsize=13,
-                    bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": COLOURS["black"]},
-                )
-            for index, (source, target) in enumerate(edges):
-                lucky = title == "written in place" and (source, target) == (adapted, theta)
-                colour = "red" if lucky else "blue" if index < count else "grey"
-                panel.annotate(
-                    "",
-                    places[target],
-                    places[source],
-                    arrowprops={
-                        "arrowstyle": "-|>" if index < count else "-",
-                        "color": COLOURS[colour],
-                        "linestyle": "-" if index < count else ":",
-                        "linewidth": 2,
-                        "shrinkA": 15,
-                        "shrinkB": 15,
-                    },
-                )
+            _draw_graph(panel, num_open, by_accident=("theta'", "theta") if title == "written in place" else None)
         keys = [
             Line2D([], [], color=COLOURS["blue"], label="meta-gradient flows"),
             Line2D([], [], color=COLOURS["grey"], linestyle=":", label="cut"),
@@ -90,6 +72,31 @@ def gradient_paths() -> Figure:
         ]
         fig.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=10)
     return fig
+
+
+def _draw_graph(panel: Axes, num_open: int, by_accident: tuple[str, str] | None) -> None:
+    """Draw the quantities of a meta-step, and the edges: open ones as arrows, the others dotted.
+
+    Args:
+        panel: where to draw; its limits are 0 and 1 on both axes.
+        num_open: how many of ``EDGES``, counted from the first, the meta-gradient can run along.
+        by_accident: an edge that is drawn in red, or None.
+    """
+    circle = {"boxstyle": "circle", "facecolor": "white", "edgecolor": COLOURS["black"]}
+    for symbol, place in QUANTITIES.values():
+        panel.annotate(symbol, place, ha="center", va="center", fontsize=13, bbox=circle)
+    for index, (source, target) in enumerate(EDGES):
+        is_open = index < num_open
+        colour = "red" if (source, target) == by_accident else "blue" if is_open else "grey"
+        arrow = {
+            "arrowstyle": "-|>" if is_open else "-",
+            "linestyle": "-" if is_open else ":",
+            "color": COLOURS[colour],
+            "linewidth": 2,
+            "shrinkA": 15,
+            "shrinkB": 15,
+        }
+        panel.annotate("", QUANTITIES[target][1], QUANTITIES[source][1], arrowprops=arrow)
 
 
 def loss_against_shots(shots: Sequence[int], losses: Mapping[str, Sequence[Evaluation]], trained_at: int) -> Figure:
@@ -104,8 +111,8 @@ def loss_against_shots(shots: Sequence[int], losses: Mapping[str, Sequence[Evalu
     """
     with figure() as (fig, axes):
         for (label, scores), marker in zip(losses.items(), "os", strict=True):
-            means, widths = [score.mean for score in scores], [score.half_width for score in scores]
-            axes.errorbar(shots, means, widths, fmt=f"{marker}-", capsize=4, label=label)
+            means, half_widths = [score.mean for score in scores], [score.half_width for score in scores]
+            axes.errorbar(shots, means, half_widths, fmt=f"{marker}-", capsize=4, label=label)
         axes.axvline(trained_at, color=COLOURS["grey"], linestyle="--", label="shots in training")
         axes.set(xscale="log", yscale="log", xlabel="support examples (shots)", ylabel="query loss")
         axes.set_xticks(shots, [str(count) for count in shots])
@@ -151,13 +158,11 @@ def accuracy_bars(scores: Mapping[str, Evaluation], chance: float) -> Figure:
         chance: the accuracy of guessing, in 0..1; a dashed line.
     """
     with figure(size=(6.4, 3.2)) as (fig, axes):
-        labels = list(scores)
-        means = [100 * score.mean for score in scores.values()]
-        widths = [100 * score.half_width for score in scores.values()]
+        labels, (means, half_widths) = list(scores), percent(list(scores.values()))
         colours = [COLOURS[name] for name in ("red", "orange", "blue", "grey")]
-        axes.barh(labels, means, xerr=widths, color=colours, height=0.6, capsize=4)
-        for label, mean, width in zip(labels, means, widths, strict=True):
-            axes.text(mean + width + 1, label, f"{mean:.1f}", va="center", fontsize=11)
+        axes.barh(labels, means, xerr=half_widths, color=colours, height=0.6, capsize=4)
+        for label, mean, half_width in zip(labels, means, half_widths, strict=True):
+            axes.text(mean + half_width + 1, label, f"{mean:.1f}", va="center", fontsize=11)
         axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
         axes.set(xlabel="accuracy [%] (dashed: guessing)", xlim=(0, 100))
         axes.invert_yaxis()

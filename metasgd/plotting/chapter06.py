@@ -2,18 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, window_means
 
 
 @accepts_any_tensor
@@ -88,10 +83,9 @@ def sine_losses(losses: Mapping[int, Mapping[str, Sequence[float]]], window: int
     with figure(1, len(losses), size=(6.8, 3.3), sharex=True, sharey=True) as (fig, axes):
         for panel, (shots, methods) in zip(axes, losses.items(), strict=True):
             for (label, values), line in zip(methods.items(), ("-", "--"), strict=True):
-                means = torch.tensor(values).unfold(0, window, window).mean(1)
-                places = [window * (index + 1) for index in range(len(means))]
+                updates, means = window_means(values, window)
                 colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
-                panel.plot(places, means, line, color=colour, linewidth=1.5, label=label)
+                panel.plot(updates, means, line, color=colour, linewidth=1.5, label=label)
             panel.set(title=f"{shots} points", yscale="log")
             panel.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
             panel.minorticks_off()
@@ -118,12 +112,16 @@ def sine_cells(
         for panel, trained in zip(axes, panels, strict=True):
             for (label, rows), name, marker in zip(ours.items(), ("blue", "orange"), "os", strict=True):
                 points, scores = list(rows[trained]), list(rows[trained].values())
-                means, widths = [score.mean for score in scores], [score.half_width for score in scores]
+                means, half_widths = [score.mean for score in scores], [score.half_width for score in scores]
                 published = list(paper[label][trained].values())
-                panel.plot(points, published, f"{marker}--", color=COLOURS[name], markerfacecolor="white",
-                           linewidth=1, label=f"{label}, the paper")  # fmt: skip
-                panel.errorbar(points, means, widths, fmt=f"{marker}-", color=COLOURS[name], capsize=3,
-                               label=f"{label}, this page")  # fmt: skip
+                panel.plot(
+                    points, published, f"{marker}--", color=COLOURS[name], markerfacecolor="white", linewidth=1,
+                    label=f"{label}, the paper",
+                )  # fmt: skip
+                panel.errorbar(
+                    points, means, half_widths, fmt=f"{marker}-", color=COLOURS[name], capsize=3,
+                    label=f"{label}, this page",
+                )  # fmt: skip
             panel.set(title=f"trained with {trained}", xscale="log")
             panel.set_xticks(points, [str(count) for count in points])
             panel.minorticks_off()
@@ -155,12 +153,10 @@ def sine_errors(
         top: the highest error that is shown (None: all are).
     """
     with figure(size=(6.4, 3.8)) as (fig, axes):
-        looks = {
-            "Meta-SGD": iter((("blue", "o-"), ("sky", "^-"), ("green", "D-"))),
-            "MAML": iter((("orange", "s--"), ("red", "v--"))),
-        }
+        maml_looks = iter((("orange", "s--"), ("red", "v--")))
+        other_looks = iter((("blue", "o-"), ("sky", "^-"), ("green", "D-")))
         for label, values in errors.items():
-            colour, style = next(looks["MAML" if "MAML" in label else "Meta-SGD"])
+            colour, style = next(maml_looks if "MAML" in label else other_looks)
             axes.plot(places, values, style, color=COLOURS[colour], markersize=5, label=label)
         for place in marked:
             axes.axvline(place, color=COLOURS["grey"], linestyle=":", linewidth=1)

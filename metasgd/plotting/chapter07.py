@@ -7,11 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 
 def fold_table(held_out: Sequence[Sequence[int]]) -> Figure:

@@ -1,17 +1,13 @@
 """The figures of chapter 8: Meta-SGD on MNIST."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, window_means
 
 
 def training_curves(
@@ -29,8 +25,7 @@ def training_curves(
     """
     with figure(1, 2, size=(6.8, 3.4)) as (fig, (left, right)):
         for label, values in losses.items():
-            means = torch.tensor(values).unfold(0, window, window).mean(1)
-            left.plot([window * (index + 1) for index in range(len(means))], means, label=label)
+            left.plot(*window_means(values, window), label=label)
         left.set(xlabel="meta-update", ylabel="query loss after the step", ylim=(0, None))
         left.legend(fontsize=10)
         for (label, values), marker, colour in zip(accuracy.items(), "os^", ("green", "blue", "red"), strict=False):
@@ -54,13 +49,12 @@ def class_probabilities(before: Tensor, after: Tensor, names: Sequence[str]) -> 
     ways = len(names)
     with figure(1, 2, size=(6.6, 3.4), sharey=True) as (fig, axes):
         for panel, probabilities, title in zip(axes, (before, after), ("before the step", "after it"), strict=True):
-            table = probabilities.reshape(ways, -1, ways).mean(1).cpu()
+            table = probabilities.reshape(ways, -1, ways).mean(1)
             panel.imshow(table, cmap="Blues", vmin=0, vmax=1)
-            for row in range(ways):
-                for column in range(ways):
-                    value = table[row, column].item()
-                    ink = "white" if value > 0.5 else "black"
-                    panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
+            for row, column in product(range(ways), repeat=2):
+                value = table[row, column].item()
+                ink = "white" if value > 0.5 else "black"
+                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
             panel.set(title=title, xlabel="predicted label", xticks=range(ways), yticks=range(ways))
             panel.set_xticklabels(names)
             panel.set_yticklabels(names)
@@ -78,16 +72,18 @@ def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
         rungs: by what was added to the classes of meta-training, the score on its own digits and the score on held-out
             digits, both in 0..1.
     """
+    # by series: colour, marker, and where the value is written, in points above the marker
+    looks = {"its own digits": ("green", "o", 6), "held-out digits": ("blue", "s", -16)}
     with figure(size=(6.4, 3.4)) as (fig, axes):
-        for place, (own, held_out) in enumerate(rungs.values()):
-            axes.plot([place, place], [100 * own.mean, 100 * held_out.mean], color=COLOURS["grey"], linewidth=1)
-            for score, colour, marker, below in ((own, "green", "o", 6), (held_out, "blue", "s", -16)):
+        for place, scores in enumerate(rungs.values()):
+            axes.plot([place, place], [100 * score.mean for score in scores], color=COLOURS["grey"], linewidth=1)
+            for score, (label, (colour, marker, height)) in zip(scores, looks.items(), strict=True):
                 axes.errorbar(
                     place, 100 * score.mean, 100 * score.half_width, fmt=marker, color=COLOURS[colour], capsize=4,
-                    label={"green": "its own digits", "blue": "held-out digits"}[colour] if place == 0 else None,
+                    label=None if place else label,
                 )  # fmt: skip
                 axes.annotate(
-                    f"{100 * score.mean:.1f}", (place, 100 * score.mean), (0, below), textcoords="offset points",
+                    f"{100 * score.mean:.1f}", (place, 100 * score.mean), (0, height), textcoords="offset points",
                     ha="center",
                 )  # fmt: skip
         axes.set(ylabel="accuracy [%]", ylim=(40, 105), xticks=range(len(rungs)), xlim=(-0.5, len(rungs) - 0.5))

@@ -7,10 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from metasgd.plotting.style import (
-    COLOURS,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, figure
 
 
 def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[str, int]) -> Figure:
@@ -23,10 +20,10 @@ def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[st
         seconds: the time of one call at each size, in seconds. The dashed line is the time at the first size.
         marks: sizes to point out, by what has them; at most two, dotted lines.
     """
-    micro = [1e6 * value for value in seconds]
+    microseconds = [1e6 * value for value in seconds]
     with figure() as (fig, axes):
-        axes.loglog(sizes, micro, "o-", markersize=4, color=COLOURS["blue"], label="one addition")
-        axes.axhline(micro[0], color=COLOURS["grey"], linestyle="--", label="fixed cost of a call")
+        axes.loglog(sizes, microseconds, "o-", markersize=4, color=COLOURS["blue"], label="one addition")
+        axes.axhline(microseconds[0], color=COLOURS["grey"], linestyle="--", label="fixed cost of a call")
         for (label, size), colour in zip(marks.items(), ("green", "red"), strict=False):
             axes.axvline(size, color=COLOURS[colour], linestyle=":")
             style = {"color": COLOURS[colour], "rotation": 90, "va": "top", "ha": "right", "fontsize": 10}
@@ -50,8 +47,8 @@ def seconds_by_tasks(panels: Mapping[str, Mapping[str, Mapping[int, float]]]) ->
         for axes, (title, strategies) in zip(grid, panels.items(), strict=True):
             for name, times in strategies.items():
                 colour, marker = looks[name]
-                each = [1e3 * seconds / tasks for tasks, seconds in times.items()]
-                axes.plot(list(times), each, marker=marker, color=COLOURS[colour], label=name)
+                milliseconds = [1e3 * seconds / tasks for tasks, seconds in times.items()]
+                axes.plot(list(times), milliseconds, marker=marker, color=COLOURS[colour], label=name)
             axes.set(xscale="log", xlabel="tasks at once", title=title, ylim=(0, None))
             axes.set_xticks(list(times), [str(tasks) for tasks in times])
             axes.minorticks_off()
@@ -108,10 +105,11 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
         bandwidth: the speed of a large copy, in bytes per second.
         points: by kind of operation (at most four), then by name, (operations per byte, operations per second).
     """
-    places = [place for kind in points.values() for place, _ in kind.values()]
+    intensities = [intensity for kind in points.values() for intensity, _ in kind.values()]
     speeds = [speed for kind in points.values() for _, speed in kind.values()]
     with figure(size=(6.4, 4.6)) as (fig, axes):
-        ends = [min(places) / 3, ceiling / bandwidth, max([*places, ceiling / bandwidth]) * 4]
+        ridge = ceiling / bandwidth  # the intensity from which on the processor is the limit, not the memory
+        ends = [min(intensities) / 3, ridge, max([*intensities, ridge]) * 4]
         roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
         label = f"roof: {roof[2]:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s"
         axes.loglog(ends, roof, color=COLOURS["black"], label=label)
@@ -120,30 +118,34 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
         looks = zip(("red", "purple", "blue", "orange"), "ovsD", strict=True)
         labels = []
         for (kind, named), (colour, marker) in zip(points.items(), looks, strict=False):
-            for index, (name, (place, speed)) in enumerate(named.items()):
-                axes.plot(place, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
-                labels.append((place, speed / 1e9, name, COLOURS[colour]))
-        _labels_apart(axes, labels)
+            for index, (name, (intensity, speed)) in enumerate(named.items()):
+                axes.plot(intensity, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
+                labels.append((intensity, speed / 1e9, name, COLOURS[colour]))
+        _write_labels_without_overlap(axes, labels)
         fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 
-def _labels_apart(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write (x, y, text, colour) to the right of points, from low to high, each clear of those below and beside it.
+def _write_labels_without_overlap(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write labels to the right of points, and higher where they would overlap labels written before.
 
-    Distances are in points of type; both axes are logarithmic, and their limits set.
+    Lower points are labelled first. Widths and heights of labels are estimated.
+
+    Args:
+        axes: where to write; their limits must have been set.
+        labels: for each point its x, its y, the text and the colour.
     """
-    placed: list[tuple[float, float, int]] = []
+    written: list[tuple[float, float, int]] = []  # left end, lower end (both in typographic points), characters
     for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
-        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
-        height = up - 4
-        for left, low, length in placed:
-            if left - 6 * len(text) < across < left + 6 * length:
-                height = max(height, low + 10)
-        placed.append((across, height, len(text)))
-        offset = (7, height - up)
+        left, point_height = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
+        height = point_height - 4
+        for other_left, other_height, other_length in written:
+            if other_left - 6 * len(text) < left < other_left + 6 * other_length:
+                height = max(height, other_height + 10)
+        written.append((left, height, len(text)))
         look: dict[str, Any] = {"color": colour, "fontsize": 9, "zorder": 3}
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # where a line passes behind it
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # readable on top of a line
+        offset = (7, height - point_height)
         axes.annotate(text, (x, y), offset, textcoords="offset points", bbox=paper, **look)
 
 
@@ -159,10 +161,10 @@ def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
     speeds = {label: sorted(tasks / value for value in values) for label, values in seconds.items()}
     with figure(size=(6.4, 0.9 + 0.5 * len(speeds))) as (fig, axes):
         for label, values in speeds.items():
-            middle = values[len(values) // 2]
-            axes.barh(label, middle, color=COLOURS["blue"], height=0.55)
+            median = values[len(values) // 2]
+            axes.barh(label, median, color=COLOURS["blue"], height=0.55)
             axes.plot([values[0], values[-1]], [label] * 2, color=COLOURS["black"], linewidth=1)
-            axes.text(0.02 * max(map(max, speeds.values())), label, f"{middle:.1f}", va="center", color="white")
+            axes.text(0.02 * max(map(max, speeds.values())), label, f"{median:.1f}", va="center", color="white")
         axes.set(xlabel="tasks per second (line: all rounds)", xlim=(0, None))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
@@ -180,21 +182,15 @@ def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -
         results: the results of the package's benchmark, one for each workload.
         ours: the contenders that are drawn in blue. The others are grey.
     """
-    panels: dict[str, dict[str, list[Mapping[str, float]]]] = {}
-    for result in results:
-        panel = panels.setdefault(", ".join(result["name"].split(", ")[:2]), {})
-        for name, row in result["contenders"].items():
-            ratio = row["times_reference"]
-            if ratio is not None and (ratio["min"], ratio["max"]) != (1, 1):
-                panel.setdefault(name, []).append(ratio)
+    panels = _ratios_by_network(results)
     heights = [len(panel) + 0.5 for panel in panels.values()]
     size = (6.6, 1.0 + 0.5 * len(panels) + 0.26 * sum(heights))
     with figure(len(panels), 1, size=size, sharex=True, squeeze=False, height_ratios=heights) as (fig, grid):
         for axes, (title, rows) in zip(grid[:, 0], panels.items(), strict=True):
-            for index, (name, ratios) in enumerate(rows.items()):
+            for row, (name, ratios) in enumerate(rows.items()):
                 colour = COLOURS["blue" if name in ours else "grey"]
                 for number, ratio in enumerate(ratios):
-                    place = index + 0.6 * ((number + 0.5) / len(ratios) - 0.5)
+                    place = row + 0.6 * ((number + 0.5) / len(ratios) - 0.5)
                     axes.plot([ratio["min"], ratio["max"]], [place] * 2, color=colour, linewidth=1, alpha=0.5)
                     axes.plot(ratio["median"], place, "o", color=colour, markersize=4)
             axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
@@ -206,3 +202,18 @@ def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
     return fig
+
+
+def _ratios_by_network(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[Mapping[str, float]]]]:
+    """Return by network, then by contender, its speed relative to the reference in each workload.
+
+    Contenders without a ratio are left out, and so is the reference itself, whose ratio is exactly 1 in every round.
+    """
+    networks: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for result in results:
+        network = networks.setdefault(", ".join(result["name"].split(", ")[:2]), {})
+        for name, contender in result["contenders"].items():
+            ratio = contender["times_reference"]
+            if ratio is not None and (ratio["min"], ratio["max"]) != (1, 1):
+                network.setdefault(name, []).append(ratio)
+    return networks

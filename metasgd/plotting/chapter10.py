@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from metasgd.plotting.style import (
-    COLOURS,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, figure
 
 
 def time_shares(shares: Mapping[str, float], notes: Mapping[str, str]) -> Figure:
@@ -45,11 +43,11 @@ def precision_errors(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
     """
     rows = list(dict.fromkeys(name for kinds in errors.values() for name in kinds))
     with figure(size=(6.4, 1.5 + 0.5 * len(rows))) as (fig, axes):
-        for (kind, by_name), colour, marker, lift in zip(
+        for (kind, by_name), colour, marker, offset in zip(
             errors.items(), ("red", "blue"), "os", (-0.14, 0.14), strict=False
         ):
             for name, values in by_name.items():
-                place = [rows.index(name) + lift] * len(values)
+                place = [rows.index(name) + offset] * len(values)
                 label = kind if name == next(iter(by_name)) else None
                 axes.plot(values, place, marker, color=COLOURS[colour], alpha=0.6, markersize=6, label=label)
         axes.set(xscale="log", xlabel="relative difference from the exact meta-gradient", ylim=(len(rows) - 0.5, -0.5))
@@ -98,31 +96,52 @@ def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Se
     names = list(
         dict.fromkeys(name for results in panels.values() for result in results for name in result["contenders"])
     )
+    sizes = [result["workload"]["meta_batch"] for results in panels.values() for result in results]
+    markers = {size: "os^Dv"[index % 5] for index, size in enumerate(dict.fromkeys(sizes))}
     columns = min(2, len(panels))
-    size = (6.8, 1.3 + (0.27 * len(names) + 0.6) * -(-len(panels) // columns))
-    with figure(-(-len(panels) // columns), columns, size=size, sharey=True, squeeze=False) as (fig, grid):
+    rows = -(-len(panels) // columns)
+    figure_size = (6.8, 1.3 + (0.27 * len(names) + 0.6) * rows)
+    with figure(rows, columns, size=figure_size, sharey=True, squeeze=False) as (fig, grid):
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        markers: dict[int, str] = {}
         for axes, (title, results) in zip(grid.flat, panels.items(), strict=False):
-            for index, result in enumerate(results):
-                batch = result["workload"]["meta_batch"]
-                marker = markers.setdefault(batch, "os^Dv"[len(markers) % 5])
-                for name, row in result["contenders"].items():
-                    speed, colour = row["per_second"], COLOURS["blue" if name in ours else "grey"]
-                    place = names.index(name) + 0.2 * (index - (len(results) - 1) / 2)
-                    axes.errorbar(
-                        speed["median"], place, fmt=marker, markersize=5, color=colour,
-                        xerr=[[speed["median"] - speed["min"]], [speed["max"] - speed["median"]]], linewidth=1,
-                    )  # fmt: skip
-            axes.set(title=title, xscale="log" if results[0]["unit"] == "meta-steps" else "linear")
-            axes.set(xlabel=f"{results[0]['unit']} per second", ylim=(len(names) - 0.5, -0.5))
-            axes.set_yticks(range(len(names)), names, fontsize=9)
-            if axes.get_xscale() == "linear":
-                axes.set_xlim(0, None)
+            _draw_speeds(axes, results, names, markers, ours)
+            axes.set_title(title)
         keys = [
-            Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=f"{batch}")
-            for batch, marker in sorted(markers.items())
+            Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=str(size))
+            for size, marker in sorted(markers.items())
         ]
         fig.legend(handles=keys, title="meta-batch", loc="outside upper center", ncols=len(keys), fontsize=10)
     return fig
+
+
+def _draw_speeds(
+    axes: Axes,
+    results: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    markers: Mapping[int, str],
+    ours: Sequence[str],
+) -> None:
+    """Draw the speeds in some results of the benchmark, one row for each contender.
+
+    Args:
+        axes: where to draw.
+        results: results of the same unit, which differ in the size of their meta-batch; each is drawn a bit lower.
+            Meta-steps per second have a logarithmic axis.
+        names: the contenders, from the first row to the last.
+        markers: the marker of each size of a meta-batch.
+        ours: the contenders that are drawn in blue. The others are grey.
+    """
+    for index, result in enumerate(results):
+        marker = markers[result["workload"]["meta_batch"]]
+        for name, contender in result["contenders"].items():
+            speed, colour = contender["per_second"], COLOURS["blue" if name in ours else "grey"]
+            place = names.index(name) + 0.2 * (index - (len(results) - 1) / 2)
+            spread = [[speed["median"] - speed["min"]], [speed["max"] - speed["median"]]]
+            axes.errorbar(speed["median"], place, xerr=spread, fmt=marker, markersize=5, color=colour, linewidth=1)
+    unit = results[0]["unit"]
+    axes.set(xscale="log" if unit == "meta-steps" else "linear", xlabel=f"{unit} per second")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    if axes.get_xscale() == "linear":
+        axes.set_xlim(0, None)

@@ -6,12 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    draw_contours,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
 
 
 @accepts_any_tensor
@@ -24,10 +19,10 @@ def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
         rates: by layer, its entries of alpha, a tensor of any shape.
         limit: rates between -limit and limit are shown.
     """
-    edges = torch.linspace(-limit, limit, 61)
+    edges = torch.linspace(-limit, limit, 61, device="cpu")
     with figure(size=(6.4, 0.9 + 0.75 * len(rates))) as (fig, axes):
         for row, entries in enumerate(rates.values()):
-            values = entries.detach().flatten().float().cpu()
+            values = entries.flatten().float()
             counts = torch.histogram(values, edges).hist
             heights = 0.85 * counts / counts.max()
             negative = edges[:-1] < -1e-6

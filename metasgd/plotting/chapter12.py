@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, percent
 
 
 @accepts_any_tensor
@@ -28,11 +25,11 @@ def measure_ranges(measures: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     with figure(2, 2, size=(6.8, 1.6 + 0.5 * len(names)), sharey=True) as (fig, axes):
         for panel, (measure, sets) in zip(axes.flat, measures.items(), strict=True):
             for place, quantiles in enumerate(sets.values()):
-                low, quarter, middle, three_quarters, high = quantiles.tolist()
+                low, *quartiles, high = quantiles.tolist()
                 colour = COLOURS[("blue", "orange", "green", "red", "purple")[place % 5]]
                 panel.plot([low, high], [place, place], color=colour, linewidth=1.5)
-                panel.plot([quarter, three_quarters], [place, place], color=colour, linewidth=7, solid_capstyle="butt")
-                panel.plot(middle, place, "|", color=COLOURS["black"], markersize=14, markeredgewidth=2)
+                panel.plot(quartiles[::2], [place, place], color=colour, linewidth=7, solid_capstyle="butt")
+                panel.plot(quartiles[1], place, "|", color=COLOURS["black"], markersize=14, markeredgewidth=2)
             panel.set(xlabel=measure, ylim=(len(names) - 0.5, -0.5), xlim=(0, None))
             panel.set_yticks(range(len(names)), names)
             panel.grid(axis="y", visible=False)
@@ -54,15 +51,9 @@ def changed_digits(panels: Mapping[str, Mapping[float, Mapping[str, Evaluation]]
             for method, (colour, marker) in zip(
                 next(iter(strengths.values())), (("blue", "o"), ("grey", "s"), ("orange", "^")), strict=False
             ):
-                scores = [scores[method] for scores in strengths.values()]
+                means, half_widths = percent([scores[method] for scores in strengths.values()])
                 panel.errorbar(
-                    list(strengths),
-                    [100 * score.mean for score in scores],
-                    [100 * score.half_width for score in scores],
-                    color=COLOURS[colour],
-                    marker=marker,
-                    capsize=3,
-                    label=method,
+                    list(strengths), means, half_widths, color=COLOURS[colour], marker=marker, capsize=3, label=method
                 )
             panel.axhline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
             panel.set(xlabel=change, ylim=(0, 100))
@@ -85,24 +76,12 @@ def ingredient_bars(rungs: Mapping[str, Mapping[int, Evaluation]], chance: float
     with figure(size=(6.4, 1.3 + 0.34 * len(rungs) * len(shots))) as (fig, axes):
         for number, colour in zip(shots, ("blue", "sky"), strict=False):
             places = [row + height * (shots.index(number) - (len(shots) - 1) / 2) for row in range(len(rungs))]
-            scores = [rung[number] for rung in rungs.values()]
-            axes.barh(
-                places,
-                [100 * score.mean for score in scores],
-                xerr=[100 * score.half_width for score in scores],
-                height=0.9 * height,
-                color=COLOURS[colour],
-                capsize=3,
-                label=f"{number} shot" + "s" * (number > 1),
-            )
-            for place, score in zip(places, scores, strict=True):
-                axes.text(
-                    100 * (score.mean + score.half_width) + 1,
-                    place,
-                    f"{100 * score.mean:.1f}",
-                    va="center",
-                    fontsize=10,
-                )
+            means, half_widths = percent([rung[number] for rung in rungs.values()])
+            label = f"{number} shot" if number == 1 else f"{number} shots"
+            look: dict[str, Any] = {"height": 0.9 * height, "color": COLOURS[colour], "capsize": 3}
+            axes.barh(places, means, xerr=half_widths, label=label, **look)
+            for place, mean, half_width in zip(places, means, half_widths, strict=True):
+                axes.text(mean + half_width + 1, place, f"{mean:.1f}", va="center", fontsize=10)
         axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
         axes.set_yticks(range(len(rungs)), list(rungs))
         axes.set(xlabel="accuracy [%] (dashed: guessing)", xlim=(0, 105))

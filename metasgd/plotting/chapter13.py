@@ -7,11 +7,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 
 def estimator_means(
@@ -30,9 +26,9 @@ def estimator_means(
     with figure(size=(6.4, 3.8)) as (fig, axes):
         axes.plot(places, truth, color=COLOURS["black"], label="truth")
         for (label, scores), look in zip(estimates.items(), (("blue", "o"), ("sky", "^"), ("red", "s")), strict=False):
-            means, widths = [score.mean for score in scores], [score.half_width for score in scores]
+            means, half_widths = [score.mean for score in scores], [score.half_width for score in scores]
             axes.errorbar(
-                places, means, widths, fmt=look[1], color=COLOURS[look[0]], markersize=5, capsize=3, label=label
+                places, means, half_widths, fmt=look[1], color=COLOURS[look[0]], markersize=5, capsize=3, label=label
             )
         axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.set(xlabel=xlabel, ylabel="meta-gradient in theta")

@@ -5,11 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 
 @accepts_any_tensor
@@ -28,24 +24,24 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
     colours = ["grey", "blue", "red"]
     rows, columns = len(queries) + 1, len(probabilities) + 1
     with figure(rows, columns, size=(6.4, 1.25 * rows)) as (fig, axes):
-        for ax in axes.flat:
-            ax.grid(False)
-            ax.set(xticks=[], yticks=[])
-        for ax in axes[0]:
-            ax.axis("off")
+        for panel in axes.flat:
+            panel.grid(False)
+            panel.set(xticks=[], yticks=[])
+        for panel in axes[0]:
+            panel.axis("off")
         axes[0, 0].text(0.5, 0.5, "examples", ha="center", va="center")
-        for letter, picture, ax in zip(letters, support, axes[0, 1:], strict=True):
-            ax.imshow(picture[0], cmap="gray")
-            ax.set_title(letter)
+        for letter, picture, panel in zip(letters, support, axes[0, 1:], strict=True):
+            panel.imshow(picture[0], cmap="gray")
+            panel.set_title(letter)
         for row, query in enumerate(queries):
             axes[row + 1, 0].imshow(query[0], cmap="gray")
-            for (name, shares), colour, ax in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
-                ax.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
-                ax.set(xlim=(0, 1.25), yticks=range(len(letters)), yticklabels=list(letters))
-                ax.invert_yaxis()
+            for (name, shares), colour, panel in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
+                panel.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
+                panel.set(xlim=(0, 1.25), yticks=range(len(letters)), yticklabels=list(letters))
+                panel.invert_yaxis()
                 for place, share in enumerate(shares[row].tolist()):
-                    ax.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=9)
+                    panel.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=9)
                 if row == 0:
-                    ax.set_title(name, fontsize=11)
+                    panel.set_title(name, fontsize=11)
         axes[1, 0].set_title("new", fontsize=11)
-        return fig
+    return fig

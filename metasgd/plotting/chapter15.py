@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from metasgd.plotting.style import (
-    COLOURS,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, figure
 
 
 def crossing_curves(

@@ -8,12 +8,7 @@ from torch import Tensor
 
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    draw_picture_grid,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_picture_grid, figure, percent
 
 
 @accepts_any_tensor
@@ -25,8 +20,8 @@ def picture_grid(pictures: Tensor, rows: Sequence[str] = (), columns: Sequence[s
         rows: a name for each row, written on the left, or none.
         columns: a name for each column, written above, or none.
     """
-    down, across = pictures.shape[:2]
-    with figure(size=(6.4, 0.4 + 5.8 * down / across)) as (fig, axes):
+    num_rows, num_columns = pictures.shape[:2]
+    with figure(size=(6.4, 0.4 + 5.8 * num_rows / num_columns)) as (fig, axes):
         draw_picture_grid(axes, pictures, rows, columns)
     return fig
 
@@ -82,11 +77,11 @@ def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) 
     """
     with figure() as (fig, axes):
         for index, ((label, folds), marker) in enumerate(zip(scores.items(), "osD^vP", strict=False)):
-            place = [fold + 0.12 * (index - (len(scores) - 1) / 2) for fold in range(len(folds))]
-            means = [100 * fold.mean for fold in folds]
-            widths = [100 * fold.half_width for fold in folds]
-            axes.errorbar(place, means, widths, fmt=marker, markersize=5, capsize=4, label=label)
-            for x, mean in zip(place, means, strict=True) if len(scores) <= 2 else ():
+            offset = 0.12 * (index - (len(scores) - 1) / 2)
+            places = [fold + offset for fold in range(len(folds))]
+            means, half_widths = percent(folds)
+            axes.errorbar(places, means, half_widths, fmt=marker, markersize=5, capsize=4, label=label)
+            for x, mean in zip(places, means, strict=True) if len(scores) <= 2 else ():
                 axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center", fontsize=10)
         axes.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", label="guessing")
         axes.set(xlabel="fold", ylabel="accuracy [%]", ylim=(0, 100), xticks=range(len(folds)))
@@ -159,11 +154,9 @@ def layer_steps(moves: Mapping[str, float], rates: Mapping[str, Tensor]) -> Figu
         left.barh(names, [100 * move for move in moves.values()], color=COLOURS["blue"])
         left.set(xlabel="step / weights [%]")
         for name, values in rates.items():
-            low, middle, high = (
-                values.flatten().quantile(torch.tensor([0.05, 0.5, 0.95], device=values.device)).tolist()
-            )
+            low, median, high = values.flatten().quantile(values.new_tensor([0.05, 0.5, 0.95])).tolist()
             right.plot([low, high], [name, name], color=COLOURS["orange"], linewidth=6, solid_capstyle="butt")
-            right.plot(middle, name, "|", color=COLOURS["black"], markersize=12, markeredgewidth=2)
+            right.plot(median, name, "|", color=COLOURS["black"], markersize=12, markeredgewidth=2)
         right.axvline(0, color=COLOURS["grey"], linewidth=1)
         right.set(xlabel="alpha: 5% to 95% of entries")
         right.locator_params(axis="x", nbins=4)

@@ -7,12 +7,7 @@ from matplotlib.figure import Figure
 
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import (
-    COLOURS,
-    accepts_any_tensor,
-    draw_picture_grid,
-    figure,
-)
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_picture_grid, figure
 
 
 @accepts_any_tensor

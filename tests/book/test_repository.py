@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 
@@ -113,6 +115,29 @@ def test_readme_gives_the_two_commands_and_ci_runs_the_second() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert f"\n    {TEST}\n)\n" in script  # a subshell: set -e would not stop at a failure of pip otherwise
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def checks_of_ci() -> list[str]:
+    """The commands of two steps of .ci/run, on style and on types, with patterns replaced by the files they mean."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    steps = re.findall(r'^step "(?:Style|Types).*"\n((?:.+\n)*)', script, re.MULTILINE)
+    assert len(steps) == 2
+    commands = []
+    for line in "".join(steps).splitlines():
+        words = [name for word in shlex.split(line) for name in sorted(glob(word, root_dir=ROOT)) or [word]]
+        commands.append(shlex.join(words))
+    return [command for command in commands if not command.startswith("pip install")]
+
+
+def test_hooks_before_a_commit_are_the_checks_of_ci() -> None:
+    """With the same upper limits of versions."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    assert sorted(shlex.join(shlex.split(hook["entry"])) for hook in repository["hooks"]) == sorted(checks_of_ci())
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for hook in repository["hooks"]:
+        for requirement in hook.get("additional_dependencies", []):
+            assert re.search(rf'pip install .*(?<=[ "]){re.escape(requirement)}(?=[ "\n])', script), requirement
 
 
 def test_readme_example_runs_and_one_step_helps(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Other ways to learn from tasks: Reptile and prototypical networks; both take part in ``metasgd.training.train``.
 
 MAML, ANIL and their first-order forms are ``MetaSGD`` or ``SharedRates`` with ``learn_alpha=False``
-(chapters 8 and 11). Fine-tuning is in ``metasgd.recipes.transfer``.
+(chapters 8 and 11). Fine-tuning is in ``metasgd.recipes.pretraining``.
 """
 
 import copy

@@ -19,13 +19,15 @@ from torch import nn
 
 from metasgd import MetaSGD, distributed, training
 from metasgd.__main__ import main
+from metasgd.checkpoints import CHECKPOINT, read_checkpoint
 from metasgd.tasks import LinearRegressionSampler
-from metasgd.training import CHECKPOINT, read_checkpoint, train
+from metasgd.training import train
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build of torch has no torch.distributed")
 
 ITERATIONS = 8
-MNIST = ["train", "--width", "4", "--composites", "2", "--no-augment", "--iterations", "8", "--meta-batch", "3",
+MNIST = ["train", "mnist", "--width", "4", "--num-composites", "2", "--no-augment", "--iterations", "8",
+    "--meta-batch", "3",
     "--meta-lr", "1e-4", "--alpha-lr", "1e-4", "--task-lr", "1e-3", "--checkpoint-every", "2",
     "--device", "cpu"]  # fmt: skip
 

@@ -12,9 +12,9 @@ from metasgd import Task, experiments
 from metasgd.data import load_mnist
 from metasgd.evaluation import Evaluation, evaluate, interval
 from metasgd.methods import PrototypicalNetwork, Reptile
-from metasgd.recipes import contestants
-from metasgd.recipes.mnist import MnistConfig, held_out_sampler, make_network, training_classes, training_sampler
-from metasgd.recipes.transfer import with_new_head
+from metasgd.recipes import Contestant, contestants, meta_train
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.pretraining import with_new_head
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2, "num_composites": 3}
 
@@ -112,32 +112,32 @@ def test_a_bad_loss_leaves_prototypes_unchanged():
     assert torch.equal(learner.model.weight, before)
 
 
-@pytest.mark.parametrize("name", contestants.METHODS[:-1])
+@pytest.mark.parametrize("name", contestants.META_LEARNERS)
 def test_every_method_is_trained_loaded_and_tested(digits, tmp_path, name):
     """A finished run that is resumed is loaded from its checkpoint: the same network, bit for bit."""
-    config = MnistConfig(fold=1, **SMALL)
-    sampler = training_sampler(digits, config)
-    whole, history = contestants.train_method(name, config, sampler, progress=False)
-    contestants.train_method(name, config, sampler, out=tmp_path, progress=False)
-    again, _ = contestants.train_method(name, config, sampler, out=tmp_path, resume=True, progress=False)
+    config = MnistRecipe(fold=1, **SMALL)
+    recipe = Contestant(name, config)
+    whole, history = meta_train(recipe, digits, progress=False)
+    meta_train(recipe, digits, out=tmp_path, progress=False)
+    again, _ = meta_train(recipe, digits, out=tmp_path, resume=True, progress=False)
     assert len(history) == 2
     for (key, value), other in zip(whole.model.state_dict().items(), again.model.state_dict().values(), strict=True):
         assert torch.equal(value, other), key
-    score = evaluate(whole, held_out_sampler(digits, config), 2)
+    score = evaluate(whole, config.test_tasks(digits), 2)
     assert 0 <= score.mean <= 1
 
 
 def test_all_methods_start_from_the_same_network():
-    config = MnistConfig(width=4)
-    start = make_network(config).state_dict()
-    for name in contestants.METHODS[:-1]:
-        own = contestants.make_method(name, config).model.state_dict()
+    config = MnistRecipe(width=4)
+    start = config.make_network().state_dict()
+    for name in contestants.META_LEARNERS:
+        own = Contestant(name, config).make_learner().model.state_dict()
         assert own.keys() == start.keys() - ({"17.weight", "17.bias"} if name == "protonet" else set())
         assert all(torch.equal(value, start[key]) for key, value in own.items())
 
 
 def test_the_methods_differ_in_what_they_say():
-    learners = {name: contestants.make_method(name, MnistConfig(width=2)) for name in contestants.GRADIENT_METHODS}
+    learners = {name: Contestant(name, MnistRecipe(width=2)).make_learner() for name in contestants.GRADIENT_METHODS}
     still = {name for name, learner in learners.items() if not learner.learns_alpha}
     first = {name for name, learner in learners.items() if learner.first_order}
     head = {name for name, learner in learners.items() if not learner.alpha["0.weight"].any()}
@@ -149,29 +149,29 @@ def test_the_methods_differ_in_what_they_say():
         "layer-rates": 9,
         "one-rate": 1,
     }
-    settings = {name: MnistConfig(**experiments.METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
-    steps = {name: contestants.make_method(name, config).inner_steps for name, config in settings.items()}
+    settings = {name: MnistRecipe(**experiments.METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
+    steps = {name: Contestant(name, config).make_learner().inner_steps for name, config in settings.items()}
     assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3}
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method 'sgd' does not learn from tasks; choose one of meta-sgd"):
-        contestants.make_method("sgd", MnistConfig())
+        Contestant("sgd", MnistRecipe())
 
 
 def test_a_pretrained_network_tells_all_training_classes_apart(digits):
     """Twelve orientations and three composites."""
-    config = MnistConfig(fold=1, **SMALL)
-    network = contestants.pretrained(config, training_classes(digits, config))
+    config = MnistRecipe(fold=1, **SMALL)
+    network = contestants.pretrained(config, config.training_classes(digits))
     assert network[-1].out_features == 15
 
 
 @pytest.mark.parametrize(("part", "moves"), [("all", True), ("head", False)])
 def test_fine_tuning_trains_the_part_that_it_names(digits, part, moves):
     """A body that stays gives the same answers as a new head on its features alone would, so it must not matter."""
-    config = MnistConfig(fold=1, width=4)
-    network = make_network(MnistConfig(width=4, ways=7))
-    support_x, support_y, query_x, _ = (field[0] for field in held_out_sampler(digits, config).sample(1))
+    config = MnistRecipe(fold=1, width=4)
+    network = MnistRecipe(width=4, ways=7).make_network()
+    support_x, support_y, query_x, _ = (field[0] for field in config.test_tasks(digits).sample(1))
     answers = contestants.fine_tuned(network, config, lr=0.5, steps=2, part=part)(support_x, support_y, query_x)
 
     head = with_new_head(network, config)[-1]
@@ -268,7 +268,7 @@ def test_the_stored_comparison_has_every_method_from_every_seed_at_one_budget(st
         for seed in range(experiments.METHOD_SEEDS):
             cell = stored["cells"][f"{name}-seed{seed}"]
             settings = experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name]
-            run = MnistConfig(**settings | {"shots": shots, "seed": seed})
+            run = MnistRecipe(**settings | {"shots": shots, "seed": seed})
             assert {**cell["config"], "validation_digits": ()} == {
                 key: value for key, value in vars(run).items() if key != "method"
             }

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from metasgd import MetaSGD, evaluate
+from metasgd.checkpoints import CHECKPOINT, FORMAT, read_checkpoint
 from metasgd.tasks import LinearRegressionSampler
-from metasgd.training import CHECKPOINT, FORMAT, cosine_decay, read_checkpoint, train
+from metasgd.training import cosine_decay, train
 
 
 def make_learner(outputs=1):
@@ -119,8 +120,8 @@ KILLED = """
         torch.save = dying
     flags = ["--resume"] if where == "nowhere, resumed" else []
     torch.set_num_threads(1)
-    sys.exit(main(["train", "--width", "4", "--composites", "2", "--iterations", "8", "--meta-batch", "2", "--device",
-        "cpu", "--checkpoint-every", "2", "--out", out, *flags]))
+    sys.exit(main(["train", "mnist", "--width", "4", "--num-composites", "2", "--iterations", "8", "--meta-batch", "2",
+        "--device", "cpu", "--checkpoint-every", "2", "--out", out, *flags]))
 """
 
 

@@ -12,7 +12,7 @@ import torch
 from metasgd import Task, plotting
 from metasgd.data import load_mnist
 from metasgd.experiments import fold_scores, load_results
-from metasgd.recipes.mnist import MnistConfig, held_out_sampler
+from metasgd.recipes.mnist import MnistRecipe
 
 METHODS = {
     "nearest class mean": "pixels, nearest mean",
@@ -32,7 +32,7 @@ def digest(results: dict) -> str:
 def main() -> None:
     """Write ``headline.png`` beside this file."""
     results = load_results("mnist-folds")
-    sampler = held_out_sampler(load_mnist(quiet=True), MnistConfig(fold=1))
+    sampler = MnistRecipe(fold=1).test_tasks(load_mnist(quiet=True))
     batch = sampler.sample(1, torch.Generator().manual_seed(4))
     panels = {}
     for shots, title in ((1, "1 example a digit"), (5, "5 examples a digit")):

@@ -49,7 +49,7 @@ from metasgd._core.task import Task
 from metasgd.benchmark.peers import PEERS, REFERENCE, Contender, Problem, ours
 from metasgd.data import load_mnist
 from metasgd.models import convnet, mlp
-from metasgd.recipes.mnist import MnistConfig, training_sampler
+from metasgd.recipes.mnist import MnistRecipe
 from metasgd.tasks import EpisodeSampler
 
 WAYS = 5
@@ -300,8 +300,8 @@ def matmul(settings: Settings) -> tuple[Callable[[], Any], int]:
 
 def sampling(workload: Workload, settings: Settings) -> Callable[[], Task]:
     """Return the drawing of a meta-batch as meta-training does it: new classes, augmented pictures, on the device."""
-    config = MnistConfig(shots=workload.shots, train_queries=workload.queries, seed=settings.seed)
-    sampler = training_sampler(load_mnist(quiet=True), config, settings.device)
+    recipe = MnistRecipe(shots=workload.shots, train_queries=workload.queries, seed=settings.seed)
+    sampler = recipe.training_tasks(load_mnist(quiet=True), settings.device)
     return lambda: sampler.sample(workload.meta_batch)
 
 

@@ -25,49 +25,23 @@ from torch import Tensor
 from metasgd._core.files import find_file, write_json
 from metasgd._core.provenance import circumstances
 from metasgd.baselines import from_scratch, nearest_class_mean
-from metasgd.data import load_mnist_sample
 from metasgd.evaluation import Evaluation, Method, confusion_counts, evaluate, interval
 from metasgd.meta_sgd import MetaSGD
 from metasgd.rates import changes_of_rates, rate_statistics, with_rates
-from metasgd.recipes.browser import WebConfig, best_single_rate, train_web, with_one_rate, without_step
+from metasgd.recipes import Contestant, meta_train
+from metasgd.recipes.browser import BrowserRecipe, best_single_rate, with_one_rate
 from metasgd.recipes.contestants import METHODS as COMPARED_METHODS
-from metasgd.recipes.contestants import fine_tuned, pretrained, train_method
-from metasgd.recipes.mnist import (
-    ADAM,
-    QUERIES,
-    SGD,
-    MnistConfig,
-    held_out_sampler,
-    make_network,
-    own_digits_sampler,
-    support_only_methods,
-    train_mnist,
-    training_classes,
-    training_sampler,
-    validation_sampler,
-)
-from metasgd.recipes.navigation import METHODS as NAVIGATION_METHODS
-from metasgd.recipes.navigation import NavigationConfig, returns_on_new_goals, train_navigation
-from metasgd.recipes.omniglot import (
-    CHARACTERS,
-    COPIES,
-    OmniglotConfig,
-    character_sampler,
-    digit_sampler,
-    load_drawings,
-    split_characters,
-    train_omniglot,
-    with_copied_queries,
-    with_copies,
-    with_fewer_ways,
-)
-from metasgd.recipes.omniglot import training_classes as character_classes
-from metasgd.recipes.omniglot import training_sampler as training_characters
+from metasgd.recipes.contestants import fine_tuned, pretrained
+from metasgd.recipes.images import ADAM, QUERIES, SGD, support_only_methods
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.navigation import NavigationRecipe, returns_on_new_goals
+from metasgd.recipes.omniglot import CHARACTERS, OmniglotRecipe, load_drawings
+from metasgd.recipes.omniglot_variants import COPIES, with_copied_queries, with_copies, with_fewer_ways
+from metasgd.recipes.pretraining import by_features
+from metasgd.recipes.recipe import METHODS, without_step
 from metasgd.recipes.shipped import load_weights, weights_names, weights_record
-from metasgd.recipes.sine import METHODS as SINE_METHODS
-from metasgd.recipes.sine import PAPER, SHOTS, SineConfig, error_on_new_curves, train_sine
-from metasgd.recipes.transfer import by_features
-from metasgd.tasks import Augment, EpisodeSampler
+from metasgd.recipes.sine import PAPER, SHOTS, SineRecipe, error_on_new_curves
+from metasgd.tasks import Augment
 from metasgd.tasks.folds import NUM_FOLDS
 
 TEST_SEED = 2024
@@ -112,7 +86,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
 METHOD_FINE_TUNING = {"lr": 0.1, "steps": 20, "part": "all"}
 VALIDATION_SEED = 2023  # of the curves that choose settings
 SINE_SEEDS = 2
-SINE_RATES = {"meta-sgd": SineConfig().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
+SINE_RATES = {"meta-sgd": SineRecipe().task_lr, "maml": 0.02}  # MAML's: the best of SINE_MAML_RATES
 SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
 SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
 # The recipe's ingredients, each as one would have it without thinking, or as in the paper.
@@ -133,7 +107,6 @@ FEWER_WAYS = 5
 COPIED_WAYS = 10  # at most, of a learner that is tested with copies
 SHOWN_PAIRS = 6  # of characters that are taken for each other
 SHOWN_DRAWINGS = 4  # of each of them
-OMNIGLOT_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
 OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
 # With --compile, half an hour of two CPU cores each, but for the two of a GPU: many hours of a CPU.
@@ -221,7 +194,7 @@ def mnist_folds(bench: Bench, **changes: Any) -> Cells:
     return {
         f"fold{fold}-{shots}shot-{method}": partial(
             run_cell,
-            MnistConfig(fold=fold, shots=shots, method=method, **changes),
+            MnistRecipe(fold=fold, shots=shots, method=method, **changes),
             bench,
             others=method == "meta-sgd",
         )
@@ -236,7 +209,7 @@ def mnist_scratch(bench: Bench, **changes: Any) -> Cells:
     Other folds hold some of these digits out, so there the tuning favours training from scratch.
     """
     return {
-        f"{shots}shot-{name}-{lr}": partial(tune_scratch, MnistConfig(shots=shots, **changes), bench, name, lr)
+        f"{shots}shot-{name}-{lr}": partial(tune_scratch, MnistRecipe(shots=shots, **changes), bench, name, lr)
         for shots in (1, 5)
         for name, rates in SCRATCH_RATES.items()
         for lr in rates
@@ -257,14 +230,14 @@ def mnist_classes(bench: Bench, **changes: Any) -> Cells:
         ("augmented", {"num_composites": 0}),
         ("composites", {}),
     ]
-    held_out = {f"fold1-{name}": MnistConfig(**changes | {"fold": 1} | rung) for name, rung in ladder[:-1]}
-    validation = MnistConfig(**changes | {"fold": 0, "validation_digits": (7, 9)})
+    held_out = {f"fold1-{name}": MnistRecipe(**changes | {"fold": 1} | rung) for name, rung in ladder[:-1]}
+    validation = MnistRecipe(**changes | {"fold": 0, "validation_digits": (7, 9)})
     composites = min(validation.num_composites, 30)  # three digits have six orientations, which make 30 pairs
     validated = {
         f"validation-{name}": replace(validation, **{"num_composites": composites} | rung) for name, rung in ladder[1:]
     }
     longer = {
-        f"fold1-{name}-long": MnistConfig(
+        f"fold1-{name}-long": MnistRecipe(
             **changes | {"fold": 1, "iterations": LONGER * validation.iterations} | dict(ladder)[name]
         )
         for name in ("orientations", "composites")
@@ -276,7 +249,7 @@ def mnist_tuning(bench: Bench, **changes: Any) -> Cells:
     """Return short runs of every method that choose its rate, on validation digits of fold 1 (chapter 11)."""
     return {
         "-".join([name, *(f"{value}" for value in settings.values())]): partial(
-            run_method_cell, name, MnistConfig(**TUNING_RUN | settings | changes), bench
+            run_method_cell, name, MnistRecipe(**TUNING_RUN | settings | changes), bench
         )
         for name, grid in TUNING_GRID.items()
         for settings in grid
@@ -302,7 +275,7 @@ def method_cells(
     """Return a cell for each of ``METHOD_SEEDS`` seeds, from ``seed`` on, and each method."""
     return {
         f"{name}-seed{start}": partial(
-            run_method_cell, name, MnistConfig(**{**run, **METHOD_SETTINGS[name], "seed": start, **changes}), bench
+            run_method_cell, name, MnistRecipe(**{**run, **METHOD_SETTINGS[name], "seed": start, **changes}), bench
         )
         for start in range(seed, seed + METHOD_SEEDS)
         for name in names
@@ -329,24 +302,24 @@ def sine(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a setting that sine waves do not have.
     """
-    check_known(changes, SineConfig, "sine waves have")
+    check_known(changes, SineRecipe, "sine waves have")
     seeds = range(seed, seed + SINE_SEEDS)
     table = {
-        f"{method}-{shots}points-seed{seed}": SineConfig(
+        f"{method}-{shots}points-seed{seed}": SineRecipe(
             **{"shots": shots, "method": method, "task_lr": SINE_RATES[method], "seed": seed} | changes
         )
-        for method in SINE_METHODS
+        for method in METHODS
         for shots in SHOTS
         for seed in seeds
     }
     short = {"iterations": SINE_SHORT} | changes
     tuning = {
-        f"maml-rate-{rate}": SineConfig(**{"method": "maml", "task_lr": rate, "seed": seed} | short)
+        f"maml-rate-{rate}": SineRecipe(**{"method": "maml", "task_lr": rate, "seed": seed} | short)
         for rate in SINE_MAML_RATES
     }
     tuning["maml-smaller-meta-rate"] = replace(tuning[f"maml-rate-{SINE_RATES['maml']}"], meta_lr=1e-2)
     without = {
-        f"{name}-seed{seed}": SineConfig(**short | {"seed": seed} | change)
+        f"{name}-seed{seed}": SineRecipe(**short | {"seed": seed} | change)
         for name, change in SINE_WITHOUT.items()
         for seed in seeds
     }
@@ -362,10 +335,10 @@ def omniglot(bench: Bench, **changes: Any) -> Cells:
 
     At another width than the book's, no run starts from a learner that ships, as these have another.
     """
-    check_known(changes, OmniglotConfig, "Omniglot has")
+    check_known(changes, OmniglotRecipe, "Omniglot has")
     if "width" in changes:
         changes["start"] = None
-    runs = {name: OmniglotConfig(**run | changes) for name, run in OMNIGLOT_RUNS.items()}
+    runs = {name: OmniglotRecipe(**run | changes) for name, run in OMNIGLOT_RUNS.items()}
     return {name: partial(run_omniglot_cell, config, bench) for name, config in runs.items()}
 
 
@@ -374,13 +347,13 @@ def omniglot_methods(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
 
     All are from one seed. Their settings are those that were chosen for MNIST.
     """
-    check_known(changes, OmniglotConfig, "Omniglot has")
+    check_known(changes, OmniglotRecipe, "Omniglot has")
     settings = OMNIGLOT_METHOD_RUN | {"seed": seed}
     cells = {name: settings | METHOD_SETTINGS[name] for name in OMNIGLOT_METHODS}
     cells["protonet-60way"] = settings | OMNIGLOT_PROTOTYPES
     return {
         f"{name}-seed{seed}": partial(
-            run_omniglot_method_cell, name.removesuffix("-60way"), OmniglotConfig(**run | changes), bench
+            run_omniglot_method_cell, name.removesuffix("-60way"), OmniglotRecipe(**run | changes), bench
         )
         for name, run in cells.items()
     }
@@ -391,12 +364,12 @@ def omniglot_mnist(bench: Bench, **changes: Any) -> Cells:
 
     The digits are those of the embedded sample. The rungs of the ladder are shorter runs.
     """
-    check_known(changes, OmniglotConfig, "Omniglot has")
+    check_known(changes, OmniglotRecipe, "Omniglot has")
     whole = {"characters": CHARACTERS, "look": "varied"}
     runs = OMNIGLOT_MNIST_RUNS | {
         f"ladder-{name}": {"iterations": LADDER_ITERATIONS} | rung for name, rung in LADDER.items()
     }
-    configs = {name: OmniglotConfig(**whole | run | changes) for name, run in runs.items()}
+    configs = {name: OmniglotRecipe(**whole | run | changes) for name, run in runs.items()}
     return {
         name: partial(run_omniglot_cell, config, bench, copies=name in OMNIGLOT_MNIST_RUNS)
         for name, config in configs.items()
@@ -423,14 +396,14 @@ def omniglot_errors(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
         ValueError: a change: nothing is trained.
     """
     check_untrained("omniglot-errors", seed, changes)
-    tests = {name: split_characters(OmniglotConfig(**weights_record(name)["config"]))[2] for name in weights_names()}
+    tests = {name: OmniglotRecipe(**weights_record(name)["config"]).split_characters()[2] for name in weights_names()}
     return {name: partial(run_errors_cell, name, bench) for name, characters in tests.items() if characters}
 
 
 def web(bench: Bench, **changes: Any) -> Cells:
     """Return the run of the page that adapts in a browser, tested on new characters and on digits (chapter 14)."""
-    check_known(changes, WebConfig, "the page has")
-    return {"learner": partial(run_web_cell, WebConfig(**changes), bench)}
+    check_known(changes, BrowserRecipe, "the page has")
+    return {"learner": partial(run_web_cell, BrowserRecipe(**changes), bench)}
 
 
 def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
@@ -441,12 +414,12 @@ def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
     Raises:
         ValueError: a setting that navigation does not have.
     """
-    check_known(changes, NavigationConfig, "navigation has")
+    check_known(changes, NavigationRecipe, "navigation has")
     seeds = range(seed, seed + NAVIGATION_SEEDS)
     table = {
         f"{method}-{start}-seed{seed}": {"method": method, "seed": seed} | NAVIGATION_SETTINGS[method] | settings
         for start, settings in NAVIGATION_STARTS.items()
-        for method in NAVIGATION_METHODS
+        for method in METHODS
         for seed in seeds
     }
     naive = {f"naive-fixed-seed{seed}": {"estimator": "naive", "seed": seed} for seed in seeds}
@@ -454,12 +427,12 @@ def navigation(bench: Bench, *, seed: int = 0, **changes: Any) -> Cells:
         tuning_name(method, settings): {"method": method, "seed": NAVIGATION_TUNING_SEED}
         | NAVIGATION_STARTS["random"]
         | settings
-        for method in NAVIGATION_METHODS
+        for method in METHODS
         for settings in NAVIGATION_TUNING[method]
     }
     tested, validated = (
         {
-            name: partial(run_navigation_cell, NavigationConfig(**run | changes), bench, task_seed)
+            name: partial(run_navigation_cell, NavigationRecipe(**run | changes), bench, task_seed)
             for name, run in runs.items()
         }
         for runs, task_seed in ((table | naive, TEST_SEED), (tuning, VALIDATION_SEED))
@@ -569,14 +542,14 @@ def run_experiment(
     return target
 
 
-def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = False) -> dict[str, Any]:
+def run_cell(config: MnistRecipe, bench: Bench, folder: Path, *, others: bool = False) -> dict[str, Any]:
     """Train one run (going on from its checkpoint, if any), test it, and return everything worth keeping.
 
     With ``others``, the methods that learn from the support set alone are tested on the same tasks. Validated once, at
     the end, the run keeps its last iterate: cells are compared at equal budgets.
     """
     images, tasks, device = bench[:3]
-    learner, history = train_mnist(
+    learner, history = meta_train(
         config,
         images,
         device=device,
@@ -588,12 +561,12 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
     )
     methods: dict[str, Method] = {config.method: learner}
     if config.validation_digits:
-        scores = {"validation": evaluate(learner, validation_sampler(images, config, device), tasks, seed=TEST_SEED)}
+        scores = {"validation": evaluate(learner, config.validation_tasks(images, device), tasks, seed=TEST_SEED)}
     else:
         methods |= support_only_methods(config, device) if others else {}
-        sampler = held_out_sampler(images, config, device)
+        sampler = config.test_tasks(images, device)
         scores = {name: evaluate(method, sampler, tasks, seed=TEST_SEED) for name, method in methods.items()}
-        own = own_digits_sampler(images, config, device)
+        own = config.own_digits_tasks(images, device)
         scores["own digits"] = evaluate(learner, own, tasks // 2, seed=TEST_SEED)
     return {
         "config": asdict(config),
@@ -602,7 +575,7 @@ def run_cell(config: MnistConfig, bench: Bench, folder: Path, *, others: bool = 
     }
 
 
-def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+def run_method_cell(name: str, config: MnistRecipe, bench: Bench, folder: Path) -> dict[str, Any]:
     """Train one method (going on from its checkpoint, if any), and test it on held-out or on validation digits.
 
     What learned rates have become is kept, and Meta-SGD is tested again with changes to them.
@@ -616,21 +589,20 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     kept: dict[str, Any] = {}
     if name == "fine-tuning":
         augment = Augment() if config.augment else None
-        network = pretrained(config, training_classes(images, config), augment, device)
+        network = pretrained(config, config.training_classes(images), augment, device)
         choices = FINE_TUNING_GRID if validated else [METHOD_FINE_TUNING]
         for choice in choices:
             methods[json.dumps(choice) if validated else name] = fine_tuned(network, config, **choice)
         methods["class means of features"] = by_features(network, nearest_class_mean)
     else:
-        tasks_seen = training_sampler(images, config, device)
-        learner, history = train_method(name, config, tasks_seen, out=folder, resume=True)
+        learner, history = meta_train(Contestant(name, config), images, device=device, out=folder, resume=True)
         methods[name] = learner
         kept["loss_curve"] = loss_curve(history, CURVE_EVERY)
         if isinstance(learner, MetaSGD) and learner.learns_alpha:
             kept["rates"] = rate_statistics(learner)
             if name == "meta-sgd" and not validated:
                 methods |= {key: with_rates(learner, change) for key, change in changes_of_rates(learner).items()}
-    sampler = (validation_sampler if validated else held_out_sampler)(images, config, device)
+    sampler = (config.validation_tasks if validated else config.test_tasks)(images, device)
     tasks, seed = (tasks // 6, VALIDATION_SEED) if validated else (tasks, TEST_SEED)
     scores = {key: evaluate(method, sampler, tasks, seed=seed) for key, method in methods.items()}
     if not validated:
@@ -648,9 +620,9 @@ def run_method_cell(name: str, config: MnistConfig, bench: Bench, folder: Path) 
     }
 
 
-def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
+def run_sine_cell(config: SineRecipe, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
     """Train one run on sine waves (going on from its checkpoint, if any), and return its error on new curves."""
-    learner, history = train_sine(config, device=bench.device, out=folder, resume=True)
+    learner, history = meta_train(config, device=bench.device, out=folder, resume=True)
     scores = {shots: error_on_new_curves(learner, shots, num_tasks=bench.tasks, seed=task_seed) for shots in SHOTS}
     return {
         "config": asdict(config),
@@ -660,7 +632,7 @@ def run_sine_cell(config: SineConfig, bench: Bench, task_seed: int, folder: Path
     }
 
 
-def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, copies: bool = False) -> dict[str, Any]:
+def run_omniglot_cell(config: OmniglotRecipe, bench: Bench, folder: Path, *, copies: bool = False) -> dict[str, Any]:
     """Train one run on Omniglot (going on from its checkpoint, if any), and test it with one and with five shots.
 
     A run that has left characters out is tested on these, one on all characters on MNIST's ten digits; the pixels'
@@ -668,11 +640,9 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
     characters, a learner of more than ``FEWER_WAYS`` is tested with so many of them, too.
     """
     drawings = load_drawings(config.look, bench.root)
-    start = learner_to_start_from(config)
-    learner, history = train_omniglot(
+    learner, history = meta_train(
         config,
         drawings,
-        start=start,
         device=bench.device,
         out=folder,
         resume=True,
@@ -688,32 +658,14 @@ def run_omniglot_cell(config: OmniglotConfig, bench: Bench, folder: Path, *, cop
         "accuracy": {name: summary(score) for name, score in omniglot_scores(methods, config, bench).items()},
         "loss_curve": loss_curve(history),
     }
-    if config.ways > FEWER_WAYS and split_characters(config)[2]:
+    if config.ways > FEWER_WAYS and config.split_characters()[2]:
         fewer: dict[str, Method] = {config.method: with_fewer_ways(learner, config, FEWER_WAYS)}
         scores = omniglot_scores(fewer, replace(config, ways=FEWER_WAYS), bench)
         result["fewer_ways"] = {name: summary(score) for name, score in scores.items()}
     return result
 
 
-def learner_to_start_from(config: OmniglotConfig) -> MetaSGD | None:
-    """Return the shipped learner that a run starts from, if it does.
-
-    Raises:
-        ValueError: that learner has seen characters that the run leaves out for its test.
-    """
-    if config.start is None:
-        return None
-    learner, record = load_weights(config.start)
-    seen = split_characters(OmniglotConfig(**record["config"]))[0]
-    if not set(seen) <= set(split_characters(config)[0]):
-        raise ValueError(
-            f"{config.start} was meta-trained on {len(seen)} characters, among them some of those that a run with "
-            f"{config.characters} leaves out; start from another learner, or raise characters"
-        )
-    return learner
-
-
-def run_omniglot_method_cell(name: str, config: OmniglotConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+def run_omniglot_method_cell(name: str, config: OmniglotRecipe, bench: Bench, folder: Path) -> dict[str, Any]:
     """Train one method on Omniglot (going on from its checkpoint, if any), and test it on the characters left out.
 
     Beside Meta-SGD, the methods that learn from the support set alone are tested on the same tasks. A learner of more
@@ -723,12 +675,12 @@ def run_omniglot_method_cell(name: str, config: OmniglotConfig, bench: Bench, fo
     methods: dict[str, Method] = {}
     kept: dict[str, Any] = {}
     if name == "fine-tuning":
-        network = pretrained(config, character_classes(drawings, config), device=bench.device)
+        network = pretrained(config, config.training_classes(drawings), device=bench.device)
         methods[name] = fine_tuned(network, config, **METHOD_FINE_TUNING)
         methods["class means of features"] = by_features(network, nearest_class_mean)
     else:
-        tasks_seen = training_characters(drawings, config, bench.device)
-        methods[name], history = train_method(name, config, tasks_seen, out=folder, resume=True)
+        learner = Contestant(name, config)
+        methods[name], history = meta_train(learner, drawings, device=bench.device, out=folder, resume=True)
         kept["loss_curve"] = loss_curve(history)
     if name == "meta-sgd":
         methods |= support_only_methods(config, bench.device)
@@ -741,29 +693,16 @@ def run_omniglot_method_cell(name: str, config: OmniglotConfig, bench: Bench, fo
     return {"method": name, "config": asdict(config), "accuracy": scores, **kept}
 
 
-def omniglot_scores(methods: dict[str, Method], config: OmniglotConfig, bench: Bench) -> dict[str, Evaluation]:
+def omniglot_scores(methods: dict[str, Method], config: OmniglotRecipe, bench: Bench) -> dict[str, Evaluation]:
     """Return the accuracy of each method with one and with five shots, on the tasks that test a run."""
-    scores = {}
-    for shots in OMNIGLOT_SHOTS:
-        sampler = tasks_of_the_test(config, shots, bench.root, bench.device)
-        for name, method in methods.items():
-            scores[f"{name}, {shots}-shot"] = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
-    return scores
-
-
-def tasks_of_the_test(
-    config: OmniglotConfig, shots: int, root: str | Path | None = None, device: torch.device | str = "cpu"
-) -> EpisodeSampler:
-    """Return the test tasks of a run on Omniglot: of the characters it left out, else of all ten digits of MNIST."""
-    if test := split_characters(config)[2]:
-        return character_sampler(load_drawings(config.look, root), test, replace(config, shots=shots), device)
-    return digit_sampler(load_mnist_sample(), config.ways, shots, device)
+    data = config.load_test_data(bench.root)
+    return config.compare(methods, data, bench.tasks, seed=TEST_SEED, device=bench.device)
 
 
 def run_copies_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
     """Test a shipped learner as it is, and with copies of support pictures, of queries, and of both."""
     learner, record = load_weights(name, bench.device)
-    config = OmniglotConfig(**record["config"])
+    config = OmniglotRecipe(**record["config"])
     methods: dict[str, Method] = {
         "no copies": learner,
         "of support pictures": with_copies(learner),
@@ -784,15 +723,15 @@ def run_errors_cell(name: str, bench: Bench, folder: Path) -> dict[str, Any]:
     A pair is two characters, by their places among those of the test, with a few drawings of each.
     """
     learner, record = load_weights(name, bench.device)
-    config = OmniglotConfig(**record["config"])
-    sampler = tasks_of_the_test(config, config.shots, bench.root, bench.device)
+    config = OmniglotRecipe(**record["config"])
+    sampler = config.test_tasks(config.load_test_data(bench.root), bench.device)
     classes, counts = confusion_counts(learner, sampler, bench.tasks, seed=TEST_SEED)
     wrong = counts - counts.diagonal(dim1=1, dim2=2).diag_embed()
     pairs: Counter[tuple[int, ...]] = Counter()
     for task, own, other in wrong.nonzero().tolist():
         pairs[tuple(sorted(classes[task, [own, other]].tolist()))] += int(wrong[task, own, other])
     drawings = load_drawings(config.look, bench.root)
-    characters = split_characters(config)[2]
+    characters = config.split_characters()[2]
     answers = config.ways * QUERIES
     return {
         "weights": name,
@@ -827,26 +766,20 @@ def from_text(text: str) -> Tensor:
     return pixels.unflatten(0, (math.isqrt(len(pixels)), -1))
 
 
-def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any]:
+def run_web_cell(config: BrowserRecipe, bench: Bench, folder: Path) -> dict[str, Any]:
     """Train the page's learner (going on from its checkpoint, if any), and test it with and without its rates.
 
     The test is on Omniglot's 423 characters that were left out, redrawn as the page draws, and on MNIST's ten digits.
     """
     drawings = load_drawings("varied", bench.root)
-    learner, history = train_web(config, drawings, device=bench.device, out=folder)
+    learner, history = meta_train(config, drawings, device=bench.device, out=folder, resume=True)
     rate = best_single_rate(learner)
     methods = {"meta-sgd": learner, "one rate": with_one_rate(learner, rate), "no step": without_step(learner)}
-    pages = OmniglotConfig(look="redrawn")
     scores = {}
-    for shots in OMNIGLOT_SHOTS:
-        samplers = {
-            "characters": tasks_of_the_test(pages, shots, bench.root, bench.device),
-            "digits": digit_sampler(load_mnist_sample(), pages.ways, shots, bench.device),
-        }
-        for data, sampler in samplers.items():
-            for name, method in methods.items():
-                score = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
-                scores[f"{data}, {name}, {shots}-shot"] = summary(score)
+    for (data, shots), sampler in config.test_samplers(drawings, bench.device).items():
+        for name, method in methods.items():
+            score = evaluate(method, sampler, bench.tasks, seed=TEST_SEED)
+            scores[f"{data}, {name}, {shots}-shot"] = summary(score)
     return {
         "config": asdict(config),
         "scalar_rate": rate,
@@ -855,9 +788,9 @@ def run_web_cell(config: WebConfig, bench: Bench, folder: Path) -> dict[str, Any
     }
 
 
-def run_navigation_cell(config: NavigationConfig, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
+def run_navigation_cell(config: NavigationRecipe, bench: Bench, task_seed: int, folder: Path) -> dict[str, Any]:
     """Train one run on navigation (going on from its checkpoint, if any), and return its returns on new goals."""
-    learner, history = train_navigation(config, device=bench.device, out=folder, resume=True)
+    learner, history = meta_train(config, device=bench.device, out=folder, resume=True)
     scores = returns_on_new_goals(learner, config, num_tasks=bench.tasks, seed=task_seed)
     return {
         "config": asdict(config),
@@ -876,10 +809,10 @@ def loss_curve(history: list[dict[str, float]], every: int | None = None) -> dic
     return {"every": every, "mean_loss": losses[:whole].reshape(-1, every).mean(1).tolist()}
 
 
-def tune_scratch(config: MnistConfig, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
+def tune_scratch(config: MnistRecipe, bench: Bench, name: str, lr: float, _: Path) -> dict[str, Any]:
     """Return the accuracy of training from scratch at one learning rate, for several numbers of steps."""
     images, tasks, device = bench[:3]
-    sampler, network = own_digits_sampler(images, config, device), make_network(config).to(device)
+    sampler, network = config.own_digits_tasks(images, device), config.make_network().to(device)
     optimizer = {SGD: torch.optim.SGD, ADAM: torch.optim.Adam}[name]
     scores = {
         steps: evaluate(from_scratch(network, optimizer, lr=lr, steps=steps), sampler, tasks // 10, seed=TEST_SEED)
@@ -998,7 +931,7 @@ def sine_table(results: dict[str, Any]) -> dict[str, Any]:
             str(trained): {str(tested): round(sine_mean(results, method, trained, tested).mean, 3) for tested in SHOTS}
             for trained in SHOTS
         }
-        for method in SINE_METHODS
+        for method in METHODS
     }
     paper = {
         method: {str(trained): {str(tested): row[tested] for tested in SHOTS} for trained, row in rows.items()}

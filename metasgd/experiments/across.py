@@ -18,7 +18,7 @@ from metasgd._core.provenance import circumstances
 from metasgd.data import load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import score_of
-from metasgd.recipes.omniglot import PENS_BY_EYE, PENS_MEASURED, OmniglotConfig
+from metasgd.recipes.omniglot import PENS_BY_EYE, PENS_MEASURED, OmniglotRecipe
 from metasgd.tasks import glyph_classes
 
 # Accuracy on Omniglot by (ways, shots): the second table of Li et al. 2017.
@@ -135,7 +135,7 @@ def learner_label(score: Score) -> str:
     """Name a score by its method and by what sets its learner apart, short enough for a table."""
     if score.method == PIXELS:
         return PIXELS
-    config, usual = OmniglotConfig(**score.config), OmniglotConfig()
+    config, usual = OmniglotRecipe(**score.config), OmniglotRecipe()
     apart = [f"{config.width} filters"] if config.width != usual.width else []
     apart += [f"{config.shots} shots"] if config.shots != usual.shots else []
     apart += [config.look] if config.look == "unsteady" else []

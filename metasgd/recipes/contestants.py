@@ -1,27 +1,25 @@
-"""Every method on the same tasks at the same budget: what chapters 8, 11 and 12 share.
+"""The methods that chapters 8, 11 and 12 compare: on the same tasks, from the same network, at the same budget."""
 
-A method is a name of ``METHODS`` and a config, of MNIST or of Omniglot, of which it takes everything but the field
-``method``.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from metasgd.baselines import from_scratch
-from metasgd.evaluation import Method, Sampler
+from metasgd.evaluation import Evaluation, Method, Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.methods import PrototypicalNetwork, Reptile
 from metasgd.rates import SharedRates, head_of
-from metasgd.recipes.mnist import MnistConfig, make_network
-from metasgd.recipes.transfer import RunConfig, pretrain, with_new_head
-from metasgd.training import train
+from metasgd.recipes.images import ImageRecipe
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.omniglot import OmniglotRecipe
+from metasgd.recipes.pretraining import pretrain, with_new_head
+from metasgd.recipes.recipe import Recipe, device_of
 
-# By gradient steps: options of SharedRates.
+# By name: options of SharedRates.
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "meta-sgd": {},
     "layer-rates": {"shared": "layer"},
@@ -30,71 +28,133 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "maml": {"learn_alpha": False},
     "first-order": {"first_order": True},
     "first-order-maml": {"learn_alpha": False, "first_order": True},
-    "three-steps": {},  # its config says how many
+    "three-steps": {},  # the problem's settings say how many
     "head-only": {"adapts": "head"},
     "body-only": {"adapts": "body"},
     "anil": {"learn_alpha": False, "adapts": "head"},
 }
-METHODS = (*GRADIENT_METHODS, "reptile", "protonet", "fine-tuning")
+META_LEARNERS = (*GRADIENT_METHODS, "reptile", "protonet")  # which learn from tasks
+METHODS = (*META_LEARNERS, "fine-tuning")
+PROBLEMS: dict[str, type[MnistRecipe] | type[OmniglotRecipe]] = {"mnist": MnistRecipe, "omniglot": OmniglotRecipe}
+
+R = TypeVar("R", bound="Contestant")
 
 
-def make_method(name: str, config: RunConfig, device: torch.device | str = "cpu") -> MetaSGD | PrototypicalNetwork:
-    """Return the untrained learner of a method that learns from tasks; all have the same network and start.
+@dataclass(frozen=True)
+class Contestant(Recipe):
+    """One of the compared methods on a problem, whose tasks, network and budget it takes.
+
+    It uses every setting of the problem but ``method``. No iterate is chosen by validation: the last one is kept.
 
     Args:
-        name: one of ``METHODS``, but for ``"fine-tuning"``.
-        config: its settings.
-        device: where it lives.
+        method: one of ``META_LEARNERS``.
+        problem: the settings that all methods share.
 
     Raises:
         ValueError: a method that does not exist, or that does not learn from tasks.
     """
-    if name not in METHODS or name == "fine-tuning":
-        raise ValueError(f"method {name!r} does not learn from tasks; choose one of {', '.join(METHODS[:-1])}")
-    network = make_network(config)
-    if name == "protonet":
-        *features, _ = network.children()
-        return PrototypicalNetwork(nn.Sequential(*features), meta_lr=config.meta_lr).to(device)
-    rates: dict[str, Any] = {"meta_lr": config.meta_lr, "task_lr": config.task_lr, "inner_steps": config.inner_steps}
-    if name == "reptile":
-        return Reptile(network, **rates).to(device)
-    options = rates | {"alpha_lr": config.alpha_lr} | GRADIENT_METHODS[name]
-    if "adapts" in options:
-        is_head = head_of(network)
-        options["adapts"] = is_head if options["adapts"] == "head" else lambda parameter: not is_head(parameter)
-    return SharedRates(network, **options).to(device)
 
+    name = "contestant"
 
-def train_method(
-    name: str,
-    config: RunConfig,
-    sampler: Sampler,
-    *,
-    out: str | Path | None = None,
-    resume: bool = False,
-    progress: bool = True,
-) -> tuple[MetaSGD | PrototypicalNetwork, list[dict[str, float]]]:
-    """Meta-train one method on a sampler's tasks, where these are, and return (learner, history).
+    method: str
+    problem: MnistRecipe | OmniglotRecipe
 
-    All methods see the same tasks.
-    """
-    learner = make_method(name, config, sampler.device)
-    history = train(
-        cast(MetaSGD, learner),  # a prototypical network has all that train needs
-        sampler,
-        config.iterations,
-        meta_batch=config.meta_batch,
-        seed=config.seed,
-        out=out,
-        resume=resume,
-        config={"data": "mnist" if isinstance(config, MnistConfig) else "omniglot", **asdict(config), "method": name},
-        progress=progress,
-    )
-    return learner, history
+    def __post_init__(self) -> None:
+        if self.method not in META_LEARNERS:
+            raise ValueError(
+                f"method {self.method!r} does not learn from tasks; choose one of {', '.join(META_LEARNERS)}"
+            )
+
+    @property
+    def iterations(self) -> int:  # type: ignore[override]
+        """Meta-updates in all."""
+        return self.problem.iterations
+
+    @property
+    def meta_batch(self) -> int:  # type: ignore[override]
+        """Tasks in a meta-update."""
+        return self.problem.meta_batch
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]
+        """Of the network's start and of the training tasks."""
+        return self.problem.seed
+
+    def make_network(self) -> nn.Sequential:
+        """Return the problem's network at its random start; a prototypical network has no last layer."""
+        network = self.problem.make_network()
+        return network[:-1] if self.method == "protonet" else network
+
+    def make_learner(
+        self, device: torch.device | str = "cpu", *, compile: bool = False, precision: str = "float32"
+    ) -> MetaSGD:
+        """Return the untrained learner: a ``SharedRates``, a ``Reptile`` or a ``PrototypicalNetwork``.
+
+        The last is no ``MetaSGD``, but has everything that training and evaluation need of one.
+
+        Raises:
+            ValueError: ``compile`` or ``precision`` for a prototypical network, which has no such choice.
+        """
+        network, problem = self.make_network(), self.problem
+        if self.method == "protonet":
+            if compile or precision != "float32":
+                raise ValueError("a prototypical network is neither compiled nor computed in another precision")
+            return cast(MetaSGD, PrototypicalNetwork(network, meta_lr=problem.meta_lr).to(device))
+        options: dict[str, Any] = {
+            "meta_lr": problem.meta_lr,
+            "task_lr": problem.task_lr,
+            "inner_steps": problem.inner_steps,
+            "compile": compile,
+            "precision": precision,
+        }
+        if self.method == "reptile":
+            return Reptile(network, **options).to(device)
+        options |= {"alpha_lr": problem.alpha_lr} | GRADIENT_METHODS[self.method]
+        if "adapts" in options:
+            is_head = head_of(network)
+            options["adapts"] = is_head if options["adapts"] == "head" else lambda parameter: not is_head(parameter)
+        return SharedRates(network, **options).to(device)
+
+    def load_data(self, root: str | Path | None = None, *, download: bool = False) -> Any:
+        """Return the problem's data."""
+        return self.problem.load_data(root, download=download)
+
+    def load_test_data(self, root: str | Path | None = None) -> Any:
+        """Return the problem's data for its test."""
+        return self.problem.load_test_data(root)
+
+    def training_tasks(
+        self, data: Any, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
+    ) -> Sampler:
+        """Return the problem's tasks of meta-training."""
+        return self.problem.training_tasks(data, device)
+
+    def test_tasks(self, data: Any, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None) -> Sampler:
+        """Return the problem's tasks of the test."""
+        return self.problem.test_tasks(data, device)
+
+    def test(
+        self, learner: MetaSGD, data: Any, num_tasks: int | None = None, *, seed: int = 0, progress: bool = False
+    ) -> dict[str, Evaluation]:
+        """Return the accuracy of a trained learner on the problem's test; see ``Recipe.test``."""
+        device = device_of(learner)
+        return self.problem.compare(
+            {self.method: learner}, data, num_tasks, seed=seed, device=device, progress=progress
+        )
+
+    def config(self, data: Any = None) -> dict[str, Any]:
+        """Return what a checkpoint stores: the problem's name and settings, and the method."""
+        return {"recipe": self.name, "problem": self.problem.name, **asdict(self.problem), "method": self.method}
+
+    @classmethod
+    def from_config(cls: type[R], config: Mapping[str, Any]) -> R:
+        """Return the contestant of a checkpoint."""
+        settings = {key: value for key, value in config.items() if key != "method"}
+        return cls(config["method"], PROBLEMS[config["problem"]].from_config(settings))
 
 
 def pretrained(
-    config: RunConfig,
+    recipe: ImageRecipe,
     classes: Sequence[Tensor],
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     device: torch.device | str = "cpu",
@@ -102,33 +162,33 @@ def pretrained(
     """Return a classifier of all meta-training classes, trained on as many pictures as the others see.
 
     Args:
-        config: the settings of the others.
+        recipe: the settings of the others.
         classes: one uint8 tensor of shape (examples, 28, 28) for each class of meta-training.
         augment: the change of every picture that the others see, if any.
         device: where to train.
     """
     return pretrain(
-        make_network(replace(config, ways=len(classes))).to(device),
+        replace(recipe, ways=len(classes)).make_network().to(device),
         classes,
-        config.iterations,
-        batch=config.meta_batch * config.ways * (config.shots + config.train_queries),
-        lr=config.meta_lr,
+        recipe.iterations,
+        batch=recipe.meta_batch * recipe.ways * (recipe.shots + recipe.train_queries),
+        lr=recipe.meta_lr,
         augment=augment,
-        seed=config.seed,
+        seed=recipe.seed,
     )
 
 
-def fine_tuned(network: nn.Module, config: RunConfig, *, lr: float, steps: int, part: str) -> Method:
+def fine_tuned(network: nn.Module, recipe: ImageRecipe, *, lr: float, steps: int, part: str) -> Method:
     """Return the method that gives a trained network a new head, and trains it on the support set by plain SGD.
 
     Args:
         network: a classifier of other classes.
-        config: says how many classes a task has.
+        recipe: says how many classes a task has.
         lr: learning rate.
         steps: full-batch steps.
         part: ``"all"`` parameters are trained, or the ``"head"`` alone.
     """
-    network = with_new_head(network, config)
+    network = with_new_head(network, recipe)
     if part == "head":
         network[:-1].requires_grad_(False)
 

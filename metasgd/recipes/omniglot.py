@@ -1,38 +1,37 @@
-"""Few-shot Omniglot, and from Omniglot to MNIST, ready to run: what chapter 12 and the command line share."""
+"""Few-shot Omniglot, and from Omniglot to MNIST (chapter 12)."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metasgd._core.task import Task
-from metasgd.data import DRAWINGS, load_omniglot, load_omniglot_strokes
-from metasgd.evaluation import Method, Sampler
+from metasgd.data import DRAWINGS, load_mnist_sample, load_omniglot, load_omniglot_strokes
+from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes import mnist
-from metasgd.recipes.mnist import QUERIES
+from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.recipe import METHODS, setting
+from metasgd.recipes.weight_files import read_weights
 from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
 from metasgd.tasks.glyphs import glyph_classes
-from metasgd.training import train
 
 CHARACTERS = 1623
 TRAINING = 1200  # characters of meta-training; the other 423 are for the test
 VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
 PARTS = 500  # classes of which composites are made
-METHODS = ("meta-sgd", "maml")
+TEST_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 LOOKS = ("pictures", "unsteady", "augmented", "redrawn", "varied", "measured", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
 HAND = Augment(rotation=15, scale=0.25, shear=0.3, shift=0, warp=0.04, thickness=0, blur=0, contrast=0)
-COPIES = 4  # of each support picture, where a learner adapts to copies as well
-COPYIST = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
-AUGMENTS = {"unsteady": COPYIST, "augmented": Augment()}  # of pictures, while meta-training
+UNSTEADY_HAND = Augment(rotation=8, scale=0.12, shear=0.15, shift=0, warp=0.02, thickness=0, blur=0, contrast=0)
+AUGMENTS = {"unsteady": UNSTEADY_HAND, "augmented": Augment()}  # of pictures, while meta-training
 PENS_BY_EYE = Ink(HAND)
-PENS_MEASURED = Ink(
-    HAND, pen=(0.2, 1.2), softness=(0.8, 1.4)
-)  # strokes as wide as MNIST's, see metasgd.experiments.across
+# Strokes as wide as MNIST's, by the measurements of the experiment "pictures".
+PENS_MEASURED = Ink(HAND, pen=(0.2, 1.2), softness=(0.8, 1.4))
 AS_TESTED = {
     "pictures": None,
     "unsteady": None,
@@ -46,66 +45,187 @@ AS_TESTED = {
 
 
 @dataclass(frozen=True)
-class OmniglotConfig:
-    """Everything that decides a run on Omniglot, except where its files are and on which device it runs (chapter 12).
+class OmniglotRecipe(ImageRecipe):
+    """A run on Omniglot, tested on characters that it has left out, or else on MNIST's ten digits (chapter 12).
 
-    ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``). With ``head_lr``, the last layer starts at
-    zero, and its alpha at that number. ``look`` is what the network sees: the drawings as ``"pictures"``, these as by
-    an ``"unsteady"`` hand while meta-training, or ``"augmented"`` more strongly; or the drawings ``"redrawn"`` like
-    MNIST's digits, with one pen, or ``"varied"``, each with a hand and a pen of its own, or the same with pens that
-    were ``"measured"`` on MNIST; or, instead of Omniglot, as many random ``"glyphs"``; or both by half, ``"mixed"``.
-    ``characters`` are those of meta-training: 1,200, or 1,100 where the next 100 validate, or all 1,623, for tests on
-    other data. ``quarter_turns``, ``mirrored`` and ``num_composites`` make new classes of them. ``train_queries`` are
-    the query examples of a class while meta-training. ``start`` names a learner that ships with the package and
-    has as many ways or more; theta and alpha start as its, and not at random.
+    The data are drawings, uint8 of shape (characters, 20, 28, 28), as ``load_drawings`` returns them for the look:
+
+    - ``"pictures"``: the drawings as they are;
+    - ``"unsteady"``: as drawn by an unsteady hand while meta-training; ``"augmented"``: changed more strongly;
+    - ``"redrawn"``: with one pen, like MNIST's digits;
+    - ``"varied"``: each with a hand and a pen of its own; ``"measured"``: the same, with pens measured on MNIST;
+    - ``"glyphs"``: as many random glyphs in place of Omniglot;
+    - ``"mixed"``: half of the tasks varied, half of glyphs.
+
+    Raises:
+        ValueError: a method or a look that does not exist, or a number of characters that Omniglot does not have.
     """
 
-    ways: int = 5
-    shots: int = 1
-    method: str = "meta-sgd"
-    width: int = 32
-    inner_steps: int = 1
-    iterations: int = 3000
-    meta_batch: int = 4
-    train_queries: int = 5
-    meta_lr: float = 3e-3
-    alpha_lr: float = 3e-3
-    task_lr: float = 0.1
-    head_lr: float | None = None
-    characters: int = TRAINING
-    look: str = "pictures"
-    quarter_turns: bool = True
-    mirrored: bool = False
-    num_composites: int = 0
-    start: str | None = None
-    seed: int = 0
+    name = "omniglot"
+    can_download = True
+
+    ways: int = setting(5, "classes in a task")
+    shots: int = setting(1, "support examples of a class in meta-training; the test has 1 and 5")
+    method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
+    width: int = setting(32, "filters of each convolution")
+    inner_steps: int = setting(1, "gradient steps on a support set")
+    iterations: int = setting(3000, "meta-updates in all")
+    meta_batch: int = setting(4, "tasks in a meta-update")
+    train_queries: int = setting(5, "query examples of a class in meta-training")
+    meta_lr: float = setting(3e-3, "beta, Adam's rate for theta")
+    alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha")
+    task_lr: float = setting(0.1, "alpha at the start")
+    head_lr: float | None = setting(
+        None, "alpha of the last layer at the start, where this layer starts at zero (none: as the other layers)"
+    )
+    characters: int = setting(
+        TRAINING, "characters of meta-training: 1100 leave 100 for validation, 1623 none for the test, which is MNIST"
+    )
+    look: str = setting("pictures", "how the network sees a drawing", choices=LOOKS)
+    quarter_turns: bool = setting(True, "turn characters by quarter turns into new classes")
+    mirrored: bool = setting(False, "mirror characters into new classes")
+    num_composites: int = setting(0, "new classes, each made of the halves of two others")
+    start: str | None = setting(
+        None, "a learner in the package with as many ways or more, where theta and alpha start (none: at random)"
+    )
+    seed: int = setting(0, "of the network's start and of the training tasks")
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("look", LOOKS)):
-            if (value := getattr(self, name)) not in choices:
-                raise ValueError(f"{name} {value!r} does not exist; choose one of {', '.join(choices)}")
+        super().__post_init__()
         if not 1 <= self.characters <= CHARACTERS:
             raise ValueError(f"characters is {self.characters}; Omniglot has 1 to {CHARACTERS}")
 
+    # The learner
 
-def split_characters(config: OmniglotConfig) -> tuple[list[int], list[int], list[int]]:
-    """Return which characters meta-train, validate and test: the same order of characters for every run.
+    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return the arguments of ``MetaSGD``; with ``head_lr``, the network's last layer is set to zero."""
+        return {
+            "meta_lr": self.meta_lr,
+            "alpha_lr": self.alpha_lr,
+            "task_lr": starting_rates(network, self.task_lr, self.head_lr),
+            "inner_steps": self.inner_steps,
+            "learn_alpha": self.method == "meta-sgd",
+        }
 
-    A set that is not disjoint from meta-training is returned empty.
+    def warm_start(self, learner: MetaSGD) -> None:
+        """Give a learner the theta and alpha of the learner that the settings name as ``start``, if they name one.
 
-    >>> [len(part) for part in split_characters(OmniglotConfig(characters=1100))]
-    [1100, 100, 423]
-    >>> [len(part) for part in split_characters(OmniglotConfig(characters=1623))]
-    [1623, 0, 0]
-    """
-    order = torch.randperm(CHARACTERS, generator=torch.Generator().manual_seed(0), device="cpu").tolist()
-    validation, test = order[TRAINING - VALIDATION : TRAINING], order[TRAINING:]
-    training = order[: config.characters]
-    return (
-        training,
-        validation if config.characters <= TRAINING - VALIDATION else [],
-        test if config.characters <= TRAINING else [],
-    )
+        Raises:
+            ValueError: that learner has another network or fewer ways, or has seen characters that are left out here.
+        """
+        if self.start is None:
+            return
+        theta, alpha, record = read_weights(self.start)
+        seen = OmniglotRecipe.from_config(record["config"]).split_characters()[0]
+        if not set(seen) <= set(self.split_characters()[0]):
+            raise ValueError(
+                f"{self.start} was meta-trained on {len(seen)} characters, among them some of those that a run with "
+                f"{self.characters} leaves out; start from another learner, or raise characters"
+            )
+        start_from(learner, theta, alpha)
+
+    # The tasks
+
+    def load_data(self, root: str | Path | None = None, *, download: bool = False) -> Tensor:
+        """Return the drawings that the look starts from, see ``load_drawings``."""
+        if download:
+            load_omniglot(root, download=True, quiet=True)
+        return load_drawings(self.look, root)
+
+    def load_test_data(self, root: str | Path | None = None) -> Tensor | None:
+        """Return the drawings if characters are left for the test; tested on MNIST's digits, a run needs none."""
+        return self.load_data(root) if self.split_characters()[2] else None
+
+    def split_characters(self) -> tuple[list[int], list[int], list[int]]:
+        """Return which characters meta-train, validate and test: the same order of characters for every run.
+
+        A set that is not disjoint from meta-training is returned empty.
+
+        >>> [len(part) for part in OmniglotRecipe(characters=1100).split_characters()]
+        [1100, 100, 423]
+        >>> [len(part) for part in OmniglotRecipe(characters=1623).split_characters()]
+        [1623, 0, 0]
+        """
+        order = torch.randperm(CHARACTERS, generator=torch.Generator().manual_seed(0), device="cpu").tolist()
+        validation, test = order[TRAINING - VALIDATION : TRAINING], order[TRAINING:]
+        training = order[: self.characters]
+        return (
+            training,
+            validation if self.characters <= TRAINING - VALIDATION else [],
+            test if self.characters <= TRAINING else [],
+        )
+
+    def training_classes(self, drawings: Tensor) -> list[Tensor]:
+        """Return the classes of meta-training: characters, their turns, all of these mirrored, and composites."""
+        characters = drawings[self.split_characters()[0]]
+        sides = [characters, characters.flip(3)] if self.mirrored else [characters]
+        turns = range(4 if self.quarter_turns else 1)
+        classes = [drawn for side in sides for turn in turns for drawn in torch.rot90(side, turn, dims=(2, 3))]
+        parts = classes[:PARTS]  # characters come in random order; all pairs of all classes would be millions
+        return classes + composites(parts, self.num_composites, examples=drawings.shape[1], seed=self.seed)
+
+    def training_tasks(
+        self, data: Tensor, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
+    ) -> Sampler:
+        """Return the tasks of meta-training."""
+        if self.look == "mixed":
+            parts = {"varied": data, "glyphs": load_drawings("glyphs")}
+            return Mixture([replace(self, look=look).training_tasks(part, device) for look, part in parts.items()])
+        augment = AUGMENTS.get(self.look) or AS_TESTED[self.look]
+        classes = self.training_classes(data)
+        return EpisodeSampler(classes, self.ways, self.shots, self.train_queries, device=device, augment=augment)
+
+    def character_tasks(
+        self, drawings: Tensor, characters: Sequence[int], device: torch.device | str = "cpu"
+    ) -> EpisodeSampler:
+        """Return tasks of upright characters, for validation or test, in the look of the run.
+
+        Pictures are left as they are. Where a run is made for other data, its validation is drawn as its training is.
+
+        Raises:
+            ValueError: no characters, as meta-training has seen all.
+        """
+        if not characters:
+            raise ValueError(
+                f"{self.characters} characters of meta-training leave none of these out; lower characters to "
+                f"{TRAINING} for a test and to {TRAINING - VALIDATION} for a validation"
+            )
+        augment = AS_TESTED[self.look]
+        return EpisodeSampler(
+            drawings[list(characters)], self.ways, self.shots, QUERIES, device=device, augment=augment
+        )
+
+    def test_tasks(
+        self, data: Tensor | None, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
+    ) -> EpisodeSampler:
+        """Return tasks of the characters that are left out, or if there are none, of all ten digits of MNIST."""
+        characters = self.split_characters()[2]
+        if not characters:
+            return digit_sampler(load_mnist_sample(), self.ways, self.shots, device)
+        if data is None:
+            raise ValueError("the test is on Omniglot's characters; give the drawings that load_test_data returns")
+        return self.character_tasks(data, characters, device)
+
+    def compare(
+        self,
+        methods: Mapping[str, Method],
+        data: Any,
+        num_tasks: int | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        progress: bool = False,
+    ) -> dict[str, Evaluation]:
+        """Return the accuracy of each method with one and with five shots, on the same test tasks.
+
+        The arguments are those of ``ImageRecipe.compare``. A score is named as in ``"maml, 5-shot"``.
+        """
+        scores, count = {}, self.num_test_tasks if num_tasks is None else num_tasks
+        for shots in TEST_SHOTS:
+            tasks = replace(self, shots=shots).test_tasks(data, device)
+            for name, method in methods.items():
+                scores[f"{name}, {shots}-shot"] = evaluate(method, tasks, count, seed=seed, progress=progress)
+        return scores
 
 
 @cache
@@ -116,24 +236,11 @@ def load_drawings(look: str, root: str | Path | None = None) -> Tensor:
     return (load_omniglot if look in ("pictures", *AUGMENTS) else load_omniglot_strokes)(root)
 
 
-def training_classes(drawings: Tensor, config: OmniglotConfig) -> list[Tensor]:
-    """Return the classes of meta-training: characters, their turns, all of these mirrored, and composites."""
-    characters = drawings[split_characters(config)[0]]
-    sides = [characters, characters.flip(3)] if config.mirrored else [characters]
-    turns = range(4 if config.quarter_turns else 1)
-    classes = [drawn for side in sides for turn in turns for drawn in torch.rot90(side, turn, dims=(2, 3))]
-    parts = classes[:PARTS]  # characters come in random order; all pairs of all classes would be millions
-    return classes + composites(parts, config.num_composites, examples=drawings.shape[1], seed=config.seed)
-
-
-def training_sampler(drawings: Tensor, config: OmniglotConfig, device: torch.device | str = "cpu") -> Sampler:
-    """Return the meta-training tasks of a run."""
-    if config.look == "mixed":
-        parts = {"varied": drawings, "glyphs": load_drawings("glyphs")}
-        return Mixture([training_sampler(part, replace(config, look=look), device) for look, part in parts.items()])
-    augment = AUGMENTS.get(config.look) or AS_TESTED[config.look]
-    classes = training_classes(drawings, config)
-    return EpisodeSampler(classes, config.ways, config.shots, config.train_queries, device=device, augment=augment)
+def digit_sampler(
+    digits: Sequence[Tensor], ways: int, shots: int, device: torch.device | str = "cpu"
+) -> EpisodeSampler:
+    """Return tasks of all ten digits of MNIST, as they are."""
+    return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
 
 
 class Mixture:
@@ -151,97 +258,29 @@ class Mixture:
         return Task(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
-def character_sampler(
-    drawings: Tensor,
-    characters: Sequence[int],
-    config: OmniglotConfig,
-    device: torch.device | str = "cpu",
-) -> EpisodeSampler:
-    """Return tasks of upright characters, for validation or test, in the look of the run.
-
-    Pictures are left as they are. Where a run is made for other data, its validation is drawn as its training is.
-
-    Raises:
-        ValueError: characters that meta-training may have seen.
-    """
-    if not characters:
-        raise ValueError(
-            f"{config.characters} characters of meta-training leave none of these out; lower characters to "
-            f"{TRAINING} for a test and to {TRAINING - VALIDATION} for a validation"
-        )
-    return EpisodeSampler(
-        drawings[list(characters)],
-        config.ways,
-        config.shots,
-        QUERIES,
-        device=device,
-        augment=AS_TESTED[config.look],
-    )
-
-
-def digit_sampler(
-    digits: Sequence[Tensor], ways: int, shots: int, device: torch.device | str = "cpu"
-) -> EpisodeSampler:
-    """Return tasks of all ten digits of MNIST, as they are."""
-    return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
-
-
-def starting_rates(network: nn.Sequential, task_lr: float, head_lr: float | None) -> dict[str, Tensor]:
+def starting_rates(network: nn.Module, task_lr: float, head_lr: float | None) -> dict[str, Tensor]:
     """Return alpha at the start: ``task_lr``; with a ``head_lr``, this in the last layer, which is set to zero.
 
     Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.
     """
     rates = {name: torch.full_like(value, task_lr) for name, value in network.named_parameters()}
     if head_lr is not None:
-        for name, parameter in network[-1].named_parameters():
-            nn.init.zeros_(parameter)
-            rates[f"{len(network) - 1}.{name}"].fill_(head_lr)
+        name, head = list(network.named_children())[-1]
+        for parameter, value in head.named_parameters():
+            nn.init.zeros_(value)
+            rates[f"{name}.{parameter}"].fill_(head_lr)
     return rates
 
 
-def make_learner(
-    config: OmniglotConfig,
-    device: torch.device | str = "cpu",
-    *,
-    compile: bool = False,
-    precision: str = "float32",
-) -> MetaSGD:
-    """Return the untrained learner of a run; ``compile`` and ``precision`` as in ``MetaSGD``."""
-    network = mnist.make_network(config)
-    return MetaSGD(
-        network,
-        meta_lr=config.meta_lr,
-        alpha_lr=config.alpha_lr,
-        task_lr=starting_rates(network, config.task_lr, config.head_lr),
-        inner_steps=config.inner_steps,
-        learn_alpha=config.method == "meta-sgd",
-        compile=compile,
-        precision=precision,
-    ).to(device)
-
-
-def with_fewer_ways(learner: MetaSGD, config: OmniglotConfig, ways: int) -> MetaSGD:
-    """Return a learner for tasks of fewer classes: the first rows of its last layer, theta and alpha (chapter 12).
+def start_from(learner: MetaSGD, theta: Mapping[str, Tensor], alpha: Mapping[str, Tensor]) -> None:
+    """Give a learner the theta and alpha of another, of its last layer as many rows as it has classes.
 
     Raises:
-        ValueError: more ways than the learner has.
-    """
-    if ways > config.ways:
-        raise ValueError(f"ways is {ways}; a learner of {config.ways} ways has no more rows than these")
-    fewer = make_learner(replace(config, ways=ways), next(learner.parameters()).device)
-    start_from(fewer, learner)
-    return fewer
-
-
-def start_from(learner: MetaSGD, other: MetaSGD) -> None:
-    """Give a learner the theta and alpha of another, of its last layer as many rows as fit.
-
-    Raises:
-        ValueError: another network, or one of fewer ways.
+        ValueError: those of another network, or of fewer ways.
     """
     last_layer = list(learner.theta)[-1].rpartition(".")[0] + "."
-    for kept, given in ((learner.theta, other.theta), (learner.alpha, other.alpha)):
-        for name, value in kept.items():
+    for own, given in ((learner.theta, theta), (learner.alpha, alpha)):
+        for name, value in own.items():
             rows = given[name][: len(value)] if name.startswith(last_layer) else given[name]
             if rows.shape != value.shape:
                 raise ValueError(
@@ -249,75 +288,3 @@ def start_from(learner: MetaSGD, other: MetaSGD) -> None:
                     f"{tuple(given[name].shape)}; give both the same width, and the other as many ways or more"
                 )
             value.data.copy_(rows)
-
-
-def with_copies(learner: Method, copies: int = COPIES) -> Method:
-    """Return the method that adapts to each support picture and to copies of it by an unsteady hand (chapter 12).
-
-    The step is still a single one; its support set is ``copies + 1`` times as large. The same pictures give the same
-    copies.
-    """
-
-    def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        return learner(with_redrawn(support_x, copies, seed=0), support_y.repeat(copies + 1), query_x)
-
-    return method
-
-
-def with_copied_queries(learner: MetaSGD, support_copies: int = COPIES, query_copies: int = COPIES) -> Method:
-    """Return the method that reads each query and copies of it, and says the mean of what it reads (chapter 12).
-
-    The learner adapts once, to ``support_copies`` as well as in ``with_copies``. Each copy of the query set is a batch
-    of its own, so that batch normalisation has the company that it has without copies. The output is the mean of the
-    log-probabilities, shape (queries, ways).
-    """
-
-    def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        support_x, support_y = with_redrawn(support_x, support_copies, seed=0), support_y.repeat(support_copies + 1)
-        adapted = learner.inner_update(support_x, support_y)
-        readings = with_redrawn(query_x, query_copies, seed=1).split(len(query_x))
-        return torch.stack([learner.predict(reading, adapted).log_softmax(-1) for reading in readings]).mean(0)
-
-    return method
-
-
-def with_redrawn(pictures: Tensor, copies: int, *, seed: int) -> Tensor:
-    """Return pictures and, after them, ``copies`` sets of copies by an unsteady hand."""
-    generator = torch.Generator(pictures.device).manual_seed(seed)
-    return torch.cat([pictures, *(COPYIST(pictures, generator) for _ in range(copies))])
-
-
-def train_omniglot(
-    config: OmniglotConfig,
-    drawings: Tensor,
-    *,
-    start: MetaSGD | None = None,
-    device: torch.device | str = "cpu",
-    out: str | Path | None = None,
-    resume: bool = False,
-    checkpoint_every: int = 100,
-    progress: bool = True,
-    compile: bool = False,
-    precision: str = "float32",
-) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on Omniglot and return (learner, history).
-
-    ``start`` is the learner that the config names; ``compile`` and ``precision`` are those of ``MetaSGD``, the rest
-    those of ``train``.
-    """
-    learner = make_learner(config, device, compile=compile, precision=precision)
-    if start is not None:
-        start_from(learner, start)
-    history = train(
-        learner,
-        training_sampler(drawings, config, device),
-        config.iterations,
-        meta_batch=config.meta_batch,
-        seed=config.seed,
-        out=out,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        config={"data": "omniglot", **asdict(config)},
-        progress=progress,
-    )
-    return learner, history

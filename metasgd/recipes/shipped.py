@@ -1,78 +1,33 @@
-"""Trained learners that ship with the package: theta and alpha in half precision, and how they were made (chapter 12).
+"""Trained learners that ship with the package (chapter 12)."""
 
-Each is two files in ``metasgd/assets/weights``: ``NAME.npz`` with the numbers, and ``NAME.json`` with the settings,
-the checksum, the experiment whose cell it is, and the accuracy it reached there.
-"""
-
-import hashlib
-import json
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.omniglot import OmniglotConfig, make_learner
+from metasgd.recipes.omniglot import OmniglotRecipe
+from metasgd.recipes.weight_files import read_weights, save_weights, weights_names, weights_record
 
-FOLDER = files("metasgd") / "assets" / "weights"
-
-
-def weights_names() -> list[str]:
-    """Return the names that ``load_weights`` knows."""
-    if not FOLDER.is_dir():
-        return []
-    return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
-
-
-def weights_record(name: str) -> dict[str, Any]:
-    """Return how a trained learner was made, without loading it; raises as ``load_weights`` does."""
-    if name not in weights_names():
-        raise ValueError(f"there are no weights {name!r}; choose one of {', '.join(weights_names())}")
-    return json.loads((FOLDER / f"{name}.json").read_text())
+__all__ = ["load_weights", "save_weights", "weights_names", "weights_record"]
 
 
 def load_weights(name: str, device: torch.device | str = "cpu") -> tuple[MetaSGD, dict[str, Any]]:
     """Return a trained learner, in float32, and the record of how it was made.
 
-    The record's ``config`` makes ``metasgd.recipes.omniglot.OmniglotConfig``, and its ``accuracy`` is that of the
-    results file of its ``experiment``.
+    The record's ``config`` holds the settings of ``metasgd.recipes.omniglot.OmniglotRecipe``, and its ``accuracy`` is
+    that of the results file of its ``experiment``.
+
+    Args:
+        name: one of ``weights_names()``.
+        device: where the learner lives.
 
     Raises:
         ValueError: there are no weights of this name, or they are damaged.
     """
-    record = weights_record(name)
-    with as_file(FOLDER / f"{name}.npz") as path, np.load(path, allow_pickle=False) as archive:
-        numbers = {key: torch.from_numpy(archive[key]) for key in archive.files}
-    if (found := tensors_sha256(numbers)) != record["sha256"]:
-        raise ValueError(f"the weights {name!r} are damaged: their SHA-256 is {found}; install metasgd again")
-    learner = make_learner(OmniglotConfig(**record["config"]))
+    theta, alpha, record = read_weights(name)
+    learner = OmniglotRecipe.from_config(record["config"]).make_learner()
     with torch.no_grad():
-        for kind, own in (("theta", learner.theta), ("alpha", learner.alpha)):
+        for own, stored in ((learner.theta, theta), (learner.alpha, alpha)):
             for parameter, value in own.items():
-                value.copy_(numbers[f"{kind}/{parameter}"])
+                value.copy_(stored[parameter])
     return learner.to(device), record
-
-
-def save_weights(folder: str | Path, name: str, learner: MetaSGD, record: dict[str, Any]) -> None:
-    """Write a learner's theta and alpha as float16, and its record, to which the checksum is added."""
-    numbers = {
-        f"{kind}/{parameter}": value.detach().cpu().half()
-        for kind, own in (("theta", learner.theta), ("alpha", learner.alpha))
-        for parameter, value in own.items()
-    }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {key: value.numpy() for key, value in numbers.items()}
-    np.savez_compressed(folder / f"{name}.npz", **arrays)
-    record = record | {"sha256": tensors_sha256(numbers)}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-def tensors_sha256(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of tensors: names and values, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()

@@ -1,13 +1,13 @@
-"""Few-shot regression on sine waves, ready to run: what chapter 6 and the command line share."""
+"""Few-shot regression on sine waves (chapter 6)."""
 
 import copy
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,11 @@ from metasgd._core.adam import clipped_adam
 from metasgd.evaluation import Evaluation, evaluate
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import mlp
+from metasgd.recipes.recipe import METHODS, Recipe, device_of, setting, without_step
+from metasgd.recipes.training import meta_train
 from metasgd.tasks import SineWaveSampler
-from metasgd.training import train
 
-METHODS = ("meta-sgd", "maml")
+Name = TypeVar("Name", bound=Hashable)
 SHOTS = (5, 10, 20)  # support points in the paper, in meta-training and in meta-testing
 TEST_QUERIES = 100  # points of a test curve on which the error is measured
 # The paper's table: mean squared error after one step, by method, shots of meta-training, shots of the test.
@@ -39,30 +40,36 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class SineConfig:
-    """Everything that decides a run on sine waves, except the device (chapter 6).
+class SineRecipe(Recipe):
+    """A run on sine waves (chapter 6). Its tasks need no data.
 
-    ``method`` is ``"meta-sgd"`` or ``"maml"`` (alpha held at ``task_lr``, which must then be one number). ``task_lr``
-    is alpha at the start, a number or a range from which every entry is drawn. ``meta_lr`` is beta and gamma at their
-    highest: they rise from zero in the first ``warmup``, a fraction of the run, and then fall to zero, along straight
-    lines. ``clip`` is the largest length of the meta-gradient, beyond which it is shortened (None: never).
+    The outer rates rise from zero during ``warmup``, and then fall to zero, along straight lines.
+
+    Raises:
+        ValueError: a method that does not exist, MAML with a range of rates, or a fraction or a length that is none.
     """
 
-    shots: int = 10
-    method: str = "meta-sgd"
-    iterations: int = 6000
-    meta_batch: int = 100
-    train_queries: int = 10
-    meta_lr: float = 3e-2
-    task_lr: float | tuple[float, float] = 0.02
-    clip: float | None = 1.0
-    warmup: float = 0.1
-    inner_steps: int = 1
-    seed: int = 0
+    name = "sine"
+    metric = "mean_squared_error"
+    num_test_tasks = 2000
+    checkpoint_every = 1000
+
+    shots: int = setting(10, "support points of a curve in meta-training; the test has 5, 10 and 20")
+    method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
+    iterations: int = setting(6000, "meta-updates in all")
+    meta_batch: int = setting(100, "curves in a meta-update")
+    train_queries: int = setting(10, "query points of a curve in meta-training")
+    meta_lr: float = setting(3e-2, "beta and gamma, Adam's rate for theta and alpha, at its highest")
+    task_lr: float | tuple[float, float] = setting(
+        0.02, "alpha at the start: a number, or the two ends of a range from which every entry is drawn"
+    )
+    clip: float | None = setting(1.0, "length to which a longer meta-gradient is shortened (none: never)")
+    warmup: float = setting(0.1, "fraction of the run in which the outer rates rise")
+    inner_steps: int = setting(1, "gradient steps on a support set")
+    seed: int = setting(0, "of the network's start, of alpha drawn from a range, and of the training tasks")
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method {self.method!r} does not exist; choose one of {', '.join(METHODS)}")
+        super().__post_init__()
         if self.method == "maml" and not isinstance(self.task_lr, int | float):
             raise ValueError(f"MAML has one rate for all parameters, but task_lr is {self.task_lr}; name one number")
         if not 0 <= self.warmup < 1:
@@ -70,27 +77,56 @@ class SineConfig:
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; it must be above 0, or None for no clipping")
 
-
-def make_network(seed: int = 0) -> nn.Module:
-    """Return the paper's network, 1-40-40-1 with ReLU, at its random start: the same for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    def build_network(self) -> nn.Module:
+        """Return the paper's network, 1-40-40-1 with ReLU, drawing its start from the global random state."""
         return mlp(1, (40, 40), 1)
 
+    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return the arguments of ``MetaSGD``."""
+        return {
+            "loss_fn": F.mse_loss,
+            "meta_lr": self.meta_lr,
+            "task_lr": self.task_lr,
+            "inner_steps": self.inner_steps,
+            "learn_alpha": self.method == "meta-sgd",
+            "meta_optimizer": clipped_adam(self.clip),
+            "seed": self.seed,
+            "strategy": "batched",
+        }
 
-def make_learner(config: SineConfig, device: torch.device | str = "cpu") -> MetaSGD:
-    """Return the untrained learner of a run."""
-    return MetaSGD(
-        make_network(config.seed),
-        F.mse_loss,
-        meta_lr=config.meta_lr,
-        task_lr=config.task_lr,
-        inner_steps=config.inner_steps,
-        learn_alpha=config.method == "meta-sgd",
-        meta_optimizer=clipped_adam(config.clip),
-        seed=config.seed,
-        strategy="batched",
-    ).to(device)
+    def schedule(self, fraction: float) -> float:
+        """Return the factor of the outer rates after a fraction of the run, see ``up_then_down``."""
+        return up_then_down(self.warmup)(fraction)
+
+    def training_tasks(
+        self, data: None = None, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
+    ) -> SineWaveSampler:
+        """Return the curves of meta-training."""
+        return SineWaveSampler(self.shots, self.train_queries, device=device)
+
+    def test_tasks(
+        self, data: None = None, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
+    ) -> SineWaveSampler:
+        """Return curves that are measured at ``TEST_QUERIES`` points."""
+        return SineWaveSampler(self.shots, TEST_QUERIES, device=device)
+
+    def test(
+        self,
+        learner: MetaSGD,
+        data: None = None,
+        num_tasks: int | None = None,
+        *,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> dict[str, Evaluation]:
+        """Return the error on new curves after one step on 5, 10 and 20 points; see ``Recipe.test``."""
+        count = self.num_test_tasks if num_tasks is None else num_tasks
+        return {
+            f"{self.method}, {shots} points": error_on_new_curves(
+                learner, shots, num_tasks=count, seed=seed, progress=progress
+            )
+            for shots in SHOTS
+        }
 
 
 def up_then_down(warmup: float) -> Callable[[float], float]:
@@ -103,59 +139,38 @@ def up_then_down(warmup: float) -> Callable[[float], float]:
     return lambda fraction: fraction / warmup if fraction < warmup else (1 - fraction) / (1 - warmup)
 
 
-def train_sine(
-    config: SineConfig,
-    *,
-    device: torch.device | str = "cpu",
-    out: str | Path | None = None,
-    resume: bool = False,
-    checkpoint_every: int = 1000,
-    progress: bool = True,
-) -> tuple[MetaSGD, list[dict[str, float]]]:
-    """Meta-train on sine waves and return (learner, history); see ``metasgd.training.train`` for the rest."""
-    learner = make_learner(config, device)
-    history = train(
-        learner,
-        SineWaveSampler(config.shots, config.train_queries, device=device),
-        config.iterations,
-        meta_batch=config.meta_batch,
-        seed=config.seed,
-        schedule=up_then_down(config.warmup),
-        out=out,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        config={"data": "sine", **asdict(config)},
-        progress=progress,
-    )
-    return learner, history
-
-
 def train_side_by_side(
-    configs: Mapping[str, SineConfig], *, device: torch.device | str = "cpu", processes: int | None = None
-) -> dict[str, tuple[MetaSGD, list[dict[str, float]]]]:
-    """Meta-train several runs, on a CPU each in a process and on a core of its own, and return what each returned.
+    recipes: Mapping[Name, SineRecipe], *, device: torch.device | str = "cpu", processes: int | None = None
+) -> dict[Name, tuple[MetaSGD, list[dict[str, float]]]]:
+    """Meta-train several runs at the same time and return (learner, history) of each.
 
-    The network is so small that two cores cannot share one run; they can share six.
+    On a CPU, each run has a process and a core of its own: the network is too small for two cores to share one run.
 
     Args:
-        configs: the runs, by any name.
+        recipes: the runs, by any name.
         device: a GPU takes one run after the other.
         processes: how many at a time (None: one for each core, at most one for each run); 1 starts none.
     """
     if torch.device(device).type != "cpu":
         processes = 1
     elif processes is None:
-        processes = min(len(configs), os.cpu_count() or 1)
-    train_quietly = partial(train_sine, device=device, progress=False)
+        processes = min(len(recipes), os.cpu_count() or 1)
+    train_quietly = partial(meta_train, device=device, progress=False)
     if processes == 1:
-        return {name: train_quietly(config) for name, config in configs.items()}
+        return {name: train_quietly(recipe) for name, recipe in recipes.items()}
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads may hold
     with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return dict(zip(configs, pool.map(train_quietly, configs.values()), strict=True))
+        return dict(zip(recipes, pool.map(train_quietly, recipes.values()), strict=True))
 
 
 def error_on_new_curves(
-    learner: MetaSGD, shots: int, *, steps: int | None = None, num_tasks: int = 2000, seed: int = 0
+    learner: MetaSGD,
+    shots: int,
+    *,
+    steps: int | None = None,
+    num_tasks: int = 2000,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Evaluation:
     """Return the mean squared error on new curves after adaptation to ``shots`` points of each.
 
@@ -167,11 +182,12 @@ def error_on_new_curves(
         steps: inner steps (None: as many as in meta-training), all with the same alpha; 0 for no adaptation.
         num_tasks: how many curves.
         seed: of the curves.
+        progress: show a bar on standard error.
     """
-    sampler = SineWaveSampler(shots, TEST_QUERIES, device=next(learner.model.parameters()).device)
+    sampler = SineWaveSampler(shots, TEST_QUERIES, device=device_of(learner))
     if steps == 0:
-        return evaluate(lambda support_x, support_y, query_x: learner.predict(query_x), sampler, num_tasks, seed=seed)
+        return evaluate(without_step(learner), sampler, num_tasks, seed=seed, progress=progress)
     if steps is not None:
         learner = copy.deepcopy(learner)
         learner.inner_steps = steps
-    return evaluate(learner, sampler, num_tasks, seed=seed)
+    return evaluate(learner, sampler, num_tasks, seed=seed, progress=progress)

@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from metasgd.recipes.omniglot import OmniglotConfig, make_learner
+from metasgd.checkpoints import read_checkpoint, restore
+from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.shipped import save_weights
-from metasgd.training import read_checkpoint, restore
 
 EXPERIMENT = "omniglot-mnist"
 CELLS = ("5way", "10way", "5way-wide", "10way-wide")  # the headline: one example of each digit
@@ -19,7 +19,7 @@ def make_weights(work: Path, out: Path, experiment: str, cell: str) -> str:
     """Write the learner of a finished cell and return its name."""
     folder, name = work / experiment / cell, f"{experiment}-{cell}"
     result = json.loads((folder / "result.json").read_text())
-    learner = make_learner(OmniglotConfig(**result["config"]))
+    learner = OmniglotRecipe.from_config(result["config"]).make_learner()
     restore(learner, read_checkpoint(folder).state, folder)
     kept = ("config", "accuracy", "seconds", "metasgd", "commit", "torch", "device", "threads")
     save_weights(out, name, learner, {"experiment": experiment, "cell": cell} | {key: result[key] for key in kept})

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
-from metasgd.recipes.navigation import log_probability, magic_box, policy_loss
+from metasgd.recipes.policy import log_probability, magic_box, policy_loss
 from tests.book.notebooks import path_of, run_tagged
 
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from metasgd.cli import main, typed_command
+from metasgd.cli import main
+from metasgd.cli.options import typed_command
+from metasgd.recipes import RECIPES
 from metasgd.recipes.shipped import weights_names
 
-SMALL = ["--width", "4", "--composites", "2", "--iterations", "4", "--meta-batch", "2", "--device", "cpu"]
+SMALL = ["--width", "4", "--num-composites", "2", "--iterations", "4", "--meta-batch", "2", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +27,13 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def trained(capsys):
-    status, out, err = run(capsys, "train", *SMALL, "--out", "runs/first")
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/first")
     assert status == 0, err
     return json.loads(out)
 
 
 def test_train_prints_one_json_object_and_the_progress_elsewhere(capsys):
-    status, out, err = run(capsys, "train", *SMALL, "--out", "runs/first")
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/first")
     assert status == 0
     assert json.loads(out)["iterations"] == 4
     assert out.count("\n") == 1
@@ -56,7 +58,7 @@ def test_evaluating_twice_gives_the_same_number(capsys, trained):
 
 
 def test_the_best_validated_iterate_is_evaluated(capsys):
-    run(capsys, "train", *SMALL, "--validation-digits", 7, 9, "--out", "runs/validated")
+    run(capsys, "train", "mnist", *SMALL, "--validation-digits", 7, 9, "--out", "runs/validated")
     _, out, _ = run(capsys, "evaluate", "--checkpoint", "runs/validated", "--tasks", 5)
     result = json.loads(out)
     assert result["config"]["validation_digits"] == [7, 9]
@@ -70,7 +72,7 @@ def test_the_best_validated_iterate_is_evaluated(capsys):
         (["--ways", 6], "6 ways need 6 classes, but there are 5; lower ways"),
         (["--shots", 990], "need 1005 examples of a class, but the smallest class has 1000; lower shots or queries"),
         (["--shots", 0], "shots is 0; it must be at least 1"),
-        (["--composites", 5000], "5000 composites need 5000 pairs"),
+        (["--num-composites", 5000], "5000 composites need 5000 pairs"),
         (["--validation-digits", 0], "validation digits [0] are not meta-training digits of fold 0"),
         (["--device", "nonsense"], "device 'nonsense' cannot be used here; try --device auto or cpu"),
         (["--data-root", "nowhere"], "is missing; pass download=True"),
@@ -80,7 +82,7 @@ def test_the_best_validated_iterate_is_evaluated(capsys):
     ],
 )
 def test_bad_settings_are_one_line(capsys, arguments, message):
-    status, out, err = run(capsys, "train", *SMALL, "--out", "runs/bad", *arguments)
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/bad", *arguments)
     last = err.splitlines()[-1]
     assert status == 2
     assert out == ""
@@ -89,10 +91,10 @@ def test_bad_settings_are_one_line(capsys, arguments, message):
 
 
 def test_training_over_a_run_is_refused_and_resuming_is_not(capsys, trained):
-    status, _, err = run(capsys, "train", *SMALL, "--out", "runs/first")
+    status, _, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/first")
     assert status == 2
     assert "holds a run, at iteration 4" in err
-    assert run(capsys, "train", *SMALL, "--out", "runs/first", "--resume")[0] == 0
+    assert run(capsys, "train", "mnist", *SMALL, "--out", "runs/first", "--resume")[0] == 0
 
 
 def test_missing_checkpoint_is_one_line(capsys):
@@ -126,10 +128,10 @@ def test_omniglot_that_is_not_there_is_one_line(capsys):
     assert "Omniglot is not part of the package, and no folder was named" in err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "experiment"])
+@pytest.mark.parametrize("command", [*(["train", name] for name in RECIPES), ["evaluate"], ["experiment"]])
 def test_help_names_every_default(capsys, command):
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([*command, "--help"])
     assert stop.value.code == 0
     assert "(default:" in capsys.readouterr().out
 
@@ -138,7 +140,7 @@ def test_compile_reaches_the_learner(capsys, monkeypatch):
     """All but the compiler itself, which would take a minute: what it is given runs as it is."""
     given = []
     monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options: given.append(graph) or graph)
-    status, out, err = run(capsys, "train", *SMALL, "--compile", "--out", "runs/compiled")
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--compile", "--out", "runs/compiled")
     assert status == 0, err
     assert json.loads(out)["iterations"] == 4
     assert given

@@ -9,18 +9,20 @@ import torch.nn.functional as F
 
 from metasgd import MetaSGD
 from metasgd.__main__ import main
-from metasgd.recipes import browser
+from metasgd.recipes import browser, browser_file, meta_train
+from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.recipe import without_step
+from metasgd.recipes.sine import SineRecipe
 from metasgd.tasks import EpisodeSampler
 from metasgd.tasks.glyphs import glyph_classes
-from metasgd.training import train
 
 SERVED = Path(__file__).resolve().parents[2] / "book" / "_static" / "adapt"
-SMALL = browser.WebConfig(width=8, groups=2, iterations=2, meta_batch=2, train_queries=2)
+SMALL = BrowserRecipe(width=8, groups=2, iterations=2, meta_batch=2, train_queries=2)
 
 
-def trained_looking_learner(config: browser.WebConfig = SMALL) -> MetaSGD:
+def trained_looking_learner(config: BrowserRecipe = SMALL) -> MetaSGD:
     """A learner whose last layer is not zero, and whose rates are all different and of both signs."""
-    learner, generator = browser.make_learner(config), torch.Generator().manual_seed(0)
+    learner, generator = config.make_learner(), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in learner.theta.items():
             value.add_(0.2 * torch.randn(value.shape, generator=generator))
@@ -35,7 +37,7 @@ def test_a_drawing_is_read_the_same_alone_and_in_company():
 
 
 def test_the_learner_starts_without_an_opinion_and_with_a_rate_for_the_last_layer():
-    learner = browser.make_learner(browser.WebConfig(width=8, groups=2, task_lr=0.2, head_lr=3.0))
+    learner = BrowserRecipe(width=8, groups=2, task_lr=0.2, head_lr=3.0).make_learner()
     assert (learner.predict(torch.rand(2, 1, 28, 28)) == 0).all()
     assert {name: rate.unique().item() for name, rate in learner.alpha.items() if name.startswith("13")} == {
         "13.weight": 3.0,
@@ -47,8 +49,8 @@ def test_the_learner_starts_without_an_opinion_and_with_a_rate_for_the_last_laye
 def test_a_written_file_is_read_as_it_was_to_half_precision(tmp_path):
     """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
     learner = trained_looking_learner()
-    browser.export_web(learner, SMALL, tmp_path / "weights.js", 0.3, {"seconds": 5})
-    loaded, header = browser.load_web(tmp_path / "weights.js")
+    browser_file.export_learner(learner, SMALL, tmp_path / "weights.js", 0.3, {"seconds": 5})
+    loaded, header = browser_file.load_exported(tmp_path / "weights.js")
     assert (header["scalar_rate"], header["record"], header["groups"]) == (0.3, {"seconds": 5}, 2)
     for own, other in ((learner.theta, loaded.theta), (learner.alpha, loaded.alpha)):
         for name, value in own.items():
@@ -57,17 +59,17 @@ def test_a_written_file_is_read_as_it_was_to_half_precision(tmp_path):
 
 def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     file = tmp_path / "weights.js"
-    browser.export_web(trained_looking_learner(), SMALL, file, 0.3, {})
+    browser_file.export_learner(trained_looking_learner(), SMALL, file, 0.3, {})
     text = file.read_text()
-    content = bytearray(base64.b64decode(text.removeprefix(browser.PREFIX).removesuffix('";\n')))
+    content = bytearray(base64.b64decode(text.removeprefix(browser_file.PREFIX).removesuffix('";\n')))
     content[-1] ^= 1
-    file.write_text(f'{browser.PREFIX}{base64.b64encode(content).decode()}";\n')
+    file.write_text(f'{browser_file.PREFIX}{base64.b64encode(content).decode()}";\n')
     with pytest.raises(ValueError, match="is damaged, its SHA-256 is another"):
-        browser.load_web(file)
-    for other in ("alert(1)", browser.PREFIX + base64.b64encode(b"\x02\0\0\0{}").decode() + '";\n'):
+        browser_file.load_exported(file)
+    for other in ("alert(1)", browser_file.PREFIX + base64.b64encode(b"\x02\0\0\0{}").decode() + '";\n'):
         file.write_text(other)
-        with pytest.raises(ValueError, match="not a file of python -m metasgd export-web"):
-            browser.load_web(file)
+        with pytest.raises(ValueError, match="not a file of python -m metasgd export"):
+            browser_file.load_exported(file)
 
 
 def test_one_rate_for_all_takes_that_step():
@@ -78,7 +80,7 @@ def test_one_rate_for_all_takes_that_step():
     adapted = {name: learner.theta[name] - 0.2 * slope for name, slope in zip(names, slopes, strict=True)}
     found = browser.with_one_rate(learner, 0.2)(support, labels, query)
     torch.testing.assert_close(found, learner.predict(query, adapted))
-    torch.testing.assert_close(browser.without_step(learner)(support, labels, query), learner.predict(query))
+    torch.testing.assert_close(without_step(learner)(support, labels, query), learner.predict(query))
 
 
 def test_the_single_rate_is_the_best_of_those_that_are_tried(monkeypatch):
@@ -96,19 +98,18 @@ def test_the_single_rate_is_the_best_of_those_that_are_tried(monkeypatch):
 def few_glyphs(monkeypatch) -> None:
     """Tasks of ten glyphs in place of Omniglot's."""
     glyphs = glyph_classes(10, 6, seed=0)
-    monkeypatch.setattr(
-        browser, "training_sampler", lambda *_: EpisodeSampler(glyphs, browser.WAYS, 1, SMALL.train_queries)
-    )
+    sampler = EpisodeSampler(glyphs, browser.WAYS, 1, SMALL.train_queries)
+    monkeypatch.setattr(BrowserRecipe, "training_tasks", lambda *_, **__: sampler)
 
 
 def test_a_run_is_exported_by_its_checkpoint(few_glyphs, tmp_path, capsys):
-    learner, history = browser.train_web(SMALL, torch.empty(0), out=tmp_path / "run", progress=False)
+    learner, history = meta_train(SMALL, torch.empty(0), out=tmp_path / "run", progress=False)
     assert len(history) == SMALL.iterations
     file = tmp_path / "weights.js"
     (tmp_path / "run" / "result.json").write_text('{"scalar_rate": 0.1, "accuracy": {"a": 1}, "torch": "2"}')
-    assert main(["export-web", "--checkpoint", str(tmp_path / "run"), "--out", str(file)]) == 0
+    assert main(["export", "--checkpoint", str(tmp_path / "run"), "--out", str(file)]) == 0
     assert f'"bytes": {file.stat().st_size}' in capsys.readouterr().out
-    loaded, header = browser.load_web(file)
+    loaded, header = browser_file.load_exported(file)
     assert header["record"] == {"accuracy": {"a": 1}, "torch": "2"}
     assert header["scalar_rate"] == 0.1
     for name, value in learner.theta.items():
@@ -116,10 +117,9 @@ def test_a_run_is_exported_by_its_checkpoint(few_glyphs, tmp_path, capsys):
 
 
 def test_another_run_is_not_exported(tmp_path, capsys):
-    sampler = EpisodeSampler(glyph_classes(10, 6, seed=0), 5, 1, 2)
-    train(browser.make_learner(SMALL), sampler, 1, out=tmp_path, config={"data": "mnist"}, progress=False)
-    assert main(["export-web", "--checkpoint", str(tmp_path), "--out", str(tmp_path / "w.js")]) == 2
-    assert "is not a run of python -m metasgd experiment web" in capsys.readouterr().err
+    meta_train(SineRecipe(iterations=1, meta_batch=2), out=tmp_path, progress=False)
+    assert main(["export", "--checkpoint", str(tmp_path), "--out", str(tmp_path / "w.js")]) == 2
+    assert "is a run of the recipe sine; only browser can be exported" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +154,9 @@ def test_the_step_of_the_browser_is_that_of_pytorch(browser_page, tmp_path, back
     Where classes are fewer, they have the first outputs; where they are uneven, each counts alike.
     """
     ways, counts = len(examples), torch.tensor(examples)
-    config = browser.WebConfig()
-    browser.export_web(trained_looking_learner(config), config, tmp_path / "weights.js", 0.1, {})
-    learner, _ = browser.load_web(tmp_path / "weights.js")
+    config = BrowserRecipe()
+    browser_file.export_learner(trained_looking_learner(config), config, tmp_path / "weights.js", 0.1, {})
+    learner, _ = browser_file.load_exported(tmp_path / "weights.js")
     generator = torch.Generator().manual_seed(ways)
     support, query = (torch.rand(count, 1, 28, 28, generator=generator) for count in (sum(examples), 4))
     labels = torch.arange(ways).repeat_interleave(counts)

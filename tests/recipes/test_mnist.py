@@ -10,9 +10,9 @@ from PIL import Image
 
 from metasgd import experiments
 from metasgd.data import load_mnist
-from metasgd.recipes import mnist
-from metasgd.recipes.mnist import MnistConfig
-from metasgd.tasks.folds import NUM_FOLDS
+from metasgd.recipes import images, load_run, meta_train
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.tasks.folds import NUM_FOLDS, fold_digits
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2, "num_composites": 3}
 
@@ -37,31 +37,31 @@ def digits_in(pictures):
 @pytest.mark.parametrize("fold", range(NUM_FOLDS))
 def test_training_test_and_validation_digits_are_disjoint(marked, fold):
     """Through orientations and composites, too: no pixel of a held-out or validation digit reaches meta-training."""
-    training_digits = mnist.fold_digits(fold)[0]
+    training_digits = fold_digits(fold)[0]
     validation = training_digits[-2:]
-    config = MnistConfig(fold=fold, validation_digits=validation, num_composites=10, ways=2)
-    trained = digits_in(mnist.training_classes(marked, config))
-    tested = digits_in(mnist.held_out_sampler(marked, config).sample(20).query_x)
-    validated = digits_in(mnist.validation_sampler(marked, config).sample(20).query_x)
+    config = MnistRecipe(fold=fold, validation_digits=validation, num_composites=10, ways=2)
+    trained = digits_in(config.training_classes(marked))
+    tested = digits_in(config.test_tasks(marked).sample(20).query_x)
+    validated = digits_in(config.validation_tasks(marked).sample(20).query_x)
     assert trained == set(training_digits[:-2])
     assert validated == set(validation)
     assert tested == set(range(10)) - set(training_digits)
 
 
 def test_own_digits_are_those_of_meta_training(marked):
-    pictures = mnist.own_digits_sampler(marked, MnistConfig(fold=2)).sample(5).query_x
-    assert digits_in(pictures) == set(mnist.fold_digits(2)[0])
+    pictures = MnistRecipe(fold=2).own_digits_tasks(marked).sample(5).query_x
+    assert digits_in(pictures) == set(fold_digits(2)[0])
 
 
 def test_each_ingredient_widens_the_classes(digits):
-    plain = MnistConfig(fold=0, use_orientations=False, num_composites=0)
-    assert len(mnist.training_classes(digits, plain)) == 5
-    assert len(mnist.training_classes(digits, MnistConfig(fold=0, num_composites=0))) == 12
-    assert len(mnist.training_classes(digits, MnistConfig(fold=0, num_composites=7))) == 19
+    plain = MnistRecipe(fold=0, use_orientations=False, num_composites=0)
+    assert len(plain.training_classes(digits)) == 5
+    assert len(MnistRecipe(fold=0, num_composites=0).training_classes(digits)) == 12
+    assert len(MnistRecipe(fold=0, num_composites=7).training_classes(digits)) == 19
 
 
 def test_every_method_starts_from_the_same_network():
-    starts = [mnist.make_learner(MnistConfig(method=method, width=4)) for method in mnist.METHODS]
+    starts = [MnistRecipe(method=method, width=4).make_learner() for method in MnistRecipe.choices("method")]
     for learner in starts[1:]:
         assert all(torch.equal(learner.theta[name], value) for name, value in starts[0].theta.items())
     assert [learner.first_order for learner in starts] == [False, True, False]
@@ -72,19 +72,19 @@ def test_making_a_network_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    mnist.make_network(MnistConfig(width=4))
+    MnistRecipe(width=4).make_network()
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method 'sgd' does not exist; choose one of meta-sgd, first-order, maml"):
-        MnistConfig(method="sgd")
+        MnistRecipe(method="sgd")
 
 
 def test_a_run_is_loaded_as_it_ended(digits, tmp_path):
-    config = MnistConfig(**SMALL)
-    learner, history = mnist.train_mnist(config, digits, out=tmp_path, progress=False)
-    loaded, loaded_config, checkpoint = mnist.load_run(tmp_path)
+    config = MnistRecipe(**SMALL)
+    learner, history = meta_train(config, digits, out=tmp_path, progress=False)
+    loaded, loaded_config, checkpoint = load_run(tmp_path)
     assert loaded_config == config
     assert checkpoint.history == history
     assert all(torch.equal(loaded.theta[name], value) for name, value in learner.theta.items())
@@ -133,7 +133,7 @@ def test_stored_results_are_complete(name, digits):
 
 def test_scratch_settings_are_the_best_of_the_stored_grid():
     cells = experiments.load_results("mnist-scratch")["cells"].values()
-    for shots, settings in mnist.SCRATCH.items():
+    for shots, settings in images.SCRATCH.items():
         for method, (_, lr, steps) in settings.items():
             grid = {
                 (cell["lr"], int(count)): score["mean"]
@@ -150,7 +150,7 @@ def test_stored_meta_sgd_is_ahead_of_all_methods_without_meta_training(shots, fo
     """By non-overlapping 95% intervals, on the same held-out tasks."""
     cell = experiments.load_results("mnist-folds")["cells"][f"fold{fold}-{shots}shot-meta-sgd"]
     ours = experiments.score_of(cell, "meta-sgd")
-    for name in mnist.support_only_methods(MnistConfig(shots=shots, width=4)):
+    for name in images.support_only_methods(MnistRecipe(shots=shots, width=4)):
         other = experiments.score_of(cell, name)
         assert ours.mean - ours.half_width > other.mean + other.half_width, name
 

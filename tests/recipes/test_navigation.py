@@ -11,8 +11,11 @@ from torch.func import functional_call
 
 from metasgd import MetaSGD, Task, experiments, training
 from metasgd.__main__ import main
-from metasgd.recipes import navigation
-from metasgd.recipes.navigation import NavigationConfig, policy_loss
+from metasgd.recipes import meta_train, navigation
+from metasgd.recipes import policy as policy_module
+from metasgd.recipes.navigation import NavigationRecipe
+from metasgd.recipes.policy import GaussianPolicy, policy_loss
+from metasgd.recipes.recipe import METHODS
 from metasgd.tasks.navigation import (
     GOAL_RADIUS,
     MAX_SPEED,
@@ -30,9 +33,9 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def small_learner(**changes) -> tuple[MetaSGD, NavigationConfig]:
-    config = NavigationConfig(**SMALL | changes)
-    return navigation.make_learner(config), config
+def small_learner(**changes) -> tuple[MetaSGD, NavigationRecipe]:
+    config = NavigationRecipe(**SMALL | changes)
+    return config.make_learner(), config
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -115,13 +118,13 @@ def test_no_task_is_refused():
 
 
 def test_policy_is_the_network_of_the_paper():
-    policy = navigation.GaussianPolicy()
+    policy = GaussianPolicy()
     shapes = [tuple(value.shape) for value in policy.parameters()]
     assert sorted(shapes) == sorted([(100, 2), (100,), (100, 100), (100,), (2, 100), (2,), (2,)])
 
 
 def test_one_call_serves_many_tasks_with_parameters_of_their_own(float64):
-    policy = navigation.GaussianPolicy(hidden=5)
+    policy = GaussianPolicy(hidden=5)
     params = {name: torch.randn(3, *value.shape, generator=generator(0)) for name, value in policy.named_parameters()}
     positions = torch.randn(3, 4, 2, generator=generator(1))
     together = functional_call(policy, params, (positions,))
@@ -133,14 +136,14 @@ def test_one_call_serves_many_tasks_with_parameters_of_their_own(float64):
 def test_log_probability_is_that_of_the_normal_distribution(float64):
     output, action = torch.randn(6, 4, generator=generator(0)), torch.randn(6, 2, generator=generator(1))
     expected = torch.distributions.Normal(output[:, :2], output[:, 2:].exp()).log_prob(action).sum(-1)
-    torch.testing.assert_close(navigation.log_probability(output, action), expected)
+    torch.testing.assert_close(policy_module.log_probability(output, action), expected)
 
 
 def test_actions_have_the_mean_and_the_deviation_that_the_policy_says():
     """20,000 actions at the start: the mean is 1/sqrt(20000) = 0.007 deviations off, the deviation 0.005."""
-    policy = navigation.GaussianPolicy(deviation=0.5)
+    policy = GaussianPolicy(deviation=0.5)
     tasks = draw_navigation(2, generator(0))
-    run = navigation.explore(policy, dict(policy.named_parameters()), tasks, 10_000, 1, generator(1))
+    run = policy_module.explore(policy, dict(policy.named_parameters()), tasks, 10_000, 1, generator(1))
     actions = run.actions.reshape(-1, 2)
     mean = policy(torch.zeros(1, 2))[0, :2]
     assert (actions.mean(0) - mean).abs().max() < 4 * 0.5 * 0.0071
@@ -161,10 +164,10 @@ def random_trajectories(count: int = 6, horizon: int = 7) -> Trajectories:
 def test_advantage_is_what_follows_less_what_the_others_had():
     """A reward counts for the actions before it; it changes the baseline of the other half of trajectories alone."""
     run = random_trajectories()
-    before = navigation.advantages(run)
+    before = policy_module.advantages(run)
     rewards = run.rewards.clone()
     rewards[0, 0, 3] += 1
-    change = navigation.advantages(run._replace(rewards=rewards)) - before
+    change = policy_module.advantages(run._replace(rewards=rewards)) - before
     torch.testing.assert_close(change[0, 0], torch.tensor([1.0, 1, 1, 1, 0, 0, 0], dtype=torch.float64))
     assert change[0, 2::2].abs().max() < 1e-9  # the same half: its baseline comes from the other
     assert change[0, 1::2].abs().min() > 0  # the other half: its baseline has changed
@@ -175,7 +178,7 @@ def test_actions_after_the_end_have_no_advantage():
     run = random_trajectories()
     alive = run.alive.clone()
     alive[:, :, 4:] = False
-    advantage = navigation.advantages(run._replace(alive=alive, rewards=run.rewards * alive))
+    advantage = policy_module.advantages(run._replace(alive=alive, rewards=run.rewards * alive))
     assert (advantage[:, :, 4:] == 0).all()
     assert (advantage[:, :, :4] != 0).all()
 
@@ -184,7 +187,7 @@ def test_the_baseline_takes_noise_away():
     """Where a wandering agent goes next is in no baseline; where it is now explains about half of what follows."""
     run = random_trajectories(count=40, horizon=30)
     to_go = run.rewards.flip(2).cumsum(2).flip(2)
-    assert navigation.advantages(run).var() < 0.6 * (to_go - to_go.mean()).var()
+    assert policy_module.advantages(run).var() < 0.6 * (to_go - to_go.mean()).var()
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ def bandit_gradients(estimator: str, *, samples: int = SAMPLES, batches: int = 4
         batch = Task(x, support, x, query)
         learner.meta_backward(batch)
         if exact:
-            navigation.add_sampling_term(learner, batch)
+            policy_module.add_sampling_term(learner, batch)
         found.append([-learner.theta["mean"].grad.item(), -learner.alpha["mean"].grad.item()])
     return torch.tensor(found)
 
@@ -300,7 +303,7 @@ def test_dice_counts_how_an_action_changes_what_later_actions_see(float64):
     assert deviations(chain_hessian("naive"), torch.tensor(4.0)).abs() > 50
 
 
-@pytest.mark.parametrize("estimator", navigation.ESTIMATORS)
+@pytest.mark.parametrize("estimator", policy_module.ESTIMATORS)
 def test_the_loss_is_minus_the_mean_reward_and_its_slope_the_policy_gradient(float64, estimator):
     """The slope is minus the mean over actions of advantage * grad log probability, by hand."""
     output = torch.randn(6, 4, generator=generator(0), requires_grad=True)
@@ -358,14 +361,14 @@ def test_a_sample_holds_support_trajectories_of_theta_and_query_trajectories_of_
 
 
 def test_both_methods_start_from_the_same_policy():
-    starts = [navigation.make_learner(NavigationConfig(method=method, seed=4)) for method in navigation.METHODS]
+    starts = [NavigationRecipe(method=method, seed=4).make_learner() for method in METHODS]
     assert all(torch.equal(starts[0].theta[name], value) for name, value in starts[1].theta.items())
     assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in starts] == [True, False]
 
 
 def test_making_a_policy_leaves_the_global_random_state_alone():
     before = torch.get_rng_state()
-    navigation.make_learner(NavigationConfig(**SMALL))
+    NavigationRecipe(**SMALL).make_learner()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -380,7 +383,7 @@ def test_making_a_policy_leaves_the_global_random_state_alone():
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        NavigationConfig(**settings)
+        NavigationRecipe(**settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -389,10 +392,10 @@ def test_wrong_settings_are_refused(settings, message):
 
 def test_training_raises_the_return_on_new_goals():
     """20 short meta-updates, by much more than the sum of both 95% intervals."""
-    config = NavigationConfig(iterations=20, meta_batch=10, trajectories=10, horizon=20, hidden=20, task_lr=0.01)
+    config = NavigationRecipe(iterations=20, meta_batch=10, trajectories=10, horizon=20, hidden=20, task_lr=0.01)
     before, after = (
         navigation.returns_on_new_goals(learner, config, num_tasks=100)["after"]
-        for learner in (navigation.make_learner(config), navigation.train_navigation(config, progress=False)[0])
+        for learner in (config.make_learner(), meta_train(config, progress=False)[0])
     )
     assert after.mean > before.mean + before.half_width + after.half_width
 
@@ -414,22 +417,22 @@ def test_without_a_rate_nothing_is_adapted(float64):
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     """The trajectories of an iteration depend on the learner then, and on (seed, iteration), and on nothing else."""
-    config = NavigationConfig(**SMALL | {"iterations": 4})
-    whole, _ = navigation.train_navigation(config, progress=False)
+    config = NavigationRecipe(**SMALL | {"iterations": 4})
+    whole, _ = meta_train(config, progress=False)
 
     with monkeypatch.context() as patch:
         patch.setattr("metasgd.training.iteration_generator", interrupted_at(2))
         with pytest.raises(KeyboardInterrupt):
-            navigation.train_navigation(config, out=tmp_path, checkpoint_every=1, progress=False)
-    resumed, history = navigation.train_navigation(config, out=tmp_path, resume=True, progress=False)
+            meta_train(config, out=tmp_path, checkpoint_every=1, progress=False)
+    resumed, history = meta_train(config, out=tmp_path, resume=True, progress=False)
     assert len(history) == 4
     assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
     assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
 
 
 def test_a_run_ends_as_the_iterate_that_does_best_on_goals_of_its_own():
-    config = NavigationConfig(**SMALL | {"iterations": 4, "meta_lr": 0.1})
-    learner, history = navigation.train_navigation(config, validate_every=1, progress=False)
+    config = NavigationRecipe(**SMALL | {"iterations": 4, "meta_lr": 0.1})
+    learner, history = meta_train(config, validate_every=1, progress=False)
     scores = [entry["validation"] for entry in history]
     goals = {"num_tasks": navigation.VALIDATION_TASKS, "seed": navigation.VALIDATION_SEED}
     assert navigation.returns_on_new_goals(learner, config, **goals)["after"].mean == pytest.approx(max(scores))
@@ -450,7 +453,7 @@ def interrupted_at(last):
 
 
 def test_maml_keeps_its_one_rate():
-    learner, _ = navigation.train_navigation(NavigationConfig(method="maml", task_lr=0.01, **SMALL), progress=False)
+    learner, _ = meta_train(NavigationRecipe(method="maml", task_lr=0.01, **SMALL), progress=False)
     assert all((rate == 0.01).all() for rate in learner.alpha.values())
 
 
@@ -482,7 +485,7 @@ def check_results(results):
     assert results["experiment"] == "navigation"
     assert results["command"].startswith("python -m metasgd")
     for cell in results["cells"].values():
-        assert replace(NavigationConfig(), **cell["config"]).seed == cell["config"]["seed"]
+        assert replace(NavigationRecipe(), **cell["config"]).seed == cell["config"]["seed"]
         assert cell["mean_return"].keys() == {"before", "after", "oracle"}
         for score in cell["mean_return"].values():
             assert score["mean"] < 0 < score["half_width_95"]
@@ -498,14 +501,14 @@ def test_the_stored_results_are_complete():
     assert list(stored["cells"]) == list(cells)
     assert stored["tasks"] >= 1000
     for name, cell in stored["cells"].items():
-        assert NavigationConfig(**cell["config"]) == cells[name].args[0]
+        assert NavigationRecipe(**cell["config"]) == cells[name].args[0]
 
 
 @pytest.mark.parametrize("start", experiments.NAVIGATION_STARTS)
 def test_meta_sgd_is_above_maml_with_every_seed_and_above_the_paper(start):
     """By non-overlapping 95% intervals on the same tasks. The same seed starts both from the same policy."""
     stored = experiments.load_results("navigation")
-    ours, maml = (experiments.navigation_scores(stored, method, start) for method in navigation.METHODS)
+    ours, maml = (experiments.navigation_scores(stored, method, start) for method in METHODS)
     assert len(ours) == len(maml) == experiments.NAVIGATION_SEEDS
     for a, b in zip(ours, maml, strict=True):
         assert a.mean - a.half_width > b.mean + b.half_width
@@ -521,7 +524,7 @@ def test_settings_were_chosen_on_other_goals_and_seeds_than_those_of_the_table()
     assert {cell["config"]["seed"] for cell in tuning.values()}.isdisjoint(cell["config"]["seed"] for cell in table)
 
 
-@pytest.mark.parametrize("method", navigation.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_each_method_has_the_best_of_the_settings_that_were_tried(method):
     cells = experiments.load_results("navigation")["cells"]
     tried = [cells[experiments.tuning_name(method, settings)] for settings in experiments.NAVIGATION_TUNING[method]]

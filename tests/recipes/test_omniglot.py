@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import torch
 from metasgd import experiments
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import evaluate
-from metasgd.recipes import omniglot, shipped
-from metasgd.recipes.omniglot import CHARACTERS, LOOKS, OmniglotConfig
+from metasgd.recipes import meta_train, omniglot, shipped, weight_files
+from metasgd.recipes import omniglot_variants as variants
+from metasgd.recipes.omniglot import CHARACTERS, LOOKS, OmniglotRecipe
+from metasgd.recipes.recipe import METHODS
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2}
 
@@ -45,43 +47,41 @@ def characters_in(pictures) -> set[int]:
 
 def test_training_validation_and_test_characters_are_disjoint(marked):
     """Through quarter turns, mirrors and composites, too: no pixel of the others reaches meta-training."""
-    config = OmniglotConfig(characters=22, mirrored=True, num_composites=10, ways=2)
-    trained = characters_in(omniglot.training_classes(marked, config))
-    parts = omniglot.split_characters(config)
-    validated, tested = (
-        characters_in(omniglot.character_sampler(marked, part, config).sample(100).query_x) for part in parts[1:]
-    )
+    config = OmniglotRecipe(characters=22, mirrored=True, num_composites=10, ways=2)
+    trained = characters_in(config.training_classes(marked))
+    parts = config.split_characters()
+    validated, tested = (characters_in(config.character_tasks(marked, part).sample(100).query_x) for part in parts[1:])
     assert (len(trained), len(validated), len(tested)) == (22, 8, 20)
     assert trained | validated | tested == set(range(50))
 
 
 def test_the_split_is_that_of_the_design():
     """1,200 and 423 characters, the same for every seed."""
-    training, validation, test = omniglot.split_characters(OmniglotConfig())
+    training, validation, test = OmniglotRecipe().split_characters()
     assert (len(training), len(validation), len(test)) == (1200, 0, 423)
     assert not set(training) & set(test)
-    assert omniglot.split_characters(OmniglotConfig(seed=7, ways=20)) == (training, validation, test)
-    shorter, validation, same_test = omniglot.split_characters(OmniglotConfig(characters=1100))
+    assert OmniglotRecipe(seed=7, ways=20).split_characters() == (training, validation, test)
+    shorter, validation, same_test = OmniglotRecipe(characters=1100).split_characters()
     assert set(shorter) | set(validation) == set(training)
     assert same_test == test
 
 
 def test_characters_that_training_has_seen_are_not_tested(drawings):
-    config = OmniglotConfig(characters=CHARACTERS)
+    config = OmniglotRecipe(characters=CHARACTERS)
     with pytest.raises(ValueError, match="1623 characters of meta-training leave none of these out; lower characters"):
-        omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config)
+        config.character_tasks(drawings, config.split_characters()[2])
 
 
 def test_quarter_turns_and_composites_are_new_classes(drawings):
-    plain = OmniglotConfig(quarter_turns=False)
-    assert len(omniglot.training_classes(drawings, plain)) == 1200
-    assert len(omniglot.training_classes(drawings, OmniglotConfig())) == 4800
-    assert len(omniglot.training_classes(drawings, OmniglotConfig(num_composites=7))) == 4807
+    plain = OmniglotRecipe(quarter_turns=False)
+    assert len(plain.training_classes(drawings)) == 1200
+    assert len(OmniglotRecipe().training_classes(drawings)) == 4800
+    assert len(OmniglotRecipe(num_composites=7).training_classes(drawings)) == 4807
 
 
 def test_mirrored_characters_and_their_turns_are_new_classes(drawings):
-    turned = omniglot.training_classes(drawings, OmniglotConfig())
-    both = omniglot.training_classes(drawings, OmniglotConfig(mirrored=True))
+    turned = OmniglotRecipe().training_classes(drawings)
+    both = OmniglotRecipe(mirrored=True).training_classes(drawings)
     assert len(both) == 2 * len(turned)
     for one, other in zip(both[: len(turned)], turned, strict=True):
         assert torch.equal(one, other)
@@ -90,9 +90,9 @@ def test_mirrored_characters_and_their_turns_are_new_classes(drawings):
 
 
 def test_an_unsteady_hand_draws_the_training_and_not_the_test(drawings):
-    config = OmniglotConfig(look="unsteady")
-    assert omniglot.training_sampler(drawings, config).augment is omniglot.COPYIST
-    assert omniglot.character_sampler(drawings, omniglot.split_characters(config)[2], config).augment is None
+    config = OmniglotRecipe(look="unsteady")
+    assert config.training_tasks(drawings).augment is omniglot.UNSTEADY_HAND
+    assert config.character_tasks(drawings, config.split_characters()[2]).augment is None
 
 
 def test_a_mixture_draws_from_each_sampler(drawings):
@@ -106,7 +106,7 @@ def test_a_mixture_draws_from_each_sampler(drawings):
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_look_draws_tasks_of_pictures(drawings, look, monkeypatch):
     monkeypatch.setattr(omniglot, "load_drawings", lambda _: drawings)  # of glyphs
-    task = omniglot.training_sampler(drawings, OmniglotConfig(look=look)).sample(2)
+    task = OmniglotRecipe(look=look).training_tasks(drawings).sample(2)
     assert task.support_x.shape == (2, 5, 1, 28, 28)
     assert 0 <= task.query_x.min() < task.query_x.max() <= 1
 
@@ -121,32 +121,40 @@ def test_every_look_draws_tasks_of_pictures(drawings, look, monkeypatch):
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        OmniglotConfig(**settings)
+        OmniglotRecipe(**settings)
 
 
 def test_a_run_starts_from_rows_of_a_learner_that_ships(drawings):
-    start = experiments.learner_to_start_from(OmniglotConfig(start="omniglot-20way"))
-    config = OmniglotConfig(ways=3, width=64, iterations=1, meta_lr=1e-9, start="omniglot-20way")
-    learner, _ = omniglot.train_omniglot(config, drawings, start=start, progress=False)
+    start, _ = shipped.load_weights("omniglot-20way")
+    settings = {"start": "omniglot-20way", "iterations": 1, "meta_lr": 1e-9}
+    learner, _ = meta_train(OmniglotRecipe(ways=3, width=64, **settings), drawings, progress=False)
     for own, given in ((learner.theta, start.theta), (learner.alpha, start.alpha)):
         for name, value in own.items():
             torch.testing.assert_close(value, given[name][: len(value)], rtol=0, atol=1e-2)
     assert learner.theta["17.weight"].shape == (3, 64)
     with pytest.raises(ValueError, match=r"0\.weight has shape \(32, 1, 3, 3\), and that .* \(64, 1, 3, 3\); give"):
-        omniglot.train_omniglot(OmniglotConfig(width=32), drawings, start=start)
+        meta_train(OmniglotRecipe(width=32, **settings), drawings)
     with pytest.raises(ValueError, match=r"17\.weight has shape \(30, 64\), and that"):
-        omniglot.train_omniglot(OmniglotConfig(width=64, ways=30), drawings, start=start)
+        meta_train(OmniglotRecipe(width=64, ways=30, **settings), drawings)
+
+
+def test_without_a_start_a_run_begins_at_random():
+    recipe = OmniglotRecipe(width=4)
+    learner = recipe.make_learner()
+    recipe.warm_start(learner)
+    for name, value in recipe.make_learner().theta.items():
+        assert torch.equal(learner.theta[name], value)
 
 
 def test_no_run_starts_from_a_learner_that_has_seen_its_test():
-    assert experiments.learner_to_start_from(OmniglotConfig()) is None
-    assert experiments.learner_to_start_from(OmniglotConfig(characters=CHARACTERS, start="omniglot-mnist-5way"))
+    everything = OmniglotRecipe(characters=CHARACTERS, start="omniglot-mnist-5way")
+    everything.warm_start(everything.make_learner())
     with pytest.raises(ValueError, match="omniglot-mnist-5way was meta-trained on 1623 characters, among them some"):
-        experiments.learner_to_start_from(OmniglotConfig(start="omniglot-mnist-5way"))
+        meta_train(OmniglotRecipe(start="omniglot-mnist-5way"), torch.empty(0))
 
 
 def test_methods_start_from_the_same_network():
-    learners = [omniglot.make_learner(OmniglotConfig(method=method, width=4)) for method in omniglot.METHODS]
+    learners = [OmniglotRecipe(method=method, width=4).make_learner() for method in METHODS]
     for name, value in learners[0].theta.items():
         assert torch.equal(value, learners[1].theta[name])
     assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in learners] == [True, False]
@@ -154,7 +162,7 @@ def test_methods_start_from_the_same_network():
 
 def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
     """Before the step, every class then looks the same, whatever the task."""
-    usual, zeroed = (omniglot.make_learner(OmniglotConfig(width=4, head_lr=rate)) for rate in (None, 2.0))
+    usual, zeroed = (OmniglotRecipe(width=4, head_lr=rate).make_learner() for rate in (None, 2.0))
     assert zeroed.predict(torch.rand(3, 1, 28, 28)).tolist() == [[0] * 5] * 3
     head = {name for name, value in usual.theta.items() if not torch.equal(value, zeroed.theta[name])}
     assert [{value.unique().item() for name, value in zeroed.alpha.items() if name in head}] == [{2.0}]
@@ -162,16 +170,16 @@ def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
 
 
 def test_fewer_ways_keep_the_first_rows_of_the_head_and_everything_else():
-    config = OmniglotConfig(ways=7, width=4)
-    learner = omniglot.make_learner(config)
-    fewer = omniglot.with_fewer_ways(learner, config, 3)
+    config = OmniglotRecipe(ways=7, width=4)
+    learner = config.make_learner()
+    fewer = variants.with_fewer_ways(learner, config, 3)
     x = torch.rand(6, 1, 28, 28)
     torch.testing.assert_close(fewer.predict(x), learner.predict(x)[:, :3])
     for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
         assert [name for name, value in kept.items() if len(value) < len(given[name])] == ["17.weight", "17.bias"]
         assert all(torch.equal(value, given[name][: len(value)]) for name, value in kept.items())
     with pytest.raises(ValueError, match="ways is 8; a learner of 7 ways has no more rows"):
-        omniglot.with_fewer_ways(learner, config, 8)
+        variants.with_fewer_ways(learner, config, 8)
 
 
 @pytest.fixture
@@ -243,10 +251,11 @@ def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch,
 
 def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test_characters(folder, monkeypatch):
     tested = []
-    monkeypatch.setattr(experiments, "evaluate", lambda method, sampler, *_, **__: tested.append(sampler) or 0)
-    bench = experiments.Bench(None, 3, "cpu", folder)
+    monkeypatch.setattr(omniglot, "evaluate", lambda method, sampler, *_, **__: tested.append(sampler) or 0)
     for characters in (60, 30):
-        experiments.omniglot_scores({"a": None, "b": None}, OmniglotConfig(characters=characters), bench)
+        recipe = OmniglotRecipe(characters=characters)
+        scores = recipe.compare({"a": None, "b": None}, recipe.load_test_data(folder))
+        assert list(scores) == ["a, 1-shot", "b, 1-shot", "a, 5-shot", "b, 5-shot"]
     classes = [len(sampler._counts) for sampler in tested]
     assert classes == [10] * 4 + [30] * 4
     assert [sampler.shots for sampler in tested] == [1, 1, 5, 5] * 2
@@ -260,7 +269,7 @@ def test_mnist_settings_are_refused(tmp_path, capsys):
 def test_copies_enlarge_the_support_set_and_leave_the_rest():
     """Two pictures and three copies of each, each with its label; the copies differ, and come again the same."""
     given = []
-    method = omniglot.with_copies(lambda *task: given.append(task) or task[2], copies=3)
+    method = variants.with_copies(lambda *task: given.append(task) or task[2], copies=3)
     pictures, queries = torch.zeros(2, 1, 28, 28), torch.rand(4, 1, 28, 28)
     pictures[0, :, 5:20, 13], pictures[1, :, 13, 5:20] = 1, 1
     assert all(torch.equal(method(pictures, torch.tensor([1, 0]), queries), queries) for _ in range(2))
@@ -277,10 +286,10 @@ def test_copies_enlarge_the_support_set_and_leave_the_rest():
 def test_copied_queries_are_read_one_set_at_a_time_after_one_step():
     """Against the plain way: adapt, read the queries and each set of copies, average the log-probabilities."""
     learner, (support, labels, queries) = small_task()
-    said = omniglot.with_copied_queries(learner, support_copies=0, query_copies=2)(support, labels, queries)
+    said = variants.with_copied_queries(learner, support_copies=0, query_copies=2)(support, labels, queries)
     adapted = learner.inner_update(support, labels)
     generator = torch.Generator().manual_seed(1)
-    sets = [queries, omniglot.COPYIST(queries, generator), omniglot.COPYIST(queries, generator)]
+    sets = [queries, omniglot.UNSTEADY_HAND(queries, generator), omniglot.UNSTEADY_HAND(queries, generator)]
     expected = sum(learner.predict(pictures, adapted).log_softmax(-1) for pictures in sets) / 3
     torch.testing.assert_close(said, expected)
     assert not torch.allclose(said, learner(support, labels, queries).log_softmax(-1))
@@ -289,12 +298,12 @@ def test_copied_queries_are_read_one_set_at_a_time_after_one_step():
 def test_without_copies_of_queries_there_are_only_copies_of_support_pictures():
     learner, task = small_task()
     for copies in (0, 2):
-        said = omniglot.with_copied_queries(learner, support_copies=copies, query_copies=0)(*task)
-        torch.testing.assert_close(said, omniglot.with_copies(learner, copies)(*task).log_softmax(-1))
+        said = variants.with_copied_queries(learner, support_copies=copies, query_copies=0)(*task)
+        torch.testing.assert_close(said, variants.with_copies(learner, copies)(*task).log_softmax(-1))
 
 
 def small_task():
-    learner = omniglot.make_learner(OmniglotConfig(width=4))
+    learner = OmniglotRecipe(width=4).make_learner()
     pictures = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     return learner, (pictures[:5], torch.arange(5), pictures[5:])
 
@@ -344,19 +353,19 @@ def test_stored_copies_are_of_the_shipped_learners():
 
 def test_a_cell_of_errors_counts_what_a_learner_takes_for_what(folder, tmp_path, monkeypatch):
     """The code path of the stored results, at small size, with a learner that knows nothing."""
-    config = OmniglotConfig(width=4, characters=30)
-    learner, record = omniglot.make_learner(config), {"config": asdict(config)}
+    config = OmniglotRecipe(width=4, characters=30)
+    learner, record = config.make_learner(), {"config": asdict(config)}
     monkeypatch.setattr(experiments, "weights_names", lambda: ["ignorant"])
     monkeypatch.setattr(experiments, "weights_record", lambda _: record)
     monkeypatch.setattr(experiments, "load_weights", lambda *_: (learner, record))
     (cell,) = experiments.omniglot_errors(experiments.Bench(None, 3, "cpu", folder)).values()
     found = cell(tmp_path)
     wrong = check_errors_cell(found, tasks=3)
-    sampler = experiments.tasks_of_the_test(config, 1, folder)
+    sampler = replace(config, shots=1).test_tasks(config.load_test_data(folder))
     expected = evaluate(learner, sampler, 3, seed=experiments.TEST_SEED)
     assert [1 - number / 75 for number in wrong] == pytest.approx(expected.per_task.tolist())
     worst = found["worst_pairs"][0]
-    characters = omniglot.split_characters(config)[2]
+    characters = config.split_characters()[2]
     for place, texts in zip(worst["characters"], worst["drawings"], strict=True):
         drawings = omniglot.load_drawings("pictures", folder)[characters[place]]
         assert torch.equal(torch.stack(list(map(experiments.from_text, texts))), drawings[: len(texts)])
@@ -401,7 +410,7 @@ def test_glyphs_are_as_many_as_characters(monkeypatch):
 
 def check_cell(cell, tasks):
     """The schema: how the cell was made, and an accuracy with each number of shots, beside the pixels'."""
-    config = OmniglotConfig(**cell["config"])
+    config = OmniglotRecipe(**cell["config"])
     names = [f"{name}, {shots}-shot" for shots in (1, 5) for name in (config.method, "nearest class mean")]
     assert [name for name in cell["accuracy"] if "copies" not in name] == names
     for score in cell["accuracy"].values():
@@ -422,7 +431,7 @@ def test_stored_results_are_complete(name):
     assert stored["tasks"] >= 600
     for key, cell in stored["cells"].items():
         check_cell(cell, stored["tasks"])
-        assert OmniglotConfig(**cell["config"]) == cells[key].args[0]
+        assert OmniglotRecipe(**cell["config"]) == cells[key].args[0]
 
 
 def test_the_stored_comparison_is_complete():
@@ -434,7 +443,7 @@ def test_the_stored_comparison_is_complete():
     assert stored["tasks"] >= 600
     for key, cell in stored["cells"].items():
         name, config, _ = cells[key].args
-        assert (cell["method"], OmniglotConfig(**cell["config"])) == (name, config)
+        assert (cell["method"], OmniglotRecipe(**cell["config"])) == (name, config)
         ways = experiments.OMNIGLOT_WAYS if key.startswith("protonet-60way") else (5,)
         assert {f"{n}-way, {name}, {shots}-shot" for n in ways for shots in (1, 5)} <= cell["accuracy"].keys()
         assert all(score["tasks"] == stored["tasks"] for score in cell["accuracy"].values())
@@ -460,22 +469,22 @@ def test_shipped_weights_keep_their_accuracy(name, request):
     Four standard errors, twice that interval: with these few shipped, a right one fails with a chance below 1e-3.
     """
     learner, record = shipped.load_weights(name)
-    config = OmniglotConfig(**record["config"])
+    config = OmniglotRecipe(**record["config"])
     stored = experiments.load_results(record["experiment"])["cells"][record["cell"]]
     assert record["accuracy"] == stored["accuracy"]
     score = experiments.score_of(stored, f"{config.method}, 1-shot")
-    root = request.getfixturevalue("full_omniglot_folder") if omniglot.split_characters(config)[2] else None
-    sampler = experiments.tasks_of_the_test(config, 1, root)
+    root = request.getfixturevalue("full_omniglot_folder") if config.split_characters()[2] else None
+    sampler = replace(config, shots=1).test_tasks(config.load_test_data(root))
     found = evaluate(learner, sampler, 60, seed=experiments.TEST_SEED).mean
     assert abs(found - score.mean) < 2 * math.sqrt(600 / 60) * score.half_width
 
 
 def test_saved_weights_are_loaded_as_they_were_to_half_precision(tmp_path, monkeypatch):
     """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
-    config = OmniglotConfig(ways=3, width=4)
-    learner = omniglot.make_learner(config)
+    config = OmniglotRecipe(ways=3, width=4)
+    learner = config.make_learner()
     shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}, "experiment": "none"})
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(weight_files, "FOLDER", tmp_path)
     assert shipped.weights_names() == ["small"]
     loaded, record = shipped.load_weights("small")
     assert record["experiment"] == "none"
@@ -485,9 +494,9 @@ def test_saved_weights_are_loaded_as_they_were_to_half_precision(tmp_path, monke
 
 
 def test_damaged_or_unknown_weights_are_refused(tmp_path, monkeypatch):
-    learner = omniglot.make_learner(OmniglotConfig(ways=3, width=4))
+    learner = OmniglotRecipe(ways=3, width=4).make_learner()
     shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}})
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(weight_files, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="there are no weights 'other'; choose one of small"):
         shipped.load_weights("other")
     with np.load(tmp_path / "small.npz") as archive:

@@ -14,8 +14,9 @@ from torch import Tensor
 from metasgd import experiments, plotting
 from metasgd.__main__ import main
 from metasgd.evaluation import Evaluation
-from metasgd.recipes import sine
-from metasgd.recipes.sine import METHODS, PAPER, SHOTS, SineConfig
+from metasgd.recipes import meta_train, sine
+from metasgd.recipes.recipe import METHODS
+from metasgd.recipes.sine import PAPER, SHOTS, SineRecipe
 from metasgd.tasks import SineWaves, SineWaveSampler
 
 SMALL = {"iterations": 3, "meta_batch": 2, "train_queries": 4}
@@ -89,7 +90,7 @@ def test_a_generator_takes_the_place_of_the_samplers_own(device):
 def test_sampling_and_making_a_network_leave_the_global_random_state_alone():
     before = torch.get_rng_state()
     SineWaveSampler().sample(3)
-    sine.make_network(seed=3)
+    SineRecipe(seed=3).make_network()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -118,11 +119,11 @@ def test_impossible_tasks_are_refused(settings, message):
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        SineConfig(**settings)
+        SineRecipe(**settings)
 
 
 def test_both_methods_start_from_the_same_network_of_the_paper():
-    starts = [sine.make_learner(SineConfig(method=method, seed=4)) for method in METHODS]
+    starts = [SineRecipe(method=method, seed=4).make_learner() for method in METHODS]
     assert [tuple(value.shape) for value in starts[0].theta.values()] == [
         (40, 1),
         (40,),
@@ -136,7 +137,7 @@ def test_both_methods_start_from_the_same_network_of_the_paper():
 
 
 def test_maml_keeps_its_one_rate():
-    learner, _ = sine.train_sine(SineConfig(method="maml", task_lr=0.01, **SMALL), progress=False)
+    learner, _ = meta_train(SineRecipe(method="maml", task_lr=0.01, **SMALL), progress=False)
     assert all((rate == 0.01).all() for rate in learner.alpha.values())
 
 
@@ -162,21 +163,21 @@ def test_the_schedule_rises_and_falls_along_straight_lines():
 
 def test_training_lowers_the_error_on_new_curves():
     """80 meta-updates bring it from about 4.4, the variance of the curves, below 3.5 at 10 points."""
-    config = SineConfig(iterations=80, meta_batch=10, train_queries=10)
-    before = sine.error_on_new_curves(sine.make_learner(config), 10, num_tasks=100).mean
-    learner, history = sine.train_sine(config, progress=False)
+    config = SineRecipe(iterations=80, meta_batch=10, train_queries=10)
+    before = sine.error_on_new_curves(config.make_learner(), 10, num_tasks=100).mean
+    learner, history = meta_train(config, progress=False)
     assert sine.error_on_new_curves(learner, 10, num_tasks=100).mean < 0.8 * before
     assert len(history) == 80
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    config = SineConfig(**SMALL | {"iterations": 4})
-    whole, _ = sine.train_sine(config, progress=False)
+    config = SineRecipe(**SMALL | {"iterations": 4})
+    whole, _ = meta_train(config, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr("metasgd.training.iteration_generator", stop_at(2))
         with pytest.raises(KeyboardInterrupt):
-            sine.train_sine(config, out=tmp_path, checkpoint_every=1, progress=False)
-    resumed, history = sine.train_sine(config, out=tmp_path, resume=True, progress=False)
+            meta_train(config, out=tmp_path, checkpoint_every=1, progress=False)
+    resumed, history = meta_train(config, out=tmp_path, resume=True, progress=False)
     assert len(history) == 4
     assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
     assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
@@ -196,7 +197,7 @@ def stop_at(last):
 
 def test_runs_side_by_side_are_those_of_one_after_the_other():
     """Another process, and one thread instead of several, may round sums in another order: 1e-5 after 3 updates."""
-    configs = {"first": SineConfig(**SMALL), "second": SineConfig(method="maml", seed=1, **SMALL)}
+    configs = {"first": SineRecipe(**SMALL), "second": SineRecipe(method="maml", seed=1, **SMALL)}
     together = sine.train_side_by_side(configs, processes=2)
     alone = sine.train_side_by_side(configs, processes=1)
     assert list(together) == list(configs)
@@ -207,7 +208,7 @@ def test_runs_side_by_side_are_those_of_one_after_the_other():
 
 
 def test_no_step_is_the_initialisation_and_more_steps_leave_the_learner_alone():
-    learner = sine.make_learner(SineConfig())
+    learner = SineRecipe().make_learner()
     errors = [sine.error_on_new_curves(learner, 5, steps=steps, num_tasks=30).mean for steps in (0, 1, 2)]
     assert len(set(errors)) == 3
     assert errors[1] == sine.error_on_new_curves(learner, 5, num_tasks=30).mean
@@ -234,7 +235,7 @@ def test_the_experiment_runs_at_small_size_and_prints_both_tables(tmp_path, caps
     assert (cell["config"]["shots"], cell["config"]["method"], cell["config"]["seed"]) == (20, "maml", 1)
     ours = [stored["cells"][f"meta-sgd-5points-seed{seed}"]["error"]["10"]["mean"] for seed in (0, 1)]
     assert out["mean_squared_error"]["meta-sgd"]["5"]["10"] == pytest.approx(fmean(ours), abs=5e-4)  # three decimals
-    assert main([*command, "--resume", "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
     assert json.loads((tmp_path / "sine.json").read_text())["cells"] == stored["cells"]  # seconds included: none anew
     assert out["paper"]["meta-sgd"]["5"]["10"] == 0.63
 
@@ -250,7 +251,7 @@ def check_results(results):
     assert results["experiment"] == "sine"
     assert results["command"].startswith("python -m metasgd")
     for cell in results["cells"].values():
-        assert replace(SineConfig(), **cell["config"]).shots == cell["config"]["shots"]
+        assert replace(SineRecipe(), **cell["config"]).shots == cell["config"]["shots"]
         assert list(cell["error"]) == [str(shots) for shots in SHOTS]
         for score in cell["error"].values():
             assert 0 < score["mean"] < 10

@@ -11,9 +11,9 @@ from metasgd import Task
 from metasgd.baselines import from_scratch
 from metasgd.data import load_mnist
 from metasgd.evaluation import accuracy
-from metasgd.recipes.mnist import MnistConfig, make_network
-from metasgd.recipes.transfer import (
-    TransferConfig,
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.pretraining import (
+    Pretraining,
     accuracy_by_step,
     by_features,
     pretrain,
@@ -55,13 +55,13 @@ def test_pretraining_draws_all_classes_equally_and_no_picture_of_another_class()
 
 @pytest.mark.parametrize(("classes", "outputs"), [("digits", 5), ("symbols", 112)])
 def test_a_run_has_an_output_for_each_of_its_classes(classes, outputs):
-    config = TransferConfig(classes=classes, width=2, iterations=1, batch=4)
+    config = Pretraining(classes=classes, width=2, iterations=1, batch=4)
     assert pretrain_on(DIGITS, config)(torch.rand(2, 1, 28, 28)).shape == (2, outputs)
 
 
 def test_pretraining_never_sees_a_held_out_digit():
     """With the pictures of the held-out digits of fold 1 all alike, the result is the same, to the last bit."""
-    config = TransferConfig(width=2, iterations=2, batch=8, classes="symbols")
+    config = Pretraining(width=2, iterations=2, batch=8, classes="symbols")
     changed = [torch.full_like(images, 255) if 2 <= digit <= 6 else images for digit, images in enumerate(DIGITS)]
     networks = [pretrain_on(pictures, config) for pictures in (DIGITS, changed)]
     for one, other in zip(*(network.parameters() for network in networks), strict=True):
@@ -69,8 +69,8 @@ def test_pretraining_never_sees_a_held_out_digit():
 
 
 def test_a_new_head_is_untrained_and_the_rest_is_kept_and_the_network_stays_as_it_is():
-    config = MnistConfig(width=2)
-    network = pretrain_on(DIGITS, TransferConfig(width=2, iterations=1, batch=4, classes="symbols"))
+    config = MnistRecipe(width=2)
+    network = pretrain_on(DIGITS, Pretraining(width=2, iterations=1, batch=4, classes="symbols"))
     changed = with_new_head(network, config)
     assert changed[-1].weight.shape == (5, 2)
     assert torch.equal(changed[-1].weight, with_new_head(network, config)[-1].weight)  # the seed decides
@@ -82,8 +82,8 @@ def test_a_new_head_is_untrained_and_the_rest_is_kept_and_the_network_stays_as_i
 @pytest.mark.parametrize(("classes", "outputs"), [("digits", 5), ("symbols", 112)])
 def test_a_new_head_shares_nothing_with_the_one_that_pretraining_began_with(classes, outputs):
     """Drawn from the same seed it would be the same, row by row, and the features have grown up with those rows."""
-    config = MnistConfig(width=32)
-    first = make_network(replace(config, ways=outputs))
+    config = MnistRecipe(width=32)
+    first = replace(config, ways=outputs).make_network()
     head = with_new_head(first, config)[-1].weight
     assert (head - first[-1].weight[:5]).abs().min() > 0
 
@@ -98,7 +98,7 @@ def test_by_features_hands_on_the_inputs_of_the_last_layer():
 @pytest.mark.parametrize("steps", [1, 4])
 def test_the_accuracy_after_the_last_step_is_that_of_from_scratch(steps):
     """The baseline trains in the same way and looks once, at the end."""
-    network, task = make_network(MnistConfig(width=4)), one_task()
+    network, task = MnistRecipe(width=4).make_network(), one_task()
     measured = accuracy_by_step(network, torch.optim.Adam, task, lr=0.01, steps=steps)
     method = from_scratch(network, torch.optim.Adam, lr=0.01, steps=steps)
     assert measured.shape == (2, steps + 1)
@@ -106,7 +106,7 @@ def test_the_accuracy_after_the_last_step_is_that_of_from_scratch(steps):
 
 
 def test_the_accuracy_before_the_first_step_is_that_of_the_network_which_stays_as_it_is():
-    network, task = make_network(MnistConfig(width=4)), one_task()
+    network, task = MnistRecipe(width=4).make_network(), one_task()
     before = copy.deepcopy(network.state_dict())
     measured = accuracy_by_step(network, torch.optim.Adam, task, lr=0.03, steps=20)
     assert measured[0, 0] == accuracy(network(task.support_x), task.support_y)
@@ -116,4 +116,4 @@ def test_the_accuracy_before_the_first_step_is_that_of_the_network_which_stays_a
 
 def test_classes_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="'letters' do not exist; choose one of digits, symbols"):
-        TransferConfig(classes="letters")
+        Pretraining(classes="letters")

@@ -1,4 +1,4 @@
-"""Transfer learning, the everyday way to use other data: train a classifier on it, then fine-tune (chapter 1)."""
+"""Transfer learning, the usual way to use other data: train a classifier on it, then fine-tune it (chapter 1)."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -11,23 +11,26 @@ from torch import Tensor, nn
 from metasgd._core.task import Task
 from metasgd.evaluation import Method, accuracy
 from metasgd.models import convnet
-from metasgd.recipes.mnist import MnistConfig, make_network, training_classes
-from metasgd.recipes.omniglot import OmniglotConfig
-from metasgd.tasks import Augment, fold_digits
+from metasgd.recipes.images import ImageRecipe
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.recipe import seeded
+from metasgd.tasks import Augment
 from metasgd.training import cosine_decay
 
-RunConfig = MnistConfig | OmniglotConfig
 CLASSES = ("digits", "symbols")
 HEAD_SEED = 1000  # what is added to a seed for a new last layer
 
 
 @dataclass(frozen=True)
-class TransferConfig:
-    """What decides how a classifier is pretrained for one fold of MNIST.
+class Pretraining:
+    """Settings of a classifier that is pretrained for one fold of MNIST.
 
-    ``classes`` are the five meta-training digits as they are (``"digits"``), or all that a meta-learner is given by
-    default: these digits turned, joined and augmented (``"symbols"``). By default, no fewer pictures are seen than in
-    the meta-training of ``MnistConfig``, be it for one shot or for five.
+    ``classes`` are the five meta-training digits as they are (``"digits"``), or everything that a meta-learner is
+    given by default: these digits turned, joined and augmented (``"symbols"``). By default, training sees at least as
+    many pictures as the meta-training of ``MnistRecipe``, with one shot or with five.
+
+    Raises:
+        ValueError: classes that do not exist.
     """
 
     fold: int = 1
@@ -43,30 +46,27 @@ class TransferConfig:
             raise ValueError(f"classes {self.classes!r} do not exist; choose one of {', '.join(CLASSES)}")
 
 
-def pretrain_on(images: Sequence[Tensor], config: TransferConfig, device: torch.device | str = "cpu") -> nn.Module:
+def pretrain_on(images: Sequence[Tensor], settings: Pretraining, device: torch.device | str = "cpu") -> nn.Module:
     """Return the convnet, trained as an ordinary classifier of the fold's meta-training digits or symbols.
 
     Args:
         images: one uint8 tensor of shape (examples, 28, 28) for each of the ten digits.
-        config: what to train on, and for how long.
+        settings: what to train on, and for how long.
         device: where to train.
     """
-    augment = None
-    if config.classes == "digits":
-        classes = [images[digit] for digit in fold_digits(config.fold)[0]]
+    recipe = MnistRecipe(fold=settings.fold, seed=settings.seed)
+    if settings.classes == "digits":
+        classes, augment = [images[digit] for digit in recipe.training_digits], None
     else:
-        classes, augment = training_classes(images, MnistConfig(fold=config.fold, seed=config.seed)), Augment()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = convnet(len(classes), width=config.width)
+        classes, augment = recipe.training_classes(images), Augment()
     return pretrain(
-        network.to(device),
+        seeded(settings.seed, lambda: convnet(len(classes), width=settings.width)).to(device),
         classes,
-        config.iterations,
-        batch=config.batch,
-        lr=config.lr,
+        settings.iterations,
+        batch=settings.batch,
+        lr=settings.lr,
         augment=augment,
-        seed=config.seed,
+        seed=settings.seed,
     )
 
 
@@ -110,20 +110,20 @@ def pretrain(
     return network
 
 
-def with_new_head(network: nn.Module, config: RunConfig) -> nn.Sequential:
-    """Return a copy of a pretrained convnet with a fresh last layer, for the classes of a task of ``config``.
+def with_new_head(network: nn.Module, recipe: ImageRecipe) -> nn.Sequential:
+    """Return a copy of a pretrained convnet with a fresh last layer, for the classes of a task of ``recipe``.
 
-    The old outputs stand for classes that a new task does not have. The fresh layer is drawn from a seed of its own:
-    drawn from the seed of the pretrained network, its rows would be those that the features have grown up with, and
-    training would start with firm and wrong opinions.
+    The old outputs stand for classes that a new task does not have. The fresh layer is drawn from a seed of its own.
+    From the seed of the pretrained network, it would get the very rows with which the features were trained, and
+    start with confident, wrong answers.
     """
     *body, _ = copy.deepcopy(network).children()
-    *_, head = make_network(replace(config, seed=config.seed + HEAD_SEED)).children()
+    *_, head = replace(recipe, seed=recipe.seed + HEAD_SEED).make_network().children()
     return nn.Sequential(*body, head.to(next(network.parameters()).device))
 
 
 def by_features(network: nn.Module, method: Method) -> Method:
-    """Return a method that sees a network's features, the inputs of its last layer, in place of pictures."""
+    """Return a method that gets a network's features, the inputs of its last layer, in place of pictures."""
     *body, _ = network.children()
     features = nn.Sequential(*body)
 

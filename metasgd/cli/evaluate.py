@@ -1,0 +1,104 @@
+"""The command ``evaluate``: test a saved run of any recipe, or a learner that ships with the package."""
+
+import argparse
+from typing import Any
+
+from metasgd._core.provenance import circumstances
+from metasgd.baselines import nearest_class_mean
+from metasgd.cli.options import HelpFormatter, add_data_root, add_device, choose_device
+from metasgd.evaluation import Evaluation
+from metasgd.experiments import TEST_SEED
+from metasgd.recipes import load_run
+from metasgd.recipes.images import ImageRecipe, support_only_methods
+from metasgd.recipes.omniglot import OmniglotRecipe
+from metasgd.recipes.shipped import load_weights, weights_names
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "evaluate",
+        help="test a run on tasks that it has never seen",
+        description="Score a run of train on its test tasks: held-out digits or characters, new sine waves, new "
+        "goals. Or score a learner\nthat ships with the package on the first tasks of its results file. Prints one "
+        "JSON object.",
+        epilog="examples: python -m metasgd evaluate --checkpoint runs/fold1 --tasks 600 --baselines\n"
+        f"          python -m metasgd evaluate --weights omniglot-mnist-5way --seed {TEST_SEED}",
+        formatter_class=HelpFormatter,
+    )
+    command.set_defaults(run=run_evaluate)
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", metavar="FOLDER", help="the --out of a run of train")
+    which.add_argument(
+        "--weights", choices=weights_names(), metavar="NAME",
+        help="a learner that ships with the package, meta-trained on Omniglot or on drawn glyphs (chapter 12): "
+        + ", ".join(weights_names()),
+    )  # fmt: skip
+    command.add_argument(
+        "--tasks", type=int, metavar="N",
+        help="test tasks (default: 600 of pictures, 2000 sine waves, 1000 goals, 1000 for the browser's learner)",
+    )  # fmt: skip
+    command.add_argument("--seed", type=int, default=0, help=f"of the test tasks; results files have {TEST_SEED}")
+    command.add_argument(
+        "--baselines",
+        action="store_true",
+        help="score methods without meta-training on the same tasks, too; for pictures alone",
+    )
+    add_data_root(command, "folder that holds MNIST/raw/, or Omniglot where the test needs it")
+    add_device(command)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score a run, or shipped weights, and with ``--baselines`` methods that need no meta-training."""
+    return evaluate_weights(arguments) if arguments.weights else evaluate_run(arguments)
+
+
+def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score a run on the test tasks of its recipe."""
+    device = choose_device(arguments.device)
+    run = load_run(arguments.checkpoint, device)
+    recipe, count = run.recipe, run.recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
+    if arguments.baselines and not isinstance(recipe, ImageRecipe):
+        raise ValueError(f"the recipe {recipe.name} has no baselines; leave --baselines out")
+    data = recipe.load_test_data(arguments.data_root)
+    scores = recipe.test(run.learner, data, count, seed=arguments.seed, progress=True)
+    if arguments.baselines and isinstance(recipe, ImageRecipe):
+        others = support_only_methods(recipe, device)
+        scores |= recipe.compare(others, data, count, seed=arguments.seed, device=device, progress=True)
+    summary = summaries(scores)
+    first = next(iter(summary.values()))
+    return {
+        "recipe": recipe.name,
+        **({recipe.metric: first["mean"], "half_width_95": first["half_width_95"]} if len(summary) == 1 else {}),
+        "methods": summary,
+        "metric": recipe.metric,
+        "tasks": count,
+        "task_seed": arguments.seed,
+        "iteration": run.iteration,
+        "config": run.checkpoint.config,
+        **circumstances(device),
+    }
+
+
+def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score weights that ship with the package as their experiment did, on its first tasks if the seed is its own."""
+    device = choose_device(arguments.device)
+    learner, record = load_weights(arguments.weights, device)
+    recipe = OmniglotRecipe.from_config(record["config"])
+    count = recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
+    methods = {recipe.method: learner} | ({"nearest class mean": nearest_class_mean} if arguments.baselines else {})
+    data = recipe.load_test_data(arguments.data_root)
+    scores = recipe.compare(methods, data, count, seed=arguments.seed, device=device, progress=True)
+    return {
+        "methods": summaries(scores),
+        "in_the_results_file": {name: record["accuracy"][name] for name in scores},
+        "tasks": count,
+        "task_seed": arguments.seed,
+        **{key: record[key] for key in ("experiment", "cell", "config", "sha256")},
+        **circumstances(device),
+    }
+
+
+def summaries(scores: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
+    """Return the mean and the half-width of the 95% interval of every score, by its name."""
+    return {name: {"mean": score.mean, "half_width_95": score.half_width} for name, score in scores.items()}

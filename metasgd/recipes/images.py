@@ -1,0 +1,84 @@
+"""What recipes of few-shot image classification share: their network, and how methods are compared on their tasks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from metasgd.baselines import from_scratch, nearest_class_mean
+from metasgd.evaluation import Evaluation, Method, evaluate
+from metasgd.meta_sgd import MetaSGD
+from metasgd.models import convnet
+from metasgd.recipes.recipe import Recipe, seeded
+
+QUERIES = 15  # query pictures of each class in a test task, as everywhere in the literature
+SGD, ADAM = "from scratch, SGD", "from scratch, Adam"
+# By shots: optimiser, learning rate, steps. The best of book/results/mnist-scratch.json, which a test checks.
+SCRATCH = {
+    1: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
+    5: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
+}
+
+
+class ImageRecipe(Recipe):
+    """A recipe whose tasks are N-way K-shot episodes of pictures, and whose network is the convnet of chapter 8."""
+
+    ways: int
+    shots: int
+    width: int
+    inner_steps: int
+    train_queries: int
+    meta_lr: float
+    alpha_lr: float
+    task_lr: float
+
+    def build_network(self) -> nn.Sequential:
+        """Return the convnet, drawing its start from the global random state."""
+        return convnet(self.ways, width=self.width)
+
+    def make_network(self) -> nn.Sequential:
+        """Return the convnet at its random start: the same seed gives the same start, on every device."""
+        return seeded(self.seed, self.build_network)
+
+    def compare(
+        self,
+        methods: Mapping[str, Method],
+        data: Any,
+        num_tasks: int | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        progress: bool = False,
+    ) -> dict[str, Evaluation]:
+        """Return the accuracy of several methods, by name, on the same test tasks.
+
+        Args:
+            methods: what is compared, by name.
+            data: what ``load_test_data`` returns.
+            num_tasks: how many tasks (None: ``num_test_tasks``).
+            seed: of the tasks.
+            device: where tasks are drawn.
+            progress: show a bar for each method on standard error.
+        """
+        tasks, count = self.test_tasks(data, device), self.num_test_tasks if num_tasks is None else num_tasks
+        return {name: evaluate(method, tasks, count, seed=seed, progress=progress) for name, method in methods.items()}
+
+    def test(
+        self, learner: MetaSGD, data: Any, num_tasks: int | None = None, *, seed: int = 0, progress: bool = False
+    ) -> dict[str, Evaluation]:
+        """Return the accuracy of a trained learner; see ``Recipe.test`` for the arguments."""
+        device = next(learner.parameters()).device
+        return self.compare({self.method: learner}, data, num_tasks, seed=seed, device=device, progress=progress)
+
+
+def support_only_methods(recipe: ImageRecipe, device: torch.device | str = "cpu") -> dict[str, Method]:
+    """Return the methods that learn from a support set alone: the pixels' class means, and training from scratch.
+
+    The learning rate and the number of steps of training from scratch were tuned on tasks of fold 0's digits 5 to 9
+    (``python -m metasgd experiment mnist-scratch``).
+    """
+    methods: dict[str, Method] = {"nearest class mean": nearest_class_mean}
+    for name, (optimizer, lr, steps) in SCRATCH[recipe.shots if recipe.shots in SCRATCH else 1].items():
+        methods[name] = from_scratch(recipe.make_network().to(device), optimizer, lr=lr, steps=steps)
+    return methods

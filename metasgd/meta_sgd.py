@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metasgd._core.adam import adam
-from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task
+from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task, num_outputs
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
 from metasgd._core.task import Task, Tasks, as_list
@@ -26,7 +26,7 @@ class MetaSGD(nn.Module):
 
     The meta-gradient is exact (second order) unless ``first_order`` is set. Every task is adapted on its own, so
     tasks may differ in size. ``strategy``, ``compile``, ``chunk`` and ``recompute`` decide how it is computed, and
-    change it by rounding alone; ``precision`` trades digits for speed (chapters 9 and 10).
+    the results differ by rounding alone; ``precision`` trades digits for speed (chapters 9 and 10).
 
     Args:
         model: the network. Its parameters are theta at the start; those with ``requires_grad=False`` stay as
@@ -43,15 +43,15 @@ class MetaSGD(nn.Module):
         seed: for drawing alpha from a range.
         strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
             ``"batched"`` (many tasks at once, by vmap), ``"streams"`` (a task in each stream of an NVIDIA GPU;
-            recorded once for each size of tasks, so what Python decides then is decided), or ``"auto"``, which chooses
-            by device, model and ``compile``.
+            recorded once for each size of tasks and then replayed, without the model's Python code), or ``"auto"``,
+            which chooses by device, model and ``compile``.
         compile: compile the whole meta-gradient by Inductor, the compiler behind ``torch.compile``, once for each size
             of tasks. It takes about a minute, and needs a C++ compiler on a CPU; without one, a warning is given and
             nothing is compiled.
-        chunk: tasks that are worked on at a time (None: as many as fit into memory, or, by ``"threads"``, one on each
-            core unless they are large).
+        chunk: the number of tasks computed at a time (None: as many as fit into memory, or, by ``"threads"``, one on
+            each core unless they are large).
         precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).
-        recompute: build the graph of an inner step again for the way back, so that memory does not grow with
+        recompute: compute each inner step a second time in the backward pass, so that memory does not grow with
             ``inner_steps``. Not for models that draw random numbers.
 
     Raises:
@@ -118,7 +118,8 @@ class MetaSGD(nn.Module):
 
     def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
-        return self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
+        output: Tensor = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
+        return output
 
     def inner_update(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Adapt theta to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
@@ -135,7 +136,7 @@ class MetaSGD(nn.Module):
                     loss,
                     [params[name] for name in trainable],
                     create_graph=differentiable and not self.first_order,
-                    materialize_grads=True,  # a parameter that does not matter gets a gradient of zero
+                    materialize_grads=True,  # zero, not None, for a parameter that the loss does not depend on
                 )
                 params = params | {
                     name: params[name] - alpha[name] * gradient
@@ -169,7 +170,7 @@ class MetaSGD(nn.Module):
         return self.meta_step(self.meta_backward(tasks), tasks)
 
     def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Leave the gradient of ``meta_loss(tasks)`` in ``.grad`` of theta and alpha, by the strategy, without a step.
+        """Compute the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha, without taking a step.
 
         Returns:
             the loss, a detached scalar.
@@ -178,14 +179,14 @@ class MetaSGD(nn.Module):
         return meta_backward(self, tasks)
 
     def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
-        """Take the step of the outer optimiser that ``meta_backward`` has prepared, unless a number is not finite."""
+        """Take the outer step by the gradients of ``meta_backward``; refuse numbers that are not finite."""
         check_finite(loss, tasks, self.meta_optimizer)
-        metrics = {"loss": loss.item()}  # now, while a GPU has nothing to do: nobody waits for the step
+        metrics = {"loss": loss.item()}  # before the step, so that nobody waits until a GPU has taken it
         self.meta_optimizer.step()
         return metrics
 
     def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        check_labels(self.loss_fn, prediction.shape[1] if prediction.ndim > 1 else 0, target)
+        check_labels(self.loss_fn, num_outputs(prediction), target)
         return check_scalar(self.loss_fn(prediction, target))
 
     # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
@@ -199,6 +200,6 @@ class MetaSGD(nn.Module):
         self.meta_optimizer.load_state_dict(copy.deepcopy(state["meta_optimizer"]))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.meta_optimizer.load_state_dict(self.meta_optimizer.state_dict())  # its state follows the parameters
         return self

@@ -71,7 +71,7 @@ def float64() -> Iterator[None]:
 @pytest.fixture
 def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``threads`` compute the small pictures of a test in its own way, and not leave them to PyTorch."""
-    monkeypatch.setattr(pooling, "SMALL", 0)
+    monkeypatch.setattr(pooling, "SMALL_CHANNEL", 0)
 
 
 @pytest.fixture(autouse=True)

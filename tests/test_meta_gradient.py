@@ -15,7 +15,12 @@ from torch.func import functional_call, grad, vmap
 
 from metasgd import MetaSGD, Task
 from metasgd.models import convnet, mlp
-from metasgd.strategies.batch_norm import Normalise, Replacing, affine_outside, batch_norm_by
+from metasgd.strategies.replaced_functions import (
+    BatchNorm,
+    ReplaceFunctions,
+    replacement_of_batch_norm,
+    vmap_safe_batch_norm,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -406,7 +411,7 @@ def test_adaptation_without_grad_is_detached_and_equal_in_value(device: torch.de
 @pytest.mark.parametrize(
     "normalise",
     [
-        affine_outside,
+        vmap_safe_batch_norm,
         pytest.param(
             None,
             id="F.batch_norm",
@@ -417,7 +422,7 @@ def test_adaptation_without_grad_is_detached_and_equal_in_value(device: torch.de
     ],
 )
 def test_batch_norm_under_vmap_has_the_meta_gradient_of_the_loop(
-    normalise: Normalise | None, device: torch.device
+    normalise: BatchNorm | None, device: torch.device
 ) -> None:
     """All tasks at once by torch.func against ``MetaSGD``'s loop, which finite differences confirm above."""
     learner = make_learner(IMAGE_NETS["nn.BatchNorm2d"], device)
@@ -435,6 +440,6 @@ def test_batch_norm_under_vmap_has_the_meta_gradient_of_the_loop(
     def meta_loss(theta: Gradients, alpha: Gradients) -> Tensor:
         return vmap(task_loss, in_dims=(None, None, 0))(theta, alpha, batch).mean()
 
-    with Replacing({F.batch_norm: batch_norm_by(normalise)}) if normalise else nullcontext():
+    with ReplaceFunctions({F.batch_norm: replacement_of_batch_norm(normalise)}) if normalise else nullcontext():
         at_once = grad(meta_loss, argnums=(0, 1))(learner.theta, learner.alpha)
     torch.testing.assert_close(at_once, meta_gradients(learner, tasks), rtol=1e-10, atol=1e-10)

@@ -1,4 +1,4 @@
-"""Errors at the edge: each names the value that was wrong and what would be right."""
+"""Checks of what a user passes in: each error names the value that is wrong and says what would be right."""
 
 import math
 
@@ -53,13 +53,28 @@ def check_task(task: Task) -> None:
                 )
 
 
+def num_outputs(prediction: Tensor) -> int:
+    """Return the number of outputs for each example: the size of dimension 1, or 0 if there is a single number.
+
+    As in ``F.cross_entropy``, dimension 1 is that of the classes, also of predictions of shape (N, C, d1, ...).
+    """
+    return prediction.shape[1] if prediction.ndim > 1 else 0
+
+
 def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
-    """Refuse class indices that a model with so many outputs has none for (a crash of the whole process on a GPU)."""
+    """Refuse class indices for which a model with so many outputs has none; a GPU would end the whole process.
+
+    Only cross entropy takes targets for class indices; any other loss is left to check its own.
+
+    Raises:
+        ValueError: a label below 0, or not below ``outputs``, which is not the loss's ``ignore_index``.
+    """
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
     if not is_cross_entropy or target.is_floating_point() or outputs == 0:
         return
     counts = target != getattr(loss_fn, "ignore_index", -100)
-    if (((target < 0) | (target >= outputs)) & counts).any():  # the one number that a GPU is waited for
+    # The only place in a meta-gradient where Python waits for a GPU to finish: it needs to know one number.
+    if (((target < 0) | (target >= outputs)) & counts).any():
         labels = target[counts]
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
@@ -75,10 +90,15 @@ def check_scalar(loss: Tensor) -> Tensor:
 
 
 def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -> None:
-    """Stop before a step that would destroy the parameters, and say where the bad number came from."""
+    """Refuse a loss or gradients that are not finite, before a step spoils the parameters.
+
+    Raises:
+        FloatingPointError: with the place of a number that is not finite: a task, else the loss or the meta-gradient.
+    """
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    # One small copy and one sum, which is finite only if all of its terms are: a test of each gradient costs more than
-    # the whole meta-step of a small network.
+    # A sum is finite only if all of its terms are. One copy and one sum are cheap, while testing every gradient by
+    # itself would take longer than the whole meta-step of a small network. A sum of finite terms may overflow, hence
+    # the second test.
     numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
     if math.isfinite(numbers.sum().item()) or numbers.isfinite().all():
         return

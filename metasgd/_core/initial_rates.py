@@ -1,4 +1,4 @@
-"""How alpha starts."""
+"""The learning rates alpha at the start of meta-training."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,13 @@ from torch import Tensor
 def initial_rates(
     theta: Mapping[str, Tensor], task_lr: float | tuple[float, float] | Mapping[str, Tensor], seed: int
 ) -> dict[str, Tensor]:
-    """Return one rate for every entry of theta: constant, drawn uniformly from a range, or given.
+    """Return a rate for every entry of theta, by name.
+
+    Args:
+        theta: the parameters.
+        task_lr: a number for all entries, a range ``(low, high)`` from which each entry is drawn uniformly, or a dict
+            of rates.
+        seed: for drawing.
 
     Raises:
         ValueError: a range with low above high, or a dict whose names or shapes are not theta's.
@@ -28,7 +34,7 @@ def initial_rates(
     low, high = task_lr
     if low > high:
         raise ValueError(f"task_lr is the range ({low}, {high}), whose low end is above its high end")
-    generator = torch.Generator().manual_seed(seed)  # drawn on the CPU: the same rates on every device
+    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that the rates are the same on every device
     return {
         name: (low + (high - low) * torch.rand(value.shape, generator=generator, device="cpu")).to(value)
         for name, value in theta.items()

@@ -1,9 +1,10 @@
-"""What a learner offers to the parts below it: strategies compute with it, checks look at it.
+"""What a learner offers to the modules below it: the strategies compute with it, the checks look at it.
 
-``metasgd.meta_sgd.MetaSGD`` is one. The protocol stands on the ground floor, so that neither imports the other.
+``metasgd.meta_sgd.MetaSGD`` satisfies these protocols. They stand on the ground floor so that a strategy need not
+import that class, which imports the strategies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +12,39 @@ from torch import Tensor, nn
 
 from metasgd._core.task import Task
 
-LossFn = Callable[[Tensor, Tensor], Tensor]
+LossFn = Callable[[Tensor, Tensor], Tensor]  # (prediction, target) -> scalar
+TensorFunction = Callable[..., Any]  # tensors -> a sequence of tensors
+
+
+class FunctionCacheLike(Protocol):
+    """A store of functions in a faster form, such as ``metasgd.strategies.function_cache.FunctionCache``."""
+
+    def get_or_make(self, key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
+        """Return the fast form of ``function`` for such inputs, or None if there is none."""
+        ...
+
+
+class ExecutionLike(Protocol):
+    """How a learner computes, and what it has found out about that: ``metasgd.strategies.Execution`` says more."""
+
+    strategy: str
+    compile: bool
+    chunk: int | None
+    precision: str
+    recompute: bool
+    chosen: str | None
+    tasks_at_a_time: dict[Hashable, int]
+    num_outputs: dict[Hashable, int]
+
+    @property
+    def compiled(self) -> FunctionCacheLike:
+        """Compiled functions."""
+        ...
+
+    @property
+    def recordings(self) -> FunctionCacheLike:
+        """Functions recorded as CUDA graphs."""
+        ...
 
 
 class Learner(Protocol):
@@ -22,8 +55,12 @@ class Learner(Protocol):
     inner_steps: int
     first_order: bool
     learns_alpha: bool
-    execution: Any
     meta_optimizer: torch.optim.Optimizer
+
+    @property
+    def execution(self) -> ExecutionLike:
+        """How the learner computes."""
+        ...
 
     @property
     def theta(self) -> dict[str, Tensor]:

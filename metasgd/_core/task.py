@@ -1,4 +1,4 @@
-"""What a task is, and tasks of any form as a list or as batches."""
+"""A task, and ways to turn tasks of any form into a list or into batches."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -71,10 +71,10 @@ def check_batch(batch: Task) -> None:
 
 
 def shapes_of(task: Task) -> tuple[torch.Size, ...]:
-    """Return the shapes of the four tensors."""
+    """Return the shapes of the four tensors of a task."""
     return tuple(values.shape for values in task)
 
 
 def part_of(batch: Task, start: int, stop: int) -> Task:
-    """Return some tasks of a batch."""
+    """Return the tasks of a batch from number ``start`` up to, but without, number ``stop``."""
     return Task(*(values[start:stop] for values in batch))

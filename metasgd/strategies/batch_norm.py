@@ -1,144 +1,70 @@
-"""Normalisation that can be differentiated twice: fast on a CPU, and correctly under vmap (chapter 9).
+"""Batch normalisation with a second derivative of its own, for single tasks (chapter 9).
 
-A model is called within ``Replacing``, which computes some functions of PyTorch in another way, whatever module calls
-them: ``ONE_BY_ONE`` for a task alone, ``ONE_BY_ONE_COMPILED`` for the same in front of a compiler, and ``UNDER_VMAP``
-for many at once, where the derivatives of several functions are silently wrong (PyTorch 2.15).
+``fast_batch_norm`` calls the kernels of PyTorch, and ``compilable_batch_norm`` is written for a compiler. Both have
+the value and the first derivative of ``F.batch_norm``, and neither can be differentiated three times.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from metasgd.strategies.pooling import is_small, max_pool2d, max_pool2d_by_places
-
-Function = Callable[..., Any]
-Normalise = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
-SIGNATURE = inspect.signature(F.batch_norm)
+from metasgd.strategies.pooling import has_small_channels
 
 
-class Replacing(TorchFunctionMode):
-    """Call other functions in the place of some: ``replacements`` has the other by the one."""
+def fast_batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Return ``F.batch_norm``, with a second derivative that passes over the data 11 times, instead of some 50 times.
 
-    def __init__(self, replacements: Mapping[Function, Function]) -> None:
-        super().__init__()
-        self.replacements = replacements
-
-    def __torch_function__(
-        self, function: Function, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call the replacement of a function, or the function itself."""
-        return self.replacements.get(function, function)(*args, **(kwargs or {}))
-
-
-def batch_norm_by(normalise: Normalise) -> Function:
-    """Return ``F.batch_norm`` with ``normalise(x, weight, bias, eps)`` in it, where x has no running statistics."""
-
-    def batch_norm(*args: Any, **kwargs: Any) -> Tensor:
-        call = SIGNATURE.bind(*args, **kwargs)
-        call.apply_defaults()
-        given = call.arguments
-        if not given["training"] or given["running_mean"] is not None:
-            return F.batch_norm(*args, **kwargs)
-        return normalise(given["input"], given["weight"], given["bias"], given["eps"])
-
-    return batch_norm
-
-
-def affine_outside(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Scale and shift after ``F.batch_norm``: inside it, the second derivative under vmap is silently wrong."""
-    x = F.batch_norm(x, None, None, training=True, eps=eps)
-    if weight is not None:
-        x = x * by_channel(weight, x)
-    return x if bias is None else x + by_channel(bias, x)
-
-
-def layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Scale and shift after ``F.layer_norm``, which under vmap is wrong as batch normalisation is."""
-    x = F.layer_norm(input, normalized_shape, None, None, eps)
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
-
-
-def instance_norm(
-    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
-    weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Scale and shift after ``F.instance_norm``, which is batch normalisation inside."""
-    x = F.instance_norm(input, running_mean, running_var, None, None, use_input_stats, momentum, eps)
-    x = x if weight is None else x * by_channel(weight, x)
-    return x if bias is None else x + by_channel(bias, x)
-
-
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
-    """Keep the gradient from the padding's row after ``F.embedding``, which under vmap does so for one task only."""
-    rows = F.embedding(input, weight, None, *args, **kwargs)
-    if padding_idx is None:
-        return rows
-    return torch.where((input == padding_idx % len(weight))[..., None], rows.detach(), rows)
-
-
-def view(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """View a tensor in another shape, also where it is stored channels last, unknown to the model."""
-    try:
-        return x.view(*args, **kwargs)
-    except RuntimeError:
-        return x.contiguous().view(*args, **kwargs)
-
-
-def fast_second_derivative(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """The same value as ``F.batch_norm``, with a second derivative that passes over the data 11 times, not some 50."""
-    if is_small(x):
+    Small channels are left to PyTorch's function.
+    """
+    if has_small_channels(x):
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
-    return with_passes(KERNELS, x, weight, bias, eps)
+    return batch_norm_by(KERNELS, x, weight, bias, eps)
 
 
-def for_the_compiler(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """The same value and derivatives, in sums and products that a compiler joins with what comes before and after."""
-    return with_passes(SUMS_AND_PRODUCTS, x, weight, bias, eps)
+def compilable_batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Return ``F.batch_norm``, made of sums and products, which a compiler merges with what comes before and after."""
+    return batch_norm_by(SUMS_AND_PRODUCTS, x, weight, bias, eps)
 
 
-def with_passes(passes: Passes, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Normalise with given passes over the data, where there is a scale, a shift and one type."""
+def batch_norm_by(passes: Passes, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise by the given passes over the data; without scale or shift, or with another dtype, by PyTorch."""
     if weight is None or bias is None or x.dtype != weight.dtype:
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
-    return _BatchNorm.apply(x, weight, bias, eps, passes)
+    y: Tensor = _BatchNorm.apply(x, weight, bias, eps, passes)
+    return y
 
 
 def by_channel(values: Tensor, x: Tensor) -> Tensor:
-    """Shape one value a channel so that it broadcasts against ``x``, (examples, channels, ...)."""
+    """Reshape a vector with a value for each channel so that it broadcasts against x, (examples, channels, ...)."""
     return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
 def coefficients(values: Tensor, x: Tensor) -> Tensor:
-    """Shape one value a channel as ``by_channel`` does, and let a compiler store it: it looks through no stride.
+    """Reshape as ``by_channel`` does, and make a compiler store the values in memory.
 
-    Otherwise it would work the value out again for every entry of ``x``.
+    Without ``as_strided``, through which Inductor does not merge operations, it would compute the value of a channel
+    again for every entry of that channel.
     """
     return by_channel(values.as_strided(values.shape, values.stride()), x)
 
 
 def channel_sums(x: Tensor) -> Tensor:
-    """Add up each channel, the last dimension first: short sums stay in the cache, and lose fewer digits."""
+    """Return the sum over each channel, taken in two stages: short sums stay in the cache, and round less."""
     x = x.sum(-1) if x.ndim > 2 else x
     return x.sum([0, *range(2, x.ndim)])
 
 
 class Passes(NamedTuple):
-    """The passes over the data that batch normalisation and its derivatives are made of.
+    """The two passes over the data of which batch normalisation and its derivatives are made.
 
-    In the symbols of ``_BatchNorm``: ``normalise(x, w, b, eps)`` returns ``(y, mean, r)``, and
-    ``project(dy, x, w, mean, r, eps)`` returns ``(w r P(dy), sum(dy z), sum(dy))``.
+    Attributes, in the symbols of ``_BatchNorm``:
+        normalise: ``(x, w, b, eps) -> (y, mean, r)``.
+        project: ``(dy, x, w, mean, r, eps) -> (w r P(dy), sum(dy z), sum(dy))``.
     """
 
     normalise: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
@@ -146,7 +72,7 @@ class Passes(NamedTuple):
 
 
 def normalise_by_kernel(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise by PyTorch's kernel."""
+    """Normalise by PyTorch's kernel; for images stored channels last, with a mean and a variance of our own."""
     if x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
         return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
     mean, variance = mean_and_variance(x)
@@ -155,9 +81,11 @@ def normalise_by_kernel(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> 
 
 
 def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both for each channel of images that are stored channels last.
+    """Return the mean and the variance of each channel of images that are stored channels last.
 
-    In this layout PyTorch's kernel adds a channel up entry by entry, which costs float32 two digits.
+    In this layout PyTorch's own kernel adds up the entries of a channel one after the other, and so loses two digits
+    of float32. The mean is subtracted before squaring, as E[x^2] - E[x]^2 would lose all digits where the mean is
+    large.
     """
     rows = x.permute(0, 2, 3, 1).flatten(0, 2)
     mean = rows.mean(0)
@@ -167,12 +95,15 @@ def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
 def project_by_kernel(
     dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Project by the kernel of the backward pass of batch normalisation."""
-    return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, r, True, eps, [True, True, True])
+    """Project by PyTorch's kernel for the backward pass of batch normalisation."""
+    results: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
+        dy, x, weight, None, None, mean, r, True, eps, [True, True, True]
+    )
+    return results
 
 
 def mean_and_r(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return the mean and 1 / deviation of each channel, by sums and products alone."""
+    """Return the mean and r = 1 / sqrt(variance + eps) of each channel, by sums and products alone."""
     n = x.numel() // x.shape[1]
     mean = channel_sums(x) / n
     return mean, (channel_sums((x - coefficients(mean, x)).square()) / n + eps).rsqrt()
@@ -203,8 +134,9 @@ SUMS_AND_PRODUCTS = Passes(normalise_by_sums, project_by_sums)
 class _BatchNorm(torch.autograd.Function):
     r"""y = w z + b with z = r (x - mean), r = 1 / sqrt(variance + eps), over the n entries of a channel.
 
-    Its backward pass for dy is dx = w r P(dy), dw = sum(dy z), db = sum(dy), where P(dy) = dy - db / n - z dw / n
-    takes out what normalisation undoes. PyTorch has one kernel for all three.
+    The backward pass for dy is dx = w r P(dy), dw = sum(dy z), db = sum(dy). The projection
+    P(dy) = dy - db / n - z dw / n removes the directions that normalisation undoes: a shift and a scaling of x.
+    PyTorch has one kernel for all three.
     """
 
     @staticmethod
@@ -228,7 +160,7 @@ class _BatchNormBackward(torch.autograd.Function):
         in w    r s
         in x    r P(p dy + q u) - w r^2 (s / n) z,   p = a - w r mean(u z),   q = -w r mean(dy z)
 
-    The sums in the last P are those of dy and of u, which are known by then.
+    The sums that P(p dy + q u) needs follow from those of dy and of u, so that they take no pass over the data.
     """
 
     @staticmethod
@@ -242,7 +174,7 @@ class _BatchNormBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, u: Tensor, a: Tensor, c: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # mean and r count as constants here, so that one more would be wrong
+        if torch.is_grad_enabled():  # mean and r are constants here, so that a third derivative would be wrong
             raise RuntimeError("a model that takes derivatives through batch norm itself has no meta-gradient here")
         dy, x, weight, mean, r, dw, db = ctx.saved_tensors
         eps, passes = ctx.settings
@@ -257,21 +189,3 @@ class _BatchNormBackward(torch.autograd.Function):
         along_x = along_x.addcmul_(centred, coefficients(-r.square() * along_z, x))
         along_x = along_x.sub_(coefficients(r * (p * db + q * u_sum) / n, x))
         return along_dy, along_x, r * s, None, None, None, None
-
-
-ONE_BY_ONE: dict[Function, Function] = {
-    F.batch_norm: batch_norm_by(fast_second_derivative),
-    F.max_pool2d: max_pool2d_by_places,
-    Tensor.view: view,
-}
-ONE_BY_ONE_COMPILED: dict[Function, Function] = {
-    F.batch_norm: batch_norm_by(for_the_compiler),
-    F.max_pool2d: max_pool2d,
-    Tensor.view: view,
-}
-UNDER_VMAP: dict[Function, Function] = {
-    F.batch_norm: batch_norm_by(affine_outside),
-    F.layer_norm: layer_norm,
-    F.instance_norm: instance_norm,
-    F.embedding: embedding,
-}

@@ -1,100 +1,79 @@
-"""Compilation of a whole meta-gradient, with the second derivatives in it (chapter 10)."""
+"""Compilation of a whole meta-gradient, second derivatives included (chapter 10)."""
+
+from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 
-Function = Callable[..., Any]
-# Work out a value again wherever it is needed, rather than write it to memory and read it back: the values between
-# normalisation, pooling and ReLU cost a few operations each, and fill 15 MB for one task of a convnet.
+from metasgd._core.learner import TensorFunction
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+# Inductor computes a value again wherever it is needed, rather than write it to memory and read it back: each of the
+# values between normalisation, pooling and ReLU takes a few operations, and together, for one task of a convnet, 15
+# MB.
 OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
-SMALL = 2**16  # multiplications that take no longer than it takes to call a library for them, on a CPU
+MAX_SUMMED_PRODUCT = 2**16  # multiplications; a larger product is worth the call of a library of linear algebra
 
 
-class Compiled:
-    """Compiled forms of functions of tensors, one for each key and each set of shapes.
+def compile_or_warn(function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
+    """Return a function of tensors compiled for inputs like those given, or warn and return None if that fails.
 
-    A function is first traced into one graph of tensor operations, through autograd and vmap, and the graph is then
-    given to Inductor, the compiler behind ``torch.compile``, whose own checks of every call a small network would
-    feel. Where that fails, e.g. for want of a C++ compiler, a warning says so. A copy of the object starts empty.
-
-    Forms of another kind are those that ``make(function, inputs)`` makes. At most ``most`` are kept, the newest ones.
+    The function is traced into one graph of tensor operations, through autograd and vmap. The graph is then given to
+    Inductor, the compiler behind ``torch.compile``. ``torch.compile`` itself would check at every call whether the
+    graph is still valid, which takes a noticeable part of the time of a small network.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx
 
-    def __init__(
-        self,
-        make: Callable[[Function, Sequence[Tensor]], Function | None] | None = None,
-        most: int | None = None,
-    ) -> None:
-        self._make, self._most = make or compile_or_warn, most
-        self._functions: dict[Hashable, Function | None] = {}  # None: could not be compiled
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple:
-        return Compiled, (self._make, self._most)
-
-    def find(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> Function | None:
-        """Return ``function`` compiled for such inputs, at the first call, or None where that fails.
-
-        Calls of one key are compiled once: their functions must differ in nothing but the inputs.
-        """
-        key = (key, torch.get_num_threads(), *((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
-        if key not in self._functions:
-            with self._lock:  # two threads that need the same function compile it once
-                if key not in self._functions:
-                    if self._most is not None and len(self._functions) >= self._most:
-                        del self._functions[next(iter(self._functions))]
-                    self._functions[key] = self._make(function, inputs)
-        return self._functions[key]
-
-
-def compile_or_warn(function: Function, inputs: Sequence[Tensor]) -> Function | None:
-    """Return the compiled function, or a warning."""
     try:
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
         if inputs[0].device.type == "cuda":
-            return by_inductor(graph, inputs, {})
-        # C++ calls the kernels, not Python, which small kernels would feel, and other threads would wait for.
+            return compile_by_inductor(graph, inputs, {})
         for node in graph.graph.nodes:
-            node.meta.clear()  # what the trace noted of each value, which cpp_wrapper cannot read
-        with contextlib.suppress(Exception):  # not in every version of PyTorch, nor for every operation
-            return by_inductor(graph, inputs, OPTIONS | {"cpp_wrapper": True})
-        return by_inductor(graph, inputs, OPTIONS)
-    except torch.cuda.OutOfMemoryError:  # fewer tasks at a time may fit
+            node.meta.clear()  # notes of the trace on each value, which cpp_wrapper cannot read
+        # With cpp_wrapper, C++ calls the kernels. Python would take longer for that than small kernels run, and other
+        # threads would have to wait for it. Not every version of PyTorch has it, and not for every operation.
+        with contextlib.suppress(Exception):
+            return compile_by_inductor(graph, inputs, OPTIONS | {"cpp_wrapper": True})
+        return compile_by_inductor(graph, inputs, OPTIONS)
+    except torch.cuda.OutOfMemoryError:  # the caller tries again with fewer tasks at a time
         raise
-    except Exception as error:  # whatever a compiler can raise; a wrong input raises again below, uncompiled
+    except Exception as error:  # whatever a compiler may raise; wrong inputs raise their error again uncompiled
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
         return None
 
 
-def by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str, Any]) -> Function:
-    """Return the graph compiled, after a first call."""
+def compile_by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str, Any]) -> TensorFunction:
+    """Return a graph compiled and called once. Its derivatives are in the graph, so that it needs no autograd."""
     from torch._inductor import compile as inductor_compile  # takes seconds to import
 
-    with torch.no_grad(), warnings.catch_warnings():  # the derivatives are in the graph
-        warnings.filterwarnings("ignore", module="torch._inductor")  # advice to use TF32, and on a GPU's sums
-        fast = inductor_compile(graph, list(inputs), options=options)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torch._inductor")  # hints on TF32, and on sums on a GPU
+        compiled = inductor_compile(graph, list(inputs), options=options)
 
     def call(*tensors: Tensor) -> Any:
         with torch.no_grad():
-            return fast(*tensors)
+            return compiled(*tensors)
 
     call(*inputs)
     return call
 
 
 def thin_product(a: Tensor, b: Tensor) -> Tensor:
-    """Write a small product with a vector as a sum, which Inductor joins to what comes before and after it."""
+    """Write a small matrix product in which one size is 1 as a sum of products, on a CPU.
+
+    Inductor merges such a sum with the operations before and after it, while a matrix product is a call of a library.
+    Any other product returns ``NotImplemented``, which leaves it as it is.
+    """
     rows, inner, columns = *a.shape, b.shape[1]
-    is_small = rows * inner * columns <= SMALL and a.is_floating_point() and a.device.type == "cpu"
+    is_small = rows * inner * columns <= MAX_SUMMED_PRODUCT and a.is_floating_point() and a.device.type == "cpu"
     if not is_small or 1 not in (rows, inner, columns):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     return a * b if inner == 1 else (a.unsqueeze(2) * b).sum(1)

@@ -1,54 +1,63 @@
-"""Work that a GPU is told of once: a CUDA graph, in which several streams go side by side (chapter 10)."""
+"""CUDA graphs: work that is sent to a GPU once and then replayed, in several streams at a time (chapter 10)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-Function = Callable[..., Any]
-STREAMS = 8  # tasks that a GPU works on at a time: alone, one of a few hundred pictures leaves most of it idle
+from metasgd._core.learner import TensorFunction
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MAX_STREAMS = 8  # a single task of a few hundred images leaves most of a GPU idle
 
 
-def recorded(function: Function, inputs: Sequence[Tensor]) -> Function:
-    """Return the function of tensors to floats as a CUDA graph, after a first call and one that is recorded.
+def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction:
+    """Return a function of tensors to floats as a CUDA graph, for inputs like those given.
 
-    A call then starts all kernels at once, where Python would start one after the other, some microseconds each. The
-    function must wait for no number, and draw none.
+    Calling the graph starts all kernels at once, while Python would need some microseconds to start each of them. The
+    function is called twice, once to warm up and once to be recorded. It must not wait for a number from the GPU, nor
+    draw random numbers.
     """
-    own = [x.clone() for x in inputs]  # the kernels read and write where they did when they were recorded
+    own = [x.clone() for x in inputs]  # a replayed kernel reads and writes the same addresses as when it was recorded
     with torch.cuda.device(inputs[0].device), torch.no_grad():
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            function(*own)  # libraries make their workspaces at the first call
-        torch.cuda.current_stream().wait_stream(aside)
+        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
+            function(*own)  # libraries allocate their workspaces at the first call
+        torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             results = list(function(*own))
-    groups: dict[torch.dtype, list[int]] = {}
+    by_dtype: dict[torch.dtype, list[int]] = {}
     for index, x in enumerate(own):
-        groups.setdefault(x.dtype, []).append(index)
+        by_dtype.setdefault(x.dtype, []).append(index)
 
-    def call(*tensors: Tensor) -> list[Tensor]:
-        for indices in groups.values():
+    def replay(*tensors: Tensor) -> list[Tensor]:
+        for indices in by_dtype.values():
             torch._foreach_copy_([own[i] for i in indices], [tensors[i] for i in indices])
         graph.replay()
-        return list(torch._foreach_add(results, 0.0))  # copies, in one kernel: the next call writes over the results
+        # The next call overwrites the results. Adding zero copies all of them by a single kernel.
+        return list(torch._foreach_add(results, 0.0))
 
-    return call
+    return replay
 
 
-def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Return ``[function(item) for item in items]``, whose kernels run in ``STREAMS`` streams that end as one."""
-    main = torch.cuda.current_stream()
-    streams = [torch.cuda.Stream() for _ in range(min(STREAMS, len(items)))]
+def map_over_streams(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return ``[function(item) for item in items]``, with the kernels of several items running side by side.
+
+    The items take turns in at most ``MAX_STREAMS`` streams, which the current stream waits for at the end.
+    """
+    current = torch.cuda.current_stream()
+    count = min(MAX_STREAMS, len(items))
+    streams = [torch.cuda.Stream() for _ in range(count)]  # type: ignore[no-untyped-call]
     for stream in streams:
-        stream.wait_stream(main)
+        stream.wait_stream(current)
     results = []
     for index, item in enumerate(items):
         with torch.cuda.stream(streams[index % len(streams)]):
             results.append(function(item))
     for stream in streams:
-        main.wait_stream(stream)
+        current.wait_stream(stream)
     return results

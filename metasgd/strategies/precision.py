@@ -1,7 +1,8 @@
-"""Numbers with fewer digits, where that is faster (chapter 10)."""
+"""Numbers of fewer digits, where the hardware computes faster with them (chapter 10)."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -14,8 +15,8 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision {precision!r} does not exist; choose one of {', '.join(PRECISIONS)}")
 
 
-def forward_precision(precision: str, device: torch.device) -> AbstractContextManager:
-    """Return the context of the model's forward passes: for bfloat16, autocast chooses what is safe in 8 bits."""
+def forward_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context of a model's forward pass: autocast for bfloat16, which chooses what is safe in 8 bits."""
     if precision != "bfloat16":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
@@ -23,10 +24,10 @@ def forward_precision(precision: str, device: torch.device) -> AbstractContextMa
 
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Allow a GPU TensorFloat-32 in matrix products and convolutions of a meta-step, or not, and put that back.
+    """Switch TensorFloat-32 on or off for a GPU's matrix products and convolutions, and restore the switches after it.
 
     Raises:
-        ValueError: TF32 on a device that has none.
+        ValueError: TensorFloat-32 on a device that does not have it.
     """
     if device.type != "cuda":
         if precision == "tf32":
@@ -38,7 +39,7 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # which PyTorch allows unless it is told not to
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # PyTorch allows it for convolutions by default
         yield
     finally:
         torch.set_float32_matmul_precision(products)

@@ -1,4 +1,4 @@
-"""Arithmetic with lists of tensors, entry by entry: in one call for all of them, or, for a compiler, one by one."""
+"""Arithmetic with lists of tensors, entry by entry: one call for the whole list, or one for each tensor."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 
 
-class Lists(NamedTuple):
-    """Functions of two lists of tensors, and ``div`` of a list and a number; each returns a sequence of tensors."""
+class ListArithmetic(NamedTuple):
+    """Operations on two lists of tensors, and ``div`` of a list by a number; each returns a sequence of tensors."""
 
     add: Callable[..., Any]
     sub: Callable[..., Any]
@@ -15,10 +15,11 @@ class Lists(NamedTuple):
     div: Callable[..., Any]
 
 
-# Every call out of Python and back may wait for other threads that want to run Python: one call is better than many.
-AT_ONCE = Lists(torch._foreach_add, torch._foreach_sub, torch._foreach_mul, torch._foreach_div)
-# A compiler joins each of these with what comes before and after it.
-FOR_THE_COMPILER = Lists(
+# In one call for the whole list: each call leaves Python and comes back, and each time it may have to wait until
+# another thread lets go of Python.
+FOREACH = ListArithmetic(torch._foreach_add, torch._foreach_sub, torch._foreach_mul, torch._foreach_div)
+# Tensor by tensor, for a compiler, which can merge each operation with those before and after it.
+TENSOR_BY_TENSOR = ListArithmetic(
     lambda a, b: [x + y for x, y in zip(a, b, strict=True)],
     lambda a, b: [x - y for x, y in zip(a, b, strict=True)],
     lambda a, b: [x * y for x, y in zip(a, b, strict=True)],

@@ -100,7 +100,7 @@ def test_a_closure_is_called_with_gradients(fused: bool, device: torch.device) -
 @pytest.mark.parametrize(("small", "expected"), [(12, 1), (11, 2)])
 def test_little_work_is_done_on_one_core(small: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tensors of six numbers each."""
-    monkeypatch.setattr("metasgd._core.cpu_threads.SMALL", small)
+    monkeypatch.setattr("metasgd._core.cpu_threads.MAX_WORK_FOR_ONE_CORE", small)
     kernel, cores = torch._fused_adam_, []
 
     def counting(*tensors: list[Tensor], **settings: Any) -> None:

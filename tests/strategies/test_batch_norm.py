@@ -9,21 +9,14 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from metasgd.strategies import pooling
-from metasgd.strategies.batch_norm import (
-    ONE_BY_ONE,
-    ONE_BY_ONE_COMPILED,
-    UNDER_VMAP,
-    Replacing,
-    affine_outside,
-    fast_second_derivative,
-    for_the_compiler,
-)
+from metasgd.strategies.batch_norm import compilable_batch_norm, fast_batch_norm
+from metasgd.strategies.replaced_functions import vmap_safe_batch_norm
 
 pytestmark = pytest.mark.usefixtures("float64", "no_channel_is_small")
 
 SHAPES = [(5, 3), (4, 3, 5), (2, 3, 4, 5), (2, 3, 2, 3, 2)]
-NORMALISE = pytest.mark.parametrize("normalise", [affine_outside, fast_second_derivative, for_the_compiler])
-BY_HAND = pytest.mark.parametrize("normalise", [fast_second_derivative, for_the_compiler])
+NORMALISE = pytest.mark.parametrize("normalise", [vmap_safe_batch_norm, fast_batch_norm, compilable_batch_norm])
+BY_HAND = pytest.mark.parametrize("normalise", [fast_batch_norm, compilable_batch_norm])
 # The same sums in another order, on numbers of size 1 in float64.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -101,57 +94,10 @@ def test_a_third_derivative_is_refused(normalise: Callable, device: torch.device
 
 
 def test_small_channels_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    monkeypatch.setattr(pooling, "SMALL", 20)
-    small, large = (fast_second_derivative(*draw((4, 3, n), (3,), (3,), device=device), 1e-5) for n in (5, 6))
+    monkeypatch.setattr(pooling, "SMALL_CHANNEL", 20)
+    small, large = (fast_batch_norm(*draw((4, 3, n), (3,), (3,), device=device), 1e-5) for n in (5, 6))
     assert "NativeBatchNorm" in small.grad_fn.name() or "CudnnBatchNorm" in small.grad_fn.name()
     assert large.grad_fn.name() == "_BatchNormBackward"
-
-
-@pytest.mark.parametrize(
-    "replacements",
-    [ONE_BY_ONE, ONE_BY_ONE_COMPILED, UNDER_VMAP],
-    ids=["ONE_BY_ONE", "ONE_BY_ONE_COMPILED", "UNDER_VMAP"],
-)
-def test_replaced_functions_have_the_values_of_pytorchs(replacements: dict, device: torch.device) -> None:
-    x, weight, bias = draw((4, 3, 5), (3,), (3,), device=device)
-    rows, scale, shift = draw((7, 3), (3, 5), (3, 5), device=device)
-    mean, variance = torch.zeros(3, device=device), torch.ones(3, device=device)
-    indices = torch.tensor([[0, 6], [5, 1]], device=device)
-
-    def values() -> list[Tensor]:
-        return [
-            F.batch_norm(x, None, None, weight, bias, True),
-            F.batch_norm(x, mean, variance, weight=weight, bias=bias),  # given statistics: nothing to replace
-            F.layer_norm(x, (3, 5), scale, shift, 1e-3),
-            F.layer_norm(x, [5]),
-            F.instance_norm(x, weight=weight, bias=bias, eps=1e-3),
-            F.instance_norm(x),
-            F.embedding(indices, rows),
-            F.embedding(indices, rows, padding_idx=-1),
-            F.max_pool2d(x[None], 2),
-            x.view(4, 15),
-            x.view(torch.int64),
-        ]
-
-    expected = values()
-    with Replacing(replacements):
-        torch.testing.assert_close(values(), expected, **EXACT)
-
-
-@pytest.mark.parametrize("padding", [1, -6])
-def test_padding_of_an_embedding_gets_no_gradient(padding: int, device: torch.device) -> None:
-    (rows,) = draw((7, 3), device=device)
-    with Replacing(UNDER_VMAP):
-        F.embedding(torch.tensor([0, 1, 1, 2], device=device), rows, padding).cos().sum().backward()
-    assert (rows.grad != 0).any(1).tolist() == [True, False, True, False, False, False, False]
-
-
-def test_a_view_that_channels_last_does_not_allow_is_copied(device: torch.device) -> None:
-    x = torch.arange(24.0, device=device).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    with pytest.raises(RuntimeError, match="view size is not compatible"):
-        x.view(1, 24)
-    with Replacing(ONE_BY_ONE):
-        assert x.view(1, 24).tolist() == [list(range(24))]
 
 
 @BY_HAND

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd.strategies import norm_then_pool, pooling
-from metasgd.strategies.norm_then_pool import pooling_first
+from metasgd.strategies.norm_then_pool import pool_before_norm
 
 pytestmark = pytest.mark.usefixtures("float64", "no_channel_is_small")
 CHANNELS = 3
@@ -44,8 +44,8 @@ def value_and_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
 def times_pooled_first(model: nn.Module, x: Tensor, *, compiled: bool = False) -> int:
     """How often a model pools first; its value and its gradients must be those of its layers one after the other."""
     model = model.to(x.device, memory_format=torch.channels_last)
-    twin = pooling_first(copy.deepcopy(model), compiled=compiled)
-    name = "_PooledBatchNormByChoices" if compiled else "_PooledBatchNorm"
+    twin = pool_before_norm(copy.deepcopy(model), compilable=compiled)
+    name = "_CompilablePooledBatchNorm" if compiled else "_PooledBatchNorm"
     with mock.patch.object(norm_then_pool, name, wraps=getattr(norm_then_pool, name)) as spy:
         pooled = value_and_gradients(twin, x)
     torch.testing.assert_close(pooled, value_and_gradients(model, x), rtol=1e-12, atol=1e-12)
@@ -107,7 +107,7 @@ def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
     x = pictures(device).detach()
     x[0, 0, 3, 3] = torch.nan
     for compiled in (False, True):
-        y = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device), compiled=compiled)(x)
+        y = pool_before_norm(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device), compilable=compiled)(x)
         assert [bool(channel.isnan().all()) for channel in y.transpose(0, 1)] == [True, False, False]
 
 
@@ -121,7 +121,7 @@ def test_given_statistics_are_used(device: torch.device) -> None:
 
 
 def test_pictures_in_another_layout_or_type_are_left_alone(device: torch.device) -> None:
-    model = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))
+    model = pool_before_norm(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))
     x = pictures(device)
     assert model(x).grad_fn.name() == "_PooledBatchNormBackward"
     assert model(x.contiguous()).grad_fn.name() != "_PooledBatchNormBackward"
@@ -130,7 +130,7 @@ def test_pictures_in_another_layout_or_type_are_left_alone(device: torch.device)
 
 
 def test_a_channel_of_few_entries_is_left_alone(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    monkeypatch.setattr(pooling, "SMALL", 4 * 6 * 6)
+    monkeypatch.setattr(pooling, "SMALL_CHANNEL", 4 * 6 * 6)
     assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(2)), pictures(device)) == 0
 
 
@@ -146,7 +146,7 @@ def test_whoever_looks_between_the_layers_sees_what_is_there(layer: int, device:
 def test_layers_that_are_called_by_themselves_do_what_they_always_do(device: torch.device) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(norm(), nn.MaxPool2d(2)).to(device)
-    twin, x = pooling_first(copy.deepcopy(model)), pictures(device)
+    twin, x = pool_before_norm(copy.deepcopy(model)), pictures(device)
     assert torch.equal(twin[0](x), model[0](x))
     assert torch.equal(twin[:1](x), model[:1](x))
     assert twin.state_dict().keys() == model.state_dict().keys()
@@ -158,7 +158,7 @@ def test_the_way_back_writes_over_the_output_of_a_convolution_that_nobody_sees(
 ) -> None:
     skip_unless_convolutions_keep_the_layout(device)
     torch.manual_seed(0)
-    model, outputs = pooling_first(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device), []
+    model, outputs = pool_before_norm(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device), []
     if is_watched:
         model[0].register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
     kept = []
@@ -175,7 +175,7 @@ def test_the_way_back_writes_over_the_output_of_a_convolution_that_nobody_sees(
 def test_a_second_way_back_is_refused(device: torch.device) -> None:
     """What the first has written over is gone."""
     skip_unless_convolutions_keep_the_layout(device)
-    model = pooling_first(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device)
+    model = pool_before_norm(nn.Sequential(conv(), norm(), nn.MaxPool2d(2))).to(device)
     loss = model(pictures(device)).square().sum()
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -184,7 +184,7 @@ def test_a_second_way_back_is_refused(device: torch.device) -> None:
 
 def test_a_second_derivative_is_refused(device: torch.device) -> None:
     x = pictures(device)
-    y = pooling_first(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))(x)
+    y = pool_before_norm(nn.Sequential(norm(), nn.MaxPool2d(2)).to(device))(x)
     (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd.strategies import pooling
-from metasgd.strategies.pooling import max_pool2d, max_pool2d_by_places
+from metasgd.strategies.pooling import compilable_max_pool2d, fast_max_pool2d
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 WINDOWS = [2, 3, (2, 3), (1, 2)]
-BOTH = pytest.mark.parametrize("pool", [max_pool2d, max_pool2d_by_places])
+BOTH = pytest.mark.parametrize("pool", [compilable_max_pool2d, fast_max_pool2d])
 
 
 def draw_with_ties(device: torch.device, rows: int, columns: int) -> Tensor:
@@ -73,15 +73,15 @@ def test_windows_side_by_side_are_done_here(pool: Any, monkeypatch: pytest.Monke
 def test_pooling_by_places_does_not_keep_its_input(device: torch.device) -> None:
     x, kept = draw_with_ties(device, 6, 6), []
     with saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
-        y = max_pool2d_by_places(x, 2)
+        y = fast_max_pool2d(x, 2)
     assert kept == [y.numel()]
 
 
 def test_small_pictures_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    monkeypatch.setattr(pooling, "SMALL", 2 * 6 * 6)
-    pooled = [max_pool2d_by_places(draw_with_ties(device, rows, 6), 2) for rows in (6, 7)]
+    monkeypatch.setattr(pooling, "SMALL_CHANNEL", 2 * 6 * 6)
+    pooled = [fast_max_pool2d(draw_with_ties(device, rows, 6), 2) for rows in (6, 7)]
     names = [type(y.grad_fn).__name__ for y in pooled]
-    assert names == ["MaxPool2DWithIndicesBackward0", "_MaxPoolByPlacesBackward"]
+    assert names == ["MaxPool2DWithIndicesBackward0", "_FastMaxPoolBackward"]
 
 
 @BOTH

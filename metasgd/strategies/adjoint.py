@@ -1,0 +1,163 @@
+"""The meta-gradient by the two identities of chapter 3, without differentiating through the inner steps.
+
+The inner steps visit the points theta_s, s = 0, ..., S - 1, with support gradients g_s, and end at theta_S, where the
+query loss has the gradient v. The adjoint method goes back over the steps, the last one first:
+
+    the gradient in alpha grows by  -v * g_s,        and then        v becomes  v - H_s (alpha * v),
+
+where H_s is the Hessian of the support loss at theta_s. When all steps are done, v is the gradient in theta.
+
+So the query set needs an ordinary backward pass only, and each step a graph of its own, which can be thrown away on
+the way forward and built again on the way back (``recompute``).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value, vmap
+
+from metasgd._core.task import Task
+from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors
+from metasgd.strategies.tensor_lists import FOREACH
+
+
+def meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
+    """Return what one task, or a batch of them, contributes to the meta-gradient, compiled if the learner says so."""
+    execution = snapshot.learner.execution
+    if not execution.compile:
+        return uncompiled_meta_gradient(snapshot, tasks)
+    inputs = snapshot.tensors(tasks)
+    function = snapshot._replace(for_compiler=True).as_function_of_tensors(uncompiled_meta_gradient)
+    compiled = execution.compiled.get_or_make(snapshot.cache_key, function, inputs)
+    if compiled is None:  # compilation has failed, and a warning has said so
+        return uncompiled_meta_gradient(snapshot, tasks)
+    return snapshot.as_meta_gradient(compiled(*inputs))
+
+
+def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
+    """Go forward over the inner steps and back again, as the docstring of this module says.
+
+    A batch is summed over its tasks. In the names of the formulas: ``params`` is theta_s, ``g`` is g_s, ``v`` is v.
+    """
+    learner, recompute, lists = snapshot.learner, snapshot.learner.execution.recompute, snapshot.lists
+    support, query = tasks[:2], tasks[2:]
+    second_order = not learner.first_order
+    visited, params = [], leaves(snapshot.theta)
+    for _ in range(learner.inner_steps):
+        g = gradients(snapshot, params, support, differentiable=second_order and not recompute)
+        visited.append((params, detached(g) if recompute else g))
+        params = leaves(inner_step(snapshot, params, g))
+    loss, v = loss_and_gradients(snapshot, params, query)
+
+    alpha_gradient: Tensors = []  # with the sign of +v * g until the end
+    for params, g in reversed(visited):
+        if learner.learns_alpha:
+            with torch.no_grad():
+                products = lists.mul(v, g)
+            products = [product.sum(0) for product in products] if snapshot.is_batch else products
+            alpha_gradient = lists.add(alpha_gradient, products) if alpha_gradient else products
+        direction = lists.mul(snapshot.alpha, v)
+        if snapshot.is_batch and params is visited[0][0]:
+            v = [w.sum(0) for w in v]  # all tasks start from the same theta, so that from here on their sum will do
+        if second_order:
+            if recompute:
+                g = gradients(snapshot, params, support, differentiable=True)
+            v = lists.sub(v, hessian_vector_product(g, params, direction))
+    count = snapshot.num_tasks
+    negated_mean = lists.div(alpha_gradient, -count) if learner.learns_alpha else []
+    return MetaGradient(loss / count, lists.div(v, count), negated_mean)
+
+
+def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tensor:
+    """Adapt to the support set of a task, or of a batch of them, and predict the query set, without a graph."""
+    params = snapshot.theta
+    for _ in range(snapshot.learner.inner_steps):
+        g = gradients(snapshot, leaves(params), tasks[:2], differentiable=False)
+        params = inner_step(snapshot, params, g)
+    with torch.no_grad():
+        query = snapshot._replace(model=snapshot.query_model)
+        output = vmap(query.output, randomness="different") if snapshot.is_batch else query.output
+        return output(params, tasks.query_x)
+
+
+def inner_step(snapshot: LearnerSnapshot, params: Tensors, g: Tensors) -> Tensors:
+    """Return ``params - alpha * g``, without a graph."""
+    with torch.no_grad():
+        stepped: Tensors = snapshot.lists.sub(params, snapshot.lists.mul(snapshot.alpha, g))
+        return stepped
+
+
+def gradients(
+    snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tensor], *, differentiable: bool
+) -> Tensors:
+    """Return the gradient of the loss; for a batch, that of each task, with a leading dimension of tasks.
+
+    The parameters of a batch may have that dimension too, or be the same for all of its tasks.
+    """
+    if snapshot.is_batch:
+        is_shared = params[0].ndim == snapshot.theta[0].ndim
+        dimensions = (None if is_shared else 0, 0, 0)
+        with torch.set_grad_enabled(differentiable):
+            by_task: Tensors = vmap(grad(snapshot.loss), dimensions, randomness="different")(params, *examples)
+            return by_task
+    with torch.enable_grad():
+        loss = snapshot.loss(params, *examples)
+        return list(torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True))
+
+
+def loss_and_gradients(
+    snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tensor]
+) -> tuple[Tensor, Tensors]:
+    """Return the loss, summed over tasks, and its gradient, without a graph; for a batch, that of each task."""
+    if snapshot.is_batch:
+        with torch.no_grad():
+            v, losses = vmap(grad_and_value(snapshot.loss), randomness="different")(params, *examples)
+        return losses.sum(), v
+    with torch.enable_grad():
+        loss = snapshot._replace(model=snapshot.query_model).loss(params, *examples)
+    return loss.detach(), list(torch.autograd.grad(loss, params, materialize_grads=True))
+
+
+def hessian_vector_product(g: Tensors, params: Tensors, direction: Tensors) -> Tensors:
+    """Return H u for u = ``direction``, as the derivative in the parameters of the sum of g * u.
+
+    Args:
+        g: the gradient of a loss in the parameters, with its graph.
+        params: the parameters.
+        direction: u, in the shapes of g.
+    """
+    pairs = [(gradient, u) for gradient, u in zip(g, direction, strict=True) if gradient.requires_grad]
+    if not pairs:  # a loss that is linear in its parameters
+        return [torch.zeros_like(p) for p in params]
+    differentiable, weights = zip(*pairs, strict=True)
+    return list(torch.autograd.grad(differentiable, params, weights, materialize_grads=True))
+
+
+def leaves(tensors: Iterable[Tensor]) -> Tensors:
+    """Return the tensors as the start of a new graph."""
+    return [tensor.detach().requires_grad_() for tensor in tensors]
+
+
+def detached(tensors: Iterable[Tensor]) -> Tensors:
+    """Return the tensors without their graph."""
+    return [tensor.detach() for tensor in tensors]
+
+
+def summed(parts: Iterable[MetaGradient]) -> Tensors:
+    """Return the sum of the parts, added in order, as one list: the loss, its gradients in theta and in alpha."""
+    total: Tensors = []
+    for part in parts:
+        new = [part.loss, *part.theta, *part.alpha]
+        total = FOREACH.add(total, new) if total else new
+    return total
+
+
+def accumulate(snapshot: LearnerSnapshot, parts: Iterable[MetaGradient]) -> Tensor:
+    """Add the sum of the parts to ``.grad`` of theta and alpha, and return their loss."""
+    loss, *total = summed(parts)
+    for variable, gradient in zip(snapshot.variables, total, strict=True):
+        if gradient.stride() != variable.stride():  # the optimiser's fused kernel needs both in the same layout
+            gradient = torch.empty_like(variable).copy_(gradient)
+        variable.grad = gradient if variable.grad is None else variable.grad + gradient
+    return loss

@@ -1,0 +1,98 @@
+"""The choice of a strategy, and the work by the one that was chosen (chapter 10)."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from metasgd._core.learner import Learner
+from metasgd._core.task import Task, Tasks
+from metasgd.strategies.precision import matmul_precision
+from metasgd.strategies.registry import STRATEGIES, Strategy
+
+
+def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
+    """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss."""
+    return compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
+
+
+def predict_tasks(learner: Learner, tasks: Task) -> Tensor:
+    """Adapt to every task of a batch and predict its query set, by the learner's strategy: (tasks, queries, ...)."""
+    with torch.no_grad():
+        return compute_by_strategy(learner, lambda strategy: torch.cat(list(strategy.predict(learner, tasks))))
+
+
+def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor]) -> Tensor:
+    """Return ``compute(strategy)`` for the learner's strategy.
+
+    If ``"auto"`` has chosen a strategy that cannot compute the model, the next simpler one is taken instead, from then
+    on, and a line printed that says why.
+
+    Raises:
+        Exception: that of the strategy which was asked for, or, with ``"auto"``, that of the plain loop, if even this
+            fails: then the fault lies with the model or the tasks, not with the strategy.
+    """
+    name, execution = strategy_of(learner), learner.execution
+    try:
+        with matmul_precision(execution.precision, device_of(learner)):
+            return compute(STRATEGIES[name])
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # e.g. a model that vmap cannot do: it branches on a value, or is recurrent
+        if execution.strategy != "auto" or name == "loop":
+            raise
+        reason = str(error).splitlines()[0]
+        execution.chosen = next_simpler(name, device_of(learner))
+    try:
+        result = compute_by_strategy(learner, compute)
+    except Exception:
+        execution.chosen = name
+        raise
+    print_once(f"MetaSGD: strategy '{execution.chosen}', as '{name}' cannot compute this: {reason}")
+    return result
+
+
+def next_simpler(name: str, device: torch.device) -> str:
+    """Return the strategy to try if the named one, which is not the loop, cannot compute a model."""
+    if name == "streams":
+        return "batched"
+    return "threads" if name == "batched" and device.type == "cpu" else "loop"
+
+
+def strategy_of(learner: Learner) -> str:
+    """Return the name of the learner's strategy; ``"auto"`` is decided at its first use, and the choice printed."""
+    execution = learner.execution
+    if execution.strategy != "auto":
+        return execution.strategy
+    if execution.chosen is None:
+        execution.chosen, why = choose_strategy(learner)
+        print_once(f"MetaSGD: strategy '{execution.chosen}', as {why}")
+    return execution.chosen
+
+
+def choose_strategy(learner: Learner) -> tuple[str, str]:
+    """Return the strategy that was fastest for such a model on such a device in chapter 10, and the reason."""
+    device = device_of(learner)
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in learner.model.modules()):
+        return "loop", "dropout draws its random numbers task by task"
+    has_convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.model.modules())
+    # "streams" records what Python does, as compilation does: it is chosen only for those who have asked to compile.
+    if device.type == "cuda" and has_convolutions and learner.execution.compile:
+        return "streams", f"on {device}, convolutions want one task in each of several streams"
+    if device.type != "cpu":
+        return "batched", f"the model is on {device}, which is fast only with many tasks at once"
+    if has_convolutions:
+        return "threads", "a CPU is slow at convolutions in a batch of tasks"
+    return "batched", "a batch of tasks is a few large matrix products"
+
+
+@functools.cache
+def print_once(message: str) -> None:
+    """Print a message unless this process has printed it before."""
+    print(message)
+
+
+def device_of(learner: Learner) -> torch.device:
+    """Return the device of the learner's parameters."""
+    return next(learner.model.parameters()).device

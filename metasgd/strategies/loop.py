@@ -1,0 +1,32 @@
+"""The strategy ``loop``: one task after the other, differentiated by autograd alone.
+
+It is the definition of the meta-gradient, kept readable; the tests hold every other strategy against it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from metasgd._core.learner import Learner
+from metasgd._core.task import Task, Tasks, as_list
+from metasgd.strategies.precision import forward_precision
+
+
+def backward(learner: Learner, tasks: Tasks) -> Tensor:
+    """Add the gradient of the mean query loss to ``.grad`` of theta and alpha, and return that loss."""
+    tasks = as_list(tasks)
+    total = torch.zeros(())
+    for task in tasks:  # one backward pass for each task, so that the graph of only one task is in memory
+        with forward_precision(learner.execution.precision, task.support_x.device):
+            loss = learner.task_loss(task) / len(tasks)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = total.to(loss) + loss.detach()
+    return total
+
+
+def predict(learner: Learner, tasks: Task) -> Iterator[Tensor]:
+    """Yield the predictions for the query set of each task, of shape (1, queries, ...)."""
+    for task in as_list(tasks):
+        with forward_precision(learner.execution.precision, task.support_x.device):
+            yield learner(task.support_x, task.support_y, task.query_x)[None]

@@ -1,0 +1,76 @@
+"""How many tasks are computed at a time, so that what autograd saves for them fits into memory (chapter 10)."""
+
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from metasgd._core.memory import give_freed_memory_back
+from metasgd._core.task import Task, shapes_of
+from metasgd.strategies.adjoint import uncompiled_meta_gradient
+from metasgd.strategies.snapshot import LearnerSnapshot, channels_last
+
+CPU_CHUNK_BYTES = 512 * 2**20  # that autograd may save for a chunk on a CPU
+GPU_CHUNK_SHARE = 0.7  # of the free memory of a GPU, that autograd may save for a chunk
+VMAP_OVERHEAD = 3  # under vmap, autograd saves up to so many times the bytes that it saves for the tasks one by one
+CORE_TASK_BYTES = 48 * 2**20  # that autograd may save for a task if each core is to work on a task of its own
+
+
+def num_workers(snapshot: LearnerSnapshot, task: Task) -> int:
+    """Return how many tasks are computed side by side, each on a core: ``chunk`` of them, at most one for each core.
+
+    Without ``chunk``, there is one for each core, but only one for all cores if tasks are large.
+    """
+    execution, cores = snapshot.learner.execution, torch.get_num_threads()
+    if execution.chunk is not None or cores == 1:
+        return min(execution.chunk or 1, cores)
+    key = (cores, *memory_key(snapshot, task))
+    if key not in execution.tasks_at_a_time:
+        execution.tasks_at_a_time[key] = cores if saved_bytes(snapshot, task) <= CORE_TASK_BYTES else 1
+        give_freed_memory_back()  # each thread allocates from a pool of its own, which cannot use what this one keeps
+    return execution.tasks_at_a_time[key]
+
+
+def chunk_size(snapshot: LearnerSnapshot, batch: Task) -> int:
+    """Return how many tasks of a batch are computed at once: at most ``chunk``, or as many as fit into memory."""
+    execution, num_tasks, key = snapshot.learner.execution, len(batch.support_x), memory_key(snapshot, batch)
+    if key not in execution.tasks_at_a_time:
+        limit = execution.chunk
+        if limit is None:
+            device = batch.support_x.device
+            budget = GPU_CHUNK_SHARE * free_memory(device) if device.type == "cuda" else CPU_CHUNK_BYTES
+            first = type(batch)(*(values[0] for values in batch))
+            limit = max(1, int(budget / (VMAP_OVERHEAD * saved_bytes(snapshot, first))))
+        num_chunks = -(-num_tasks // limit)
+        execution.tasks_at_a_time[key] = -(-num_tasks // num_chunks)  # so that all chunks have nearly the same size
+    return execution.tasks_at_a_time[key]
+
+
+def memory_key(snapshot: LearnerSnapshot, batch: Task) -> tuple[Hashable, ...]:
+    """Return everything that the memory for a batch depends on and that may change while a learner is used."""
+    learner, execution = snapshot.learner, snapshot.learner.execution
+    device = batch.support_x.device
+    return shapes_of(batch), device, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute
+
+
+def saved_bytes(snapshot: LearnerSnapshot, task: Task) -> int:
+    """Return the bytes that autograd saves for the meta-gradient of one task, found by computing it once."""
+    sizes: dict[int, int] = {}
+    # Copies, since the storage of a view is that of the whole batch.
+    task = type(task)(*(channels_last(values).clone() for values in task))
+
+    def note_size(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note_size, lambda tensor: tensor):
+        uncompiled_meta_gradient(snapshot._replace(is_batch=False), task)
+    return max(1, sum(sizes.values()))
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the free bytes of a GPU, including those that PyTorch holds in reserve."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused

@@ -1,0 +1,56 @@
+"""Checks before any work: malformed tasks and unsuitable models are refused with an error that says why."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from metasgd._core.checks import check_labels, check_task, num_outputs
+from metasgd._core.learner import Learner
+from metasgd._core.task import Task
+
+
+def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) -> None:
+    """Refuse malformed tasks, and labels for which the model has no output.
+
+    The form of tasks (shapes, dtypes, devices) is checked once, their labels are checked every time.
+
+    Args:
+        learner: whose model and loss are meant.
+        tasks: tasks, or, with ``is_batch``, batches of tasks.
+        is_batch: whether each of them has a leading dimension of tasks.
+
+    Raises:
+        ValueError: as ``check_task``, ``check_labels`` and ``num_outputs_of`` say.
+        RuntimeError: as ``num_outputs_of`` says.
+    """
+    known = learner.execution.num_outputs
+    for task in tasks:
+        key = (is_batch, *((values.shape, values.dtype, values.device) for values in task))
+        if key not in known:
+            first = type(task)(*(values[0] for values in task)) if is_batch else task
+            check_task(first)
+            known[key] = num_outputs_of(learner, first.support_x)
+        for target in (task.support_y, task.query_y):
+            check_labels(learner.loss_fn, known[key], target)
+
+
+def num_outputs_of(learner: Learner, x: Tensor) -> int:
+    """Return how many outputs the model has for each example (0 for a single number), found by calling a copy of it.
+
+    Raises:
+        RuntimeError: the model changes its buffers at every call, so that tasks must be computed one after the other.
+        ValueError: the model draws random numbers, and the learner is set to compute the same thing twice.
+    """
+    model, gpus = copy.deepcopy(learner.model), [x.device] if x.device.type == "cuda" else []
+    versions = [buffer._version for buffer in model.buffers()]
+    with torch.no_grad(), torch.random.fork_rng(gpus):
+        before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+        prediction = model(x)
+        after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+    for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
+        if buffer._version != version:
+            raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
+    if learner.execution.recompute and not all(map(torch.equal, before, after)):
+        raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
+    return num_outputs(prediction)

@@ -1,0 +1,132 @@
+"""Functions of PyTorch that the strategies compute in another way, whatever module calls them (chapter 9).
+
+Three tables name a replacement for each of these functions: ``FAST_FUNCTIONS`` for single tasks,
+``COMPILABLE_FUNCTIONS`` for single tasks that a compiler traces, and ``VMAP_SAFE_FUNCTIONS`` for a batch of tasks
+under ``vmap``, where the second derivatives of several functions are silently wrong (PyTorch 2.15). Within
+``ReplaceFunctions(table)``, a model calls the replacements.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from metasgd.strategies.batch_norm import by_channel, compilable_batch_norm, fast_batch_norm
+from metasgd.strategies.pooling import compilable_max_pool2d, fast_max_pool2d
+
+Function = Callable[..., Any]
+BatchNorm = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
+BATCH_NORM_SIGNATURE = inspect.signature(F.batch_norm)
+
+
+class ReplaceFunctions(TorchFunctionMode):
+    """The context in which functions of PyTorch are replaced: ``replacements[function]`` is called in its place."""
+
+    def __init__(self, replacements: Mapping[Function, Function]) -> None:
+        super().__init__()
+        self.replacements = replacements
+
+    def __torch_function__(
+        self,
+        function: Function,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the replacement of a function, or the function itself if it has none."""
+        return self.replacements.get(function, function)(*args, **(kwargs or {}))
+
+
+def replacement_of_batch_norm(normalise: BatchNorm) -> Function:
+    """Return a function with the signature of ``F.batch_norm`` that calls ``normalise(x, weight, bias, eps)``.
+
+    That is for batches normalised by their own statistics. If running statistics are given, PyTorch's function is
+    called with everything as it is, since it also updates or uses these.
+    """
+
+    def batch_norm(*args: Any, **kwargs: Any) -> Tensor:
+        call = BATCH_NORM_SIGNATURE.bind(*args, **kwargs)
+        call.apply_defaults()
+        given = call.arguments
+        if not given["training"] or given["running_mean"] is not None:
+            return F.batch_norm(*args, **kwargs)
+        return normalise(given["input"], given["weight"], given["bias"], given["eps"])
+
+    return batch_norm
+
+
+def vmap_safe_batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Scale and shift after ``F.batch_norm``: inside it, the second derivative under vmap is silently wrong."""
+    x = F.batch_norm(x, None, None, training=True, eps=eps)
+    if weight is not None:
+        x = x * by_channel(weight, x)
+    return x if bias is None else x + by_channel(bias, x)
+
+
+def vmap_safe_layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Scale and shift after ``F.layer_norm``, which under vmap has the fault of ``F.batch_norm``."""
+    x = F.layer_norm(input, list(normalized_shape), None, None, eps)
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def vmap_safe_instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Scale and shift after ``F.instance_norm``, which calls the kernel of ``F.batch_norm``."""
+    x = F.instance_norm(input, running_mean, running_var, None, None, use_input_stats, momentum, eps)
+    x = x if weight is None else x * by_channel(weight, x)
+    return x if bias is None else x + by_channel(bias, x)
+
+
+def vmap_safe_embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    """Keep the gradient from the padding's row after ``F.embedding``, which under vmap does so for one task only."""
+    rows = F.embedding(input, weight, None, *args, **kwargs)
+    if padding_idx is None:
+        return rows
+    return torch.where((input == padding_idx % len(weight))[..., None], rows.detach(), rows)
+
+
+def view_of_any_layout(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """View a tensor in another shape; one stored channels last, of which its model knows nothing, is copied first."""
+    try:
+        return x.view(*args, **kwargs)
+    except RuntimeError:
+        return x.contiguous().view(*args, **kwargs)
+
+
+FAST_FUNCTIONS: dict[Function, Function] = {
+    F.batch_norm: replacement_of_batch_norm(fast_batch_norm),
+    F.max_pool2d: fast_max_pool2d,
+    Tensor.view: view_of_any_layout,
+}
+COMPILABLE_FUNCTIONS: dict[Function, Function] = {
+    F.batch_norm: replacement_of_batch_norm(compilable_batch_norm),
+    F.max_pool2d: compilable_max_pool2d,
+    Tensor.view: view_of_any_layout,
+}
+VMAP_SAFE_FUNCTIONS: dict[Function, Function] = {
+    F.batch_norm: replacement_of_batch_norm(vmap_safe_batch_norm),
+    F.layer_norm: vmap_safe_layer_norm,
+    F.instance_norm: vmap_safe_instance_norm,
+    F.embedding: vmap_safe_embedding,
+}

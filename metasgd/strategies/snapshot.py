@@ -1,0 +1,174 @@
+"""What all tasks of a meta-step share: the tensors and settings of a learner, as they are when the step begins."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metasgd._core.checks import check_scalar
+from metasgd._core.learner import Learner
+from metasgd._core.task import Task
+from metasgd.strategies.norm_then_pool import pool_before_norm
+from metasgd.strategies.precision import forward_precision
+from metasgd.strategies.replaced_functions import (
+    COMPILABLE_FUNCTIONS,
+    FAST_FUNCTIONS,
+    VMAP_SAFE_FUNCTIONS,
+    ReplaceFunctions,
+)
+from metasgd.strategies.tensor_lists import FOREACH, TENSOR_BY_TENSOR, ListArithmetic
+
+Tensors = list[Tensor]
+
+
+class MetaGradient(NamedTuple):
+    """What one or more tasks contribute to the mean query loss and to its gradient in theta and in alpha.
+
+    Both gradients are lists of tensors, in the order of the names of the snapshot; that in alpha is empty if alpha is
+    held fixed.
+    """
+
+    loss: Tensor
+    theta: Tensors
+    alpha: Tensors
+
+
+class LearnerSnapshot(NamedTuple):
+    """The tensors of a learner, detached, and what is needed to compute a task's loss with others in their place.
+
+    Attributes:
+        learner: with its settings.
+        model: computes the support set.
+        query_model: the same function for query sets, which need one derivative only.
+        is_batch: whether the functions of a snapshot and tasks are given a batch of tasks, with a leading dimension of
+            tasks on every tensor, or one task.
+        num_tasks: in the meta-step, over which the mean is taken.
+        variables: theta and alpha themselves, whose ``.grad`` is wanted.
+        names: of the parameters that adapt.
+        theta: the values of these parameters.
+        alpha: their learning rates.
+        fixed: frozen parameters and buffers, by name.
+        for_compiler: whether a compiler traces the computation.
+    """
+
+    learner: Learner
+    model: nn.Module
+    query_model: nn.Module
+    is_batch: bool
+    num_tasks: int
+    variables: Tensors
+    names: tuple[str, ...]
+    theta: Tensors
+    alpha: Tensors
+    fixed: dict[str, Tensor]
+    for_compiler: bool = False
+
+    @classmethod
+    def of(cls, learner: Learner, *, is_batch: bool, num_tasks: int = 1) -> LearnerSnapshot:
+        """Take a snapshot of a learner; for single tasks, filters are stored channels last."""
+        theta, alpha = learner.theta, learner.alpha
+        names = tuple(name for name, value in theta.items() if value.requires_grad)
+        frozen = {name: value.detach() for name, value in theta.items() if not value.requires_grad}
+        store = Tensor.detach if is_batch else channels_last
+        learned = (theta, alpha) if learner.learns_alpha else (theta,)
+        return cls(
+            learner,
+            learner.model,
+            learner.model,
+            is_batch,
+            num_tasks,
+            [values[name] for values in learned for name in names],
+            names,
+            [store(theta[name].detach()) for name in names],
+            [store(alpha[name].detach()) for name in names],
+            frozen | dict(learner.model.named_buffers()),
+        )
+
+    def with_own_models(self) -> LearnerSnapshot:
+        """Return the snapshot with models that no other thread uses; that of query sets pools before it normalises."""
+        model, compiled = self.learner.model, self.learner.execution.compile
+        query_model = pool_before_norm(copy_sharing_tensors(model), compilable=compiled)
+        return self._replace(model=copy_sharing_tensors(model), query_model=query_model)
+
+    def loss(self, params: Tensors, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of one task's examples with the given parameters, a scalar."""
+        with forward_precision(self.learner.execution.precision, x.device):
+            return check_scalar(self.learner.loss_fn(self.output(params, x), y))
+
+    def output(self, params: Tensors, x: Tensor) -> Tensor:
+        """Return the model's output for one task's examples with the given parameters."""
+        values = self.fixed | dict(zip(self.names, params, strict=True))
+        for_single_tasks = COMPILABLE_FUNCTIONS if self.for_compiler else FAST_FUNCTIONS
+        replaced = ReplaceFunctions(VMAP_SAFE_FUNCTIONS if self.is_batch else for_single_tasks)
+        with forward_precision(self.learner.execution.precision, x.device), replaced:
+            output: Tensor = functional_call(self.model, values, (x,))
+            return output
+
+    @property
+    def lists(self) -> ListArithmetic:
+        """How to compute with lists of tensors."""
+        return TENSOR_BY_TENSOR if self.for_compiler else FOREACH
+
+    # A compiler and a recorder of CUDA graphs want a function of tensors that returns tensors.
+
+    def tensors(self, tasks: Task) -> Tensors:
+        """Return all tensors that the meta-gradient of a task, or of a batch of them, depends on."""
+        return [*self.theta, *self.alpha, *self.fixed.values(), *tasks]
+
+    def as_function_of_tensors(
+        self, compute: Callable[[LearnerSnapshot, Task], MetaGradient]
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        """Return ``compute(self, tasks)`` as a function of ``self.tensors(tasks)``, whose results are tensors."""
+        count, fixed_names = len(self.names), list(self.fixed)
+
+        def function(*tensors: Tensor) -> tuple[Tensor, ...]:
+            theta, alpha, rest = list(tensors[:count]), list(tensors[count : 2 * count]), tensors[2 * count :]
+            fixed = dict(zip(fixed_names, rest, strict=False))
+            task = Task(*rest[len(fixed_names) :])
+            result = compute(self._replace(theta=theta, alpha=alpha, fixed=fixed), task)
+            return result.loss, *result.theta, *result.alpha
+
+        return function
+
+    def as_meta_gradient(self, results: Sequence[Tensor]) -> MetaGradient:
+        """Return what a function made by ``as_function_of_tensors`` has returned, sorted."""
+        loss, *gradients = results
+        return MetaGradient(loss, gradients[: len(self.names)], gradients[len(self.names) :])
+
+    @property
+    def cache_key(self) -> tuple[Hashable, ...]:
+        """Return everything besides ``tensors(tasks)`` that the meta-gradient depends on and that may change."""
+        learner = self.learner
+        return (
+            self.is_batch,
+            self.num_tasks,
+            self.names,
+            *self.fixed,
+            learner.inner_steps,
+            learner.first_order,
+            learner.learns_alpha,
+            learner.execution.precision,
+            learner.execution.recompute,
+            *(module.training for module in self.model.modules()),
+        )
+
+
+def copy_sharing_tensors(model: nn.Module) -> nn.Module:
+    """Return a copy of a module that shares its parameters and buffers."""
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Store images or filters so that the channels of a pixel are neighbours, which CPU kernels are fastest with."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def images_channels_last(task: Task) -> Task:
+    """Store the images of a task channels last."""
+    return task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))

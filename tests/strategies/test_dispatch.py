@@ -1,0 +1,103 @@
+"""Which strategy is chosen, and what happens if it cannot compute a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from strategy_helpers import (
+    draw_tasks,
+    dropout_net,
+    make_learner,
+    meta_gradient,
+    mlp,
+    recurrent,
+    small_convnet,
+    with_options,
+)
+from torch import Tensor, nn
+
+from metasgd import MetaSGD
+from metasgd.strategies import STRATEGIES, dispatch
+
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
+
+
+def recurrent_net() -> nn.Module:
+    return recurrent(nn.GRU)
+
+
+def spectral_net() -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "strategy", "reason"),
+    [
+        (mlp, (3,), "batched", "a few large matrix products"),
+        (small_convnet, (1, 6, 6), "threads", "convolutions in a batch of tasks"),
+        (dropout_net, (3,), "loop", "dropout draws its random numbers task by task"),
+        (recurrent_net, (3, 4), "threads", "'batched' cannot compute this"),
+        (spectral_net, (3,), "loop", "changes its buffer '0.parametrizations.weight.0._u' with every call"),
+    ],
+)
+def test_auto_chooses_by_the_model_on_a_cpu_and_says_why_once(
+    build: Callable, shape: tuple[int, ...], strategy: str, reason: str, capsys: pytest.CaptureFixture
+) -> None:
+    dispatch.print_once.cache_clear()
+    for _ in range(2):
+        learner = make_learner(build, torch.device("cpu"))
+        learner.meta_update(draw_tasks(torch.device("cpu"), shape))
+        learner.meta_update(draw_tasks(torch.device("cpu"), shape))
+        assert learner.execution.chosen == strategy
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"MetaSGD: strategy '{strategy}', as ")
+    assert reason in lines[-1]
+    assert len(lines) == len(set(lines))
+
+
+def test_auto_chooses_batches_elsewhere(capsys: pytest.CaptureFixture) -> None:
+    """The meta device stands for a GPU: nothing is computed."""
+    dispatch.print_once.cache_clear()
+    learner = make_learner(small_convnet, torch.device("cpu"))
+    learner.model.to("meta")
+    assert dispatch.strategy_of(learner) == "batched"
+    assert "the model is on meta" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "expected"),
+    [
+        (small_convnet, {"compile": True}, "streams"),
+        (small_convnet, {}, "batched"),
+        (mlp, {"compile": True}, "batched"),
+    ],
+)
+def test_auto_records_what_is_compiled_and_convolves_on_a_gpu(
+    build: Callable, options: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "device_of", lambda learner: torch.device("cuda"))
+    assert dispatch.choose_strategy(make_learner(build, torch.device("cpu"), **options))[0] == expected
+
+
+def test_auto_goes_on_without_a_recording_where_none_can_be_made(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(learner: MetaSGD, tasks: Any) -> Tensor:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setitem(STRATEGIES, "streams", STRATEGIES["streams"]._replace(backward=fail))
+    learner, tasks = make_learner(mlp, device), draw_tasks(device)
+    learner.execution.chosen = "streams"
+    expected = meta_gradient(with_options(learner, "batched"), tasks)
+    assert torch.equal(meta_gradient(learner, tasks), expected)
+    assert learner.execution.chosen == "batched"
+    assert "as 'streams' cannot compute this: operation not permitted" in capsys.readouterr().out
+
+
+def test_auto_does_not_take_an_error_of_the_user_for_one_of_a_strategy(device: torch.device) -> None:
+    learner = make_learner(mlp, device)
+    learner.execution.chosen = "batched"
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        learner.meta_update(draw_tasks(device, (7,)))
+    assert learner.execution.chosen == "batched"

@@ -1,0 +1,80 @@
+"""How many tasks are computed at a time, by what is asked for and by the memory there is."""
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from strategy_helpers import FAST, draw_tasks, make_learner, mlp
+from torch import Tensor
+
+from metasgd import MetaSGD, Task
+from metasgd.strategies import batched, memory_budget
+from metasgd.strategies.adjoint import meta_gradient as meta_gradient_of
+from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient
+
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
+
+
+def chunk_sizes(learner: MetaSGD, tasks: Task | list[Task], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of tasks that are computed at a time."""
+    sizes = []
+
+    def counting(snapshot: LearnerSnapshot, chunk: Task) -> MetaGradient:
+        sizes.append(len(chunk.support_x))
+        return meta_gradient_of(snapshot, chunk)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batched, "meta_gradient", counting)
+        learner.meta_backward(tasks)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("chunk", "sizes"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (4, [4, 4, 2]), (7, [5, 5]), (10, [10]), (99, [10])]
+)
+def test_chunks_are_at_most_as_large_as_asked_and_nearly_equal(
+    chunk: int, sizes: list[int], device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make_learner(mlp, device, strategy="batched", chunk=chunk)
+    assert chunk_sizes(learner, draw_tasks(device, sizes=[(4, 5)] * 10), monkeypatch) == sizes
+
+
+def test_chunks_grow_with_the_memory_and_shrink_with_the_task(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_chunk(budget: int, shots: int, **options: Any) -> int:
+        monkeypatch.setattr(memory_budget, "CPU_CHUNK_BYTES", budget)
+        monkeypatch.setattr(memory_budget, "GPU_CHUNK_SHARE", 1.0)
+        monkeypatch.setattr(memory_budget, "free_memory", lambda device: budget)
+        learner = make_learner(mlp, device, strategy="batched", **options)
+        return chunk_sizes(learner, draw_tasks(device, sizes=[(shots, 5)] * 32), monkeypatch)[0]
+
+    snapshot = LearnerSnapshot.of(make_learner(mlp, device), is_batch=True)
+    task = memory_budget.VMAP_OVERHEAD * memory_budget.saved_bytes(snapshot, draw_tasks(device)[0])
+    # The estimate depends a little on which memory autograd happens to use again, so that no size is exact.
+    assert first_chunk(0, shots=4) == 1
+    assert 2 <= first_chunk(4 * task, shots=4) <= 6
+    assert 10 <= first_chunk(16 * task, shots=4) < 32
+    assert first_chunk(16 * task, shots=40) < 10
+    assert first_chunk(16 * task, shots=4, inner_steps=3) < 10
+    assert first_chunk(2**40, shots=4) == 32
+
+
+@FAST
+def test_memory_does_not_grow_with_the_meta_batch(strategy: str, device: torch.device) -> None:
+    """Nothing is left of a task, or chunk, but its sums, when the next one begins."""
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    most = 0
+
+    def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        nonlocal most
+        alive.add(prediction)
+        most = max(most, len(alive))
+        return F.cross_entropy(prediction, target)
+
+    torch.set_num_threads(1)
+    learner = make_learner(mlp, device, loss, strategy=strategy, chunk=1)
+    learner.meta_backward(draw_tasks(device, sizes=[(4, 5)] * 40))
+    assert most < 10

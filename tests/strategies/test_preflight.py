@@ -1,0 +1,86 @@
+"""Every strategy refuses the same tasks and models as the loop, before it computes anything."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from strategy_helpers import (
+    EVERY,
+    EXACT,
+    FAST,
+    batch_of,
+    draw_tasks,
+    dropout_net,
+    make_learner,
+    meta_gradient,
+    mlp,
+    relative_error,
+    with_options,
+)
+from torch import Tensor
+
+from metasgd import Task
+from metasgd.strategies.preflight import check_tasks
+
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
+
+
+def replaced(**fields: Tensor) -> list[Task]:
+    tasks = draw_tasks(torch.device("cpu"))
+    return [*tasks[:2], tasks[2]._replace(**fields), *tasks[3:]]
+
+
+WRONG = [
+    (replaced(support_y=torch.tensor([0, 1, 2, 0])), "labels run from 0 to 2, but the model has 2 outputs"),
+    (replaced(query_y=torch.tensor([0, 1, -1, 0, 0])), "labels run from -1 to 1"),
+    (replaced(query_y=torch.tensor([0, 1])), "the query set has 5 inputs but 2 targets"),
+    (replaced(query_x=torch.zeros(0, 3), query_y=torch.zeros(0).long()), "the query set is empty"),
+    (
+        replaced(query_x=torch.zeros(5, 3).double()),
+        "support inputs have dtype torch.float32, query inputs torch.float64",
+    ),
+    ([], "no tasks given"),
+    (batch_of(replaced())._replace(query_y=torch.zeros(3, 5).long()), "disagree about the number of tasks"),
+    (Task(*(values[:0] for values in batch_of(replaced()))), "no tasks given"),
+]
+
+
+@EVERY
+@pytest.mark.parametrize(("tasks", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_every_strategy_refuses_the_same_tasks(strategy: str, tasks: Task | list[Task], message: str) -> None:
+    learner = make_learner(mlp, torch.device("cpu"), strategy=strategy)
+    with pytest.raises(ValueError, match=message):
+        learner.meta_update(tasks)
+
+
+@EVERY
+def test_every_strategy_refuses_a_loss_that_is_no_scalar(strategy: str, device: torch.device) -> None:
+    learner = make_learner(
+        mlp, device, lambda p, y: F.cross_entropy(p, y, reduction="none"), strategy=strategy, chunk=2
+    )
+    with pytest.raises(ValueError, match="it must be a scalar"):
+        learner.meta_update(draw_tasks(device))
+
+
+@EVERY
+def test_every_strategy_allows_the_ignored_label(strategy: str, device: torch.device, float64: None) -> None:
+    learner = make_learner(mlp, device, strategy=strategy)
+    tasks = draw_tasks(device)
+    tasks[1].support_y[0] = -100
+    expected = meta_gradient(with_options(learner, "loop"), tasks)
+    assert relative_error(meta_gradient(learner, tasks), expected) < EXACT
+
+
+@FAST
+def test_computing_random_numbers_twice_is_refused(strategy: str, device: torch.device) -> None:
+    learner = make_learner(dropout_net, device, strategy=strategy, recompute=True)
+    with pytest.raises(ValueError, match="draws random numbers"):
+        learner.meta_update(draw_tasks(device))
+    learner.eval().meta_update(draw_tasks(device, (3,), sizes=[(6, 2)]))  # nothing is drawn
+
+
+@FAST
+def test_looking_at_the_model_draws_no_random_numbers(strategy: str, device: torch.device) -> None:
+    learner = make_learner(dropout_net, device, strategy=strategy)
+    before = torch.get_rng_state()
+    check_tasks(learner, draw_tasks(device))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,59 @@
+"""One task in each thread: the same result for any number of threads, also after an error."""
+
+import copy
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from strategy_helpers import (
+    EXACT,
+    draw_tasks,
+    make_learner,
+    meta_gradient,
+    mlp,
+    relative_error,
+    small_convnet,
+    with_options,
+)
+from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("no_channel_is_small")
+
+
+def test_result_has_the_same_bits_for_any_number_of_threads(device: torch.device) -> None:
+    learner = make_learner(small_convnet, device, strategy="threads")
+    tasks = draw_tasks(device, (1, 6, 6), sizes=[(4, 5), (6, 3)] * 6)
+    results = []
+    for workers in (1, 2, 4, 2):
+        torch.set_num_threads(workers)
+        results.append(meta_gradient(learner, tasks))
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_an_error_in_one_task_comes_out_and_leaves_nothing_behind(device: torch.device) -> None:
+    def brittle(prediction: Tensor, target: Tensor) -> Tensor:
+        if (target == 1).all():
+            raise ArithmeticError("all labels are 1")
+        return F.cross_entropy(prediction, target)
+
+    learner = make_learner(mlp, device, brittle, strategy="threads")
+    tasks = draw_tasks(device, sizes=[(8, 8)] * 9)
+    bad = [*tasks[:4], tasks[4]._replace(query_y=torch.ones_like(tasks[4].query_y)), *tasks[5:]]
+    with pytest.raises(ArithmeticError, match="all labels are 1"):
+        learner.meta_backward(bad)
+    assert all(value.grad is None for value in learner.parameters())
+    expected = meta_gradient(with_options(learner, "loop"), tasks)
+    assert relative_error(meta_gradient(learner, tasks), expected) < 1e-5  # float32
+
+
+def test_learners_may_be_used_in_several_threads_at_once(device: torch.device, float64: None) -> None:
+    learner = make_learner(mlp, device, strategy="threads")
+    tasks = draw_tasks(device)
+    expected = meta_gradient(learner, tasks)
+    twin = copy.deepcopy(learner)
+    other = threading.Thread(target=lambda: [twin.meta_backward(tasks) for _ in range(5)])
+    other.start()
+    results = [meta_gradient(learner, tasks) for _ in range(5)]
+    other.join()
+    assert all(relative_error(result, expected) < EXACT for result in [*results, meta_gradient(twin, tasks)])

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from strategy_helpers import call_it
 
 from metasgd.strategies import execution, streams
+from tests.strategies.helpers import call_it
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategy_helpers import (
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from metasgd import MetaSGD, Task
+from metasgd.strategies import snapshot
+from metasgd.strategies.replaced_functions import (
+    COMPILABLE_FUNCTIONS,
+)
+from tests.strategies.helpers import (
     EXACT,
     FAST,
     Apply,
@@ -26,14 +34,6 @@ from strategy_helpers import (
     recurrent,
     relative_error,
     with_options,
-)
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
-
-from metasgd import MetaSGD, Task
-from metasgd.strategies import snapshot
-from metasgd.strategies.replaced_functions import (
-    COMPILABLE_FUNCTIONS,
 )
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")

@@ -3,7 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from strategy_helpers import (
+from torch import Tensor
+
+from metasgd import Task
+from metasgd.strategies import batched
+from metasgd.strategies.adjoint import meta_gradient as meta_gradient_of
+from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient
+from tests.strategies.helpers import (
     EXACT,
     batch_of,
     draw_tasks,
@@ -13,12 +19,6 @@ from strategy_helpers import (
     relative_error,
     with_options,
 )
-from torch import Tensor
-
-from metasgd import Task
-from metasgd.strategies import batched
-from metasgd.strategies.adjoint import meta_gradient as meta_gradient_of
-from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

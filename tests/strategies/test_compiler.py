@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_helpers import (
+from torch import Tensor
+
+from metasgd.strategies.compiler import compile_or_warn, thin_product
+from metasgd.strategies.function_cache import FunctionCache
+from tests.strategies.helpers import (
     EXACT,
     FAST,
     draw_tasks,
@@ -18,10 +22,6 @@ from strategy_helpers import (
     small_convnet,
     with_options,
 )
-from torch import Tensor
-
-from metasgd.strategies.compiler import compile_or_warn, thin_product
-from metasgd.strategies.function_cache import FunctionCache
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

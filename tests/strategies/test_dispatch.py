@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_helpers import (
+from torch import Tensor, nn
+
+from metasgd import MetaSGD
+from metasgd.strategies import STRATEGIES, dispatch
+from tests.strategies.helpers import (
     draw_tasks,
     dropout_net,
     make_learner,
@@ -15,10 +19,6 @@ from strategy_helpers import (
     small_convnet,
     with_options,
 )
-from torch import Tensor, nn
-
-from metasgd import MetaSGD
-from metasgd.strategies import STRATEGIES, dispatch
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from strategy_helpers import mlp
 
 from metasgd import MetaSGD
+from tests.strategies.helpers import mlp
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from strategy_helpers import call_it, draw_tasks, make_learner, meta_gradient, mlp
 
 from metasgd.strategies.compiler import compile_or_warn
 from metasgd.strategies.function_cache import FunctionCache
+from tests.strategies.helpers import call_it, draw_tasks, make_learner, meta_gradient, mlp
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

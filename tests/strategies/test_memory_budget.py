@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from strategy_helpers import FAST, draw_tasks, make_learner, mlp
 from torch import Tensor
 
 from metasgd import MetaSGD, Task
 from metasgd.strategies import batched, memory_budget
 from metasgd.strategies.adjoint import meta_gradient as meta_gradient_of
 from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient
+from tests.strategies.helpers import FAST, draw_tasks, make_learner, mlp
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

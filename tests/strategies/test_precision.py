@@ -4,7 +4,10 @@ import contextlib
 
 import pytest
 import torch
-from strategy_helpers import (
+
+from metasgd import Task
+from metasgd.strategies.precision import matmul_precision
+from tests.strategies.helpers import (
     EVERY,
     batch_of,
     draw_tasks,
@@ -15,9 +18,6 @@ from strategy_helpers import (
     small_convnet,
     with_options,
 )
-
-from metasgd import Task
-from metasgd.strategies.precision import matmul_precision
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

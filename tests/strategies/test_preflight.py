@@ -3,7 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from strategy_helpers import (
+from torch import Tensor
+
+from metasgd import Task
+from metasgd.strategies.preflight import check_tasks
+from tests.strategies.helpers import (
     EVERY,
     EXACT,
     FAST,
@@ -16,10 +20,6 @@ from strategy_helpers import (
     relative_error,
     with_options,
 )
-from torch import Tensor
-
-from metasgd import Task
-from metasgd.strategies.preflight import check_tasks
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

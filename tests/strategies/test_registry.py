@@ -5,9 +5,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from strategy_helpers import EVERY, batch_of, draw_tasks, make_learner, meta_gradient, mlp, small_convnet, with_options
 
 from metasgd.strategies import STRATEGIES
+from tests.strategies.helpers import (
+    EVERY,
+    batch_of,
+    draw_tasks,
+    make_learner,
+    meta_gradient,
+    mlp,
+    small_convnet,
+    with_options,
+)
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from strategy_helpers import EXACT, FAST, draw_tasks, make_learner, meta_gradient, relative_error, with_options
 from torch import nn
 
 from metasgd import MetaSGD
+from tests.strategies.helpers import EXACT, FAST, draw_tasks, make_learner, meta_gradient, relative_error, with_options
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from strategy_helpers import draw_tasks, make_learner, mlp
 
 from metasgd.strategies import strategies_on
+from tests.strategies.helpers import draw_tasks, make_learner, mlp
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

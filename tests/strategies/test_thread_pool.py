@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_helpers import draw_tasks, make_learner, mlp
 
 from metasgd.strategies import thread_pool
+from tests.strategies.helpers import draw_tasks, make_learner, mlp
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

@@ -6,7 +6,9 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-from strategy_helpers import (
+from torch import Tensor
+
+from tests.strategies.helpers import (
     EXACT,
     draw_tasks,
     make_learner,
@@ -16,7 +18,6 @@ from strategy_helpers import (
     small_convnet,
     with_options,
 )
-from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 

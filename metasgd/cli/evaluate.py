@@ -62,15 +62,14 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"the recipe {recipe.name} has no baselines; leave --baselines out")
     data = recipe.load_test_data(arguments.data_root)
     scores = recipe.test(run.learner, data, count, seed=arguments.seed, progress=True)
+    only = next(iter(scores.values())) if len(scores) == 1 else None
     if arguments.baselines and isinstance(recipe, ImageRecipe):
         others = support_only_methods(recipe, device)
         scores |= recipe.compare(others, data, count, seed=arguments.seed, device=device, progress=True)
-    summary = summaries(scores)
-    first = next(iter(summary.values()))
     return {
         "recipe": recipe.name,
-        **({recipe.metric: first["mean"], "half_width_95": first["half_width_95"]} if len(summary) == 1 else {}),
-        "methods": summary,
+        **({recipe.metric: only.mean, "half_width_95": only.half_width} if only else {}),
+        "methods": summaries(scores),
         "metric": recipe.metric,
         "tasks": count,
         "task_seed": arguments.seed,

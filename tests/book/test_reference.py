@@ -1,5 +1,7 @@
 """The API reference, its links with the chapters, and the page that says how every result was made."""
 
+import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -12,18 +14,80 @@ from sphinx.application import Sphinx
 import metasgd
 from metasgd.experiments import how_made
 from metasgd.sphinx_extension import CARD, link_chapters
-from tests.book.notebooks import BOOK
+from tests.book.notebooks import BOOK, cells, in_every_chapter
+
+PROGRAMS = ("metasgd.__main__", "metasgd.cli", "metasgd.tools", "metasgd.sphinx_extension")  # nobody imports them
+# Of these packages the reference has what __init__ exports, and of their modules what pages use.
+DETAILS = ("metasgd.benchmark", "metasgd.experiments", "metasgd.strategies")
 
 
-def test_every_public_module_is_in_the_reference() -> None:
-    """All of a module's public names come with it, so none can be forgotten."""
-    modules = {module.name for module in pkgutil.walk_packages(metasgd.__path__, "metasgd.")}
-    public = {name for name in modules if not re.search(r"\._|\.assets\b", name)} - {
-        "metasgd.tasks",
-        "metasgd.__main__",
-    }
-    listed = re.findall(r"^\.\. automodule:: (.*)\n   :members:$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(public)
+def is_below(module: str, packages: tuple[str, ...]) -> bool:
+    return module.startswith(tuple(f"{package}." for package in packages))
+
+
+def is_public(module: str) -> bool:
+    return not re.search(r"\._|\.assets\b", module) and module not in PROGRAMS and not is_below(module, PROGRAMS)
+
+
+def exported(module: str) -> dict[str, object]:
+    """The functions and classes of a module, as autodoc finds them: those of ``__all__``, else those defined in it."""
+    content = importlib.import_module(module)
+    names = getattr(content, "__all__", None)
+    return {
+        name: thing for name, thing in vars(content).items()
+        if (inspect.isfunction(thing) or inspect.isclass(thing))
+        and (name in names if names is not None else not name.startswith("_") and thing.__module__ == module)
+    }  # fmt: skip
+
+
+def documented() -> dict[object, list[str]]:
+    """Every function and class of the reference, with the full names under which it stands there."""
+    found: dict[object, list[str]] = {}
+    page = (BOOK / "api.md").read_text("utf-8")
+    for module, options in re.findall(r"^\.\. automodule:: (\S+)\n((?:   :.*\n)*)", page, re.MULTILINE):
+        assert is_public(module)
+        left_out = re.findall(r":exclude-members: (.*)", options)
+        left_out = left_out[0].split(", ") if left_out else []
+        content = exported(module) if ":members:" in options else {}
+        assert set(left_out) <= content.keys(), f"{module} has not all of {left_out}"
+        for name, thing in content.items():
+            if name not in left_out:
+                found.setdefault(thing, []).append(f"{module}.{name}")
+    for path in re.findall(r"^\.\. auto(?:class|function):: (\S+)$", page, re.MULTILINE):
+        found.setdefault(pkgutil.resolve_name(path), []).append(path)
+    return found
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    """What a module defines comes with it, so that nothing can be forgotten; every package has its entry, too."""
+    names = documented()
+    assert [paths for paths in names.values() if len(paths) > 1] == []
+    modules = [module.name for module in pkgutil.walk_packages(metasgd.__path__, "metasgd.") if is_public(module.name)]
+    missing = [
+        f"{module}.{name}"
+        for module in ["metasgd", *modules]
+        if not is_below(module, DETAILS)
+        for name, thing in exported(module).items()
+        if thing not in names
+    ]
+    assert missing == []
+    top = {name for name in modules if name.count(".") == 1}
+    listed = re.findall(r"^\.\. automodule:: (\S+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert top <= set(listed)
+
+
+@in_every_chapter
+def test_what_a_chapter_imports_is_in_the_reference(chapter: str) -> None:
+    """Its functions and classes; constants and modules have no entries of their own."""
+    names = documented()
+    for cell in cells(chapter):
+        for module, imported in re.findall(
+            r"^ *from (metasgd[\w.]*) import (\([^)]*\)|.*)$", cell.source if cell.cell_type == "code" else "", re.M
+        ):
+            for name in re.findall(r"(\w+)(?: as \w+)?", imported):
+                thing = getattr(importlib.import_module(module), name)
+                if inspect.isfunction(thing) or inspect.isclass(thing):
+                    assert thing in names, f"{module}.{name}"
 
 
 def test_chapters_in_docstrings_become_links(tmp_path: Path) -> None:

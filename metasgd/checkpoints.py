@@ -46,7 +46,7 @@ def prepare_folder(folder: str | Path) -> Path:
 
 
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
-    """Replace the folder's checkpoint in one atomic step: a kill leaves the old one or the new one, never half."""
+    """Replace the folder's checkpoint in one atomic step: a program that is killed leaves the old or the new one."""
     folder = Path(folder)
     partial = folder / (CHECKPOINT + ".partial")
     with open(partial, "wb") as file:
@@ -90,8 +90,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def config_of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a checkpoint of format 1 as format 2 would have it.
 
-    Format 1 named the data and not the recipe. So a compared method is known by what a run of the recipe itself would
-    have differently: on MNIST it did not count the images, and on Omniglot a plain run is Meta-SGD or MAML.
+    Format 1 named the data and not the recipe. So a compared method is recognised by what sets it apart from a run of
+    the recipe itself: on MNIST it lacks the number of images, and on Omniglot it is neither Meta-SGD nor MAML.
 
     >>> config_of_format_1({"data": "web", "width": 32})
     {'recipe': 'browser', 'width': 32}

@@ -18,19 +18,6 @@ from metasgd.cli.options import (
 )
 from metasgd.recipes import RECIPES, Recipe, meta_train
 
-# By recipe: what it trains, and options of an example.
-ABOUT = {
-    "mnist": ("few-shot MNIST: five digits train, the other five test (chapter 8)", "--fold 1 --shots 1"),
-    "omniglot": ("few-shot Omniglot: 1,200 characters train, 423 test (chapter 12)", "--ways 5 --data-root data"),
-    "sine": ("regression on sine waves, the paper's first table (chapter 6)", "--shots 5 --task-lr 0.005 0.1"),
-    "navigation": ("2-D navigation by policy gradients (chapter 13)", "--random-start --iterations 200"),
-    "browser": ("the learner of the page that adapts in a browser (chapter 14)", "--data-root data"),
-}
-DATA = {
-    "mnist": "folder that holds MNIST/raw/; where none is named, the sample in the package is used",
-    "omniglot": "folder that holds omniglot-py/ or omniglot/",
-    "browser": "folder that holds omniglot-py/ or omniglot/",
-}
 SEVERAL = """several GPUs share each meta-batch: torchrun --nproc-per-node 2 -m metasgd train {name} ... with the same
 options (on CPUs, with --device cpu). The result does not depend on how many processes there are. If one is lost, all
 stop, and --resume goes on from the last checkpoint with any number of them."""
@@ -49,14 +36,14 @@ def add_train(commands: Any) -> None:
     )
     recipes = command.add_subparsers(required=True, metavar="recipe", dest="recipe")
     for name, recipe in RECIPES.items():
-        about, example = ABOUT[name]
         parser = recipes.add_parser(
             name,
-            help=about,
-            description=f"Meta-train {about}. Prints one JSON object.",
-            epilog=f"example: python -m metasgd train {name} {example} --out runs/{name}\n\n"
+            help=recipe.about,
+            description=f"Meta-train {recipe.about}. Prints one JSON object.",
+            epilog=f"example: python -m metasgd train {name} {recipe.example} --out runs/{name}\n\n"
             + SEVERAL.format(name=name),
             formatter_class=HelpFormatter,
+            allow_abbrev=False,  # a setting of another recipe is not taken for the beginning of one of this recipe's
         )
         parser.set_defaults(run=run_train)
         add_settings(parser, recipe)
@@ -74,8 +61,8 @@ def add_run(group: Any, recipe: type[Recipe]) -> None:
         group.add_argument(option, type=int, default=default, metavar="N", help=what)
     add_execution(group)
     add_device(group)
-    if recipe.can_download:
-        add_data_root(group, DATA[recipe.name])
+    if recipe.data_folder:
+        add_data_root(group, f"folder that holds {recipe.data_folder}")
         group.add_argument(
             "--download", action="store_true", help="let torchvision download the data into --data-root"
         )

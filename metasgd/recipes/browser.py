@@ -31,8 +31,10 @@ class BrowserRecipe(Recipe):
     """
 
     name = "browser"
+    about = "the learner of the page that adapts in a browser (chapter 14)"
+    example = "--data-root data"
+    data_folder = OmniglotRecipe.data_folder
     num_test_tasks = 1000
-    can_download = True
     method = "meta-sgd"
 
     width: int = setting(32, "filters of each convolution")

@@ -26,7 +26,9 @@ class MnistRecipe(ImageRecipe):
     """
 
     name = "mnist"
-    can_download = True
+    about = "few-shot MNIST: five digits train, the other five test (chapter 8)"
+    example = "--fold 1 --shots 1"
+    data_folder = "MNIST/raw/; without a folder, the sample in the package is used"
 
     fold: int = setting(0, "fold k holds out the digits 2k, ..., 2k + 4, modulo 10, for the test")
     ways: int = setting(5, "classes in a task")

@@ -35,6 +35,8 @@ class NavigationRecipe(Recipe):
     """
 
     name = "navigation"
+    about = "2-D navigation by policy gradients (chapter 13)"
+    example = "--random-start --iterations 200"
     metric = "mean_return"
     num_test_tasks = 1000
     checkpoint_every = 50

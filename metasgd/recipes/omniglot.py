@@ -62,7 +62,9 @@ class OmniglotRecipe(ImageRecipe):
     """
 
     name = "omniglot"
-    can_download = True
+    about = "few-shot Omniglot: 1,200 characters train, 423 test (chapter 12)"
+    example = "--ways 5 --data-root data"
+    data_folder = "omniglot-py/ or omniglot/"
 
     ways: int = setting(5, "classes in a task")
     shots: int = setting(1, "support examples of a class in meta-training; the test has 1 and 5")

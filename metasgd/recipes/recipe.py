@@ -70,19 +70,23 @@ class Recipe:
 
     Attributes:
         name: of the recipe, as checkpoints and the command line have it.
+        about: what is learned, in a few words, for the command line.
+        example: options of an example on the command line.
+        data_folder: what a folder of its data holds (empty: it needs no data).
         metric: what ``test`` measures.
         num_test_tasks: tasks of a test, unless another number is asked for.
         checkpoint_every: meta-updates between two checkpoints, unless another number is asked for.
         validate_every: meta-updates between two validations, likewise.
-        can_download: whether ``load_data`` can download what it loads.
     """
 
     name: ClassVar[str]
+    about: ClassVar[str] = ""
+    example: ClassVar[str] = ""
+    data_folder: ClassVar[str] = ""
     metric: ClassVar[str] = "accuracy"
     num_test_tasks: ClassVar[int] = 600
     checkpoint_every: ClassVar[int] = 100
     validate_every: ClassVar[int] = 100
-    can_download: ClassVar[bool] = False
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     method: str

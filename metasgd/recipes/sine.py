@@ -50,6 +50,8 @@ class SineRecipe(Recipe):
     """
 
     name = "sine"
+    about = "regression on sine waves, the paper's first table (chapter 6)"
+    example = "--shots 5 --task-lr 0.005 0.1"
     metric = "mean_squared_error"
     num_test_tasks = 2000
     checkpoint_every = 1000

@@ -1,13 +1,21 @@
 """The command line: train, then evaluate, from any folder; errors are one line that names the value and the remedy."""
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from metasgd.cli import main
-from metasgd.cli.options import typed_command
-from metasgd.recipes import RECIPES
+from metasgd.cli import main, make_parser
+from metasgd.cli.options import recipe_from, typed_command
+from metasgd.recipes import RECIPES, meta_train, omniglot
+from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.mnist import MnistRecipe
+from metasgd.recipes.navigation import NavigationRecipe
+from metasgd.recipes.omniglot import OmniglotRecipe
+from metasgd.recipes.recipe import in_words
 from metasgd.recipes.shipped import weights_names
+from metasgd.recipes.sine import SineRecipe
 
 SMALL = ["--width", "4", "--num-composites", "2", "--iterations", "4", "--meta-batch", "2", "--device", "cpu"]
 
@@ -128,12 +136,173 @@ def test_omniglot_that_is_not_there_is_one_line(capsys):
     assert "Omniglot is not part of the package, and no folder was named" in err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", [*(["train", name] for name in RECIPES), ["evaluate"], ["experiment"]])
-def test_help_names_every_default(capsys, command):
+TRAIN = [["train", name] for name in RECIPES]
+COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["experiment"], ["export"], ["benchmark"]]
+
+
+def help_of(capsys, *command):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
     assert stop.value.code == 0
-    assert "(default:" in capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_a_help_with_an_example(capsys, command):
+    text = help_of(capsys, *command)
+    assert "python -m metasgd" in text.partition("example")[2] or "the book's table: python -m metasgd" in text
+    assert "(default: None)" not in text
+    assert "(default: True)" not in text
+    assert "(default: False)" not in text
+    assert "==SUPPRESS==" not in text
+
+
+@pytest.mark.parametrize("command", [*TRAIN, ["evaluate"], ["experiment"]], ids=" ".join)
+def test_help_names_every_default(capsys, command):
+    assert "(default:" in help_of(capsys, *command)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_setting_of_a_recipe_is_an_option_with_its_help_and_its_default(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "400")
+    text = help_of(capsys, "train", name)
+    for one in fields(RECIPES[name]):
+        assert f"--{one.name.replace('_', '-')}" in text
+        assert f"{one.metadata['help']} (default: {in_words(one.default)})" in text
+
+
+# For each recipe: options, and the settings that they say.
+GIVEN = {
+    "mnist": (
+        ["--fold", "2", "--no-augment", "--validation-digits", "1", "9", "--method", "maml", "--task-lr", "0.3"],
+        MnistRecipe(fold=2, augment=False, validation_digits=(1, 9), method="maml", task_lr=0.3),
+    ),
+    "omniglot": (
+        ["--mirrored", "--no-quarter-turns", "--head-lr", "1.5", "--start", "none", "--look", "mixed"],
+        OmniglotRecipe(mirrored=True, quarter_turns=False, head_lr=1.5, look="mixed"),
+    ),
+    "sine": (
+        ["--task-lr", "0.005", "0.1", "--clip", "none", "--warmup", "0"],
+        SineRecipe(task_lr=(0.005, 0.1), clip=None, warmup=0.0),
+    ),
+    "navigation": (["--random-start", "--clip", "0.5"], NavigationRecipe(random_start=True, clip=0.5)),
+    "browser": (["--groups", "2", "--head-lr", "3"], BrowserRecipe(groups=2, head_lr=3.0)),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_options_reach_the_recipe(name):
+    options, recipe = GIVEN[name]
+    parse = make_parser().parse_args
+    assert recipe_from(parse(["train", name, *options, "--out", "run"]), RECIPES[name]) == recipe
+    assert recipe_from(parse(["train", name, "--out", "run"]), RECIPES[name]) == RECIPES[name]()
+
+
+# Values of settings whose default is no number from which another can be made.
+OTHER = {"validation_digits": "5", "head_lr": "2.5", "clip": "2.5", "start": "some-name"}
+
+
+def words_for(one):
+    """The words on the command line that give a setting another value than its default."""
+    option, default, choices = "--" + one.name.replace("_", "-"), one.default, one.metadata["choices"]
+    if isinstance(default, bool):
+        return ["--no-" + option[2:] if default else option]
+    if choices:
+        return [option, next(choice for choice in choices if choice != default)]
+    if one.name in OTHER:
+        return [option, OTHER[one.name]]
+    return [option, str(default + 1 if isinstance(default, int) else (default + 1) / 2)]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_setting_reaches_the_recipe(name):
+    """Each on its own, with a value that is not its default."""
+    for one in fields(RECIPES[name]):
+        arguments = make_parser().parse_args(["train", name, *words_for(one), "--out", "run"])
+        parsed = recipe_from(arguments, RECIPES[name])
+        assert [other.name for other in fields(parsed) if getattr(parsed, other.name) != other.default] == [one.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sine", "--task-lr", "1", "2", "3"], "argument --task-lr: give one number, or the two ends of a range"),
+        (["sine", "--clip", "never"], "argument --clip: invalid float or none value: 'never'"),
+        (["mnist", "--method", "sgd"], "argument --method: invalid choice: 'sgd'"),
+        (["mnist", "--data", "mnist"], "unrecognized arguments: --data mnist"),
+        (["navigation", "--data-root", "data"], "unrecognized arguments: --data-root data"),
+        (["letters"], "invalid choice: 'letters'"),
+        ([], "the following arguments are required: recipe"),
+    ],
+)
+def test_options_that_cannot_be_read_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *arguments, *(["--out", "run"] if arguments else [])])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+TINY = {
+    "mnist": ["--width", "4", "--num-composites", "2"],
+    "omniglot": ["--width", "4", "--look", "glyphs", "--characters", "1623"],
+    "sine": [],
+    "navigation": ["--trajectories", "4", "--horizon", "5", "--hidden", "6"],
+    "browser": ["--width", "8", "--groups", "2"],
+}
+SCORES = {
+    "mnist": ["meta-sgd"],
+    "omniglot": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
+    "sine": ["meta-sgd, 5 points", "meta-sgd, 10 points", "meta-sgd, 20 points"],
+    "navigation": ["before", "after", "oracle"],
+    "browser": ["characters, 1-shot", "digits, 1-shot", "characters, 5-shot", "digits, 5-shot"],
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name):
+    """Glyphs take the place of Omniglot, which is not in the package."""
+    monkeypatch.setattr(BrowserRecipe, "load_data", lambda *_, **__: omniglot.load_drawings("glyphs"))
+    command = ["train", name, *TINY[name], "--iterations", 2, "--meta-batch", 2, "--device", "cpu", "--out", "run"]
+    status, out, err = run(capsys, *command)
+    assert status == 0, err
+    assert (json.loads(out)["recipe"], json.loads(out)["iterations"]) == (name, 2)
+    assert run(capsys, *command, "--resume")[0] == 0
+    status, out, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 2, "--device", "cpu")
+    result = json.loads(out)
+    assert status == 0, err
+    assert (result["recipe"], result["metric"], result["tasks"]) == (name, RECIPES[name].metric, 2)
+    assert list(result["methods"]) == SCORES[name]
+    assert result["config"]["recipe"] == name
+    assert {"metasgd", "torch", "device"} <= result.keys()
+
+
+def test_a_recipe_without_baselines_says_so(capsys):
+    meta_train(SineRecipe(iterations=1, meta_batch=2), out="run", progress=False)
+    status, _, err = run(capsys, "evaluate", "--checkpoint", "run", "--baselines", "--device", "cpu")
+    assert status == 2
+    assert "the recipe sine has no baselines; leave --baselines out" in err
+
+
+def test_a_test_of_no_tasks_is_refused(capsys):
+    meta_train(SineRecipe(iterations=1, meta_batch=2), out="run", progress=False)
+    status, _, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 0, "--device", "cpu")
+    assert status == 2
+    assert "num_tasks is 0; at least 1 task is needed" in err
+
+
+def test_metasgd_is_a_console_script():
+    """Its exit status is what ``main`` returns."""
+    declared = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '[project.scripts]\nmetasgd = "metasgd.cli:main"\n' in declared
+    assert main(["evaluate", "--checkpoint", "nowhere"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("/usr/bin/metasgd", "metasgd"), ("metasgd/__main__.py", "python -m metasgd")]
+)
+def test_the_help_names_the_program_as_it_was_called(monkeypatch, program, name):
+    monkeypatch.setattr("sys.argv", [program, "--help"])
+    assert make_parser().format_usage().startswith(f"usage: {name} [-h]")
 
 
 def test_compile_reaches_the_learner(capsys, monkeypatch):

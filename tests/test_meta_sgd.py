@@ -111,7 +111,7 @@ def test_forward_adapts_and_then_predicts(device: torch.device) -> None:
 # What a meta-step changes
 
 
-@pytest.mark.parametrize(("alpha_lr", "gamma"), [(GAMMA, GAMMA), (None, BETA)])
+@pytest.mark.parametrize(("alpha_lr", "gamma"), [(GAMMA, GAMMA), (None, BETA), (0, 0)])
 def test_sgd_steps_theta_by_meta_lr_and_alpha_by_alpha_lr(
     alpha_lr: float | None, gamma: float, device: torch.device
 ) -> None:
@@ -204,6 +204,18 @@ def test_frozen_parameters_stay_inside_and_outside(device: torch.device) -> None
         assert torch.equal(adapted[name], before.theta[name]) == frozen
         assert torch.equal(learner.theta[name], before.theta[name]) == frozen
         assert torch.equal(learner.alpha[name], before.alpha[name]) == frozen
+
+
+def test_the_outer_optimiser_gets_neither_frozen_parameters_nor_their_rates(device: torch.device) -> None:
+    model = net(device)
+    model[0].requires_grad_(False)
+    learner = MetaSGD(model, F.mse_loss)
+    groups = [{id(p) for p in group["params"]} for group in learner.meta_optimizer.param_groups]
+    assert groups == [
+        {id(value) for name, value in values.items() if not name.startswith("0.")}
+        for values in (learner.theta, learner.alpha)
+    ]
+    assert [name for name, rate in learner.alpha.items() if not rate.requires_grad] == ["0.weight", "0.bias"]
 
 
 def test_inner_update_leaves_theta_and_its_gradients_alone(device: torch.device) -> None:
@@ -369,6 +381,17 @@ def test_labels_out_of_range_are_refused(loss_fn: Callable, part: str, wrong: in
     task = Task(x, labels, x, labels)._replace(**{part: torch.tensor([0, 1, wrong, 0], device=device)})
     with pytest.raises(ValueError, match=r"has 2 outputs; labels must lie in 0\.\.1"):
         MetaSGD(net(device), loss_fn).meta_loss([task])
+
+
+def test_classes_are_counted_in_dimension_1(device: torch.device) -> None:
+    """Of outputs (N, C, d), as in ``F.cross_entropy``: with C = 3 and d = 2 there is a class 2, not the other way."""
+    x, labels = torch.randn(2, 4, 3, device=device), torch.full((2, 4, 2), 2, device=device)
+    learner = MetaSGD(nn.Sequential(nn.Linear(3, 6), nn.Unflatten(1, (3, 2))).to(device), strategy="loop")
+    assert learner.meta_loss(Task(x, labels, x, labels)).isfinite()
+    labels = torch.full((2, 4, 3), 2, device=device)
+    learner = MetaSGD(nn.Sequential(nn.Linear(3, 6), nn.Unflatten(1, (2, 3))).to(device), strategy="loop")
+    with pytest.raises(ValueError, match="labels run from 2 to 2, but the model has 2 outputs"):
+        learner.meta_loss(Task(x, labels, x, labels))
 
 
 def test_the_ignored_label_of_cross_entropy_is_no_label(device: torch.device) -> None:

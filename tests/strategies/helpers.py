@@ -1,6 +1,7 @@
 """What the tests of strategies share: models, tasks, learners, and how to compare meta-gradients."""
 
 import copy
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import MetaSGD, Task
 from metasgd.strategies import STRATEGIES, Execution
@@ -115,3 +117,25 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     """|value - expected| / |expected| over all entries; those that are not a number must be the same ones."""
     assert torch.equal(value.isnan(), expected.isnan())
     return (torch.nansum((value - expected) ** 2).sqrt() / torch.nansum(expected**2).sqrt()).item()
+
+
+def peak_of_saved_bytes(learner: MetaSGD, tasks: list[Task]) -> int:
+    """The most bytes that autograd holds for backward passes at any time, with one thread."""
+    torch.set_num_threads(1)
+    held = peak = 0
+
+    class Saved:
+        def __init__(self, tensor: Tensor) -> None:
+            nonlocal held, peak
+            self.tensor, size = tensor, tensor.untyped_storage().nbytes()
+            held += size
+            peak = max(peak, held)
+            weakref.finalize(self, release, size)
+
+    def release(size: int) -> None:
+        nonlocal held
+        held -= size
+
+    with saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+        learner.meta_backward(tasks)
+    return peak

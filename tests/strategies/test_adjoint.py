@@ -4,7 +4,6 @@ The loop itself is held against derivatives worked by hand and against differenc
 Chapters 9 and 10 explain the strategies.
 """
 
-import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 from unittest import mock
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd import MetaSGD, Task
 from metasgd.strategies import snapshot
@@ -31,6 +29,7 @@ from tests.strategies.helpers import (
     make_learner,
     meta_gradient,
     mlp,
+    peak_of_saved_bytes,
     recurrent,
     relative_error,
     with_options,
@@ -244,28 +243,6 @@ def test_recurrent_networks_equal_the_loop_in_threads(
     with torch.backends.cudnn.flags(enabled=False):  # which has no second derivatives of them
         expected = meta_gradient(learner, tasks)
         assert relative_error(meta_gradient(with_options(learner, "threads"), tasks), expected) < EXACT
-
-
-def peak_of_saved_bytes(learner: MetaSGD, tasks: list[Task]) -> int:
-    """The most bytes that autograd holds for backward passes at any time, with one thread."""
-    torch.set_num_threads(1)
-    held = peak = 0
-
-    class Saved:
-        def __init__(self, tensor: Tensor) -> None:
-            nonlocal held, peak
-            self.tensor, size = tensor, tensor.untyped_storage().nbytes()
-            held += size
-            peak = max(peak, held)
-            weakref.finalize(self, release, size)
-
-    def release(size: int) -> None:
-        nonlocal held
-        held -= size
-
-    with saved_tensors_hooks(Saved, lambda saved: saved.tensor):
-        learner.meta_backward(tasks)
-    return peak
 
 
 def test_recomputation_holds_the_graph_of_one_step_at_a_time(device: torch.device) -> None:

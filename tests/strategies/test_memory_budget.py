@@ -78,3 +78,16 @@ def test_memory_does_not_grow_with_the_meta_batch(strategy: str, device: torch.d
     learner = make_learner(mlp, device, loss, strategy=strategy, chunk=1)
     learner.meta_backward(draw_tasks(device, sizes=[(4, 5)] * 40))
     assert most < 10
+
+
+@pytest.mark.parametrize(
+    ("chunk", "task_bytes", "expected"), [(None, 2**40, 2), (None, 0, 1), (1, 2**40, 1), (2, 0, 2), (99, 0, 2)]
+)
+def test_tasks_get_a_core_each_unless_they_are_large(
+    chunk: int | None, task_bytes: int, expected: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of 2**40 bytes makes any task small, and one of 0 bytes makes it large; ``chunk`` looks at no limit."""
+    monkeypatch.setattr(memory_budget, "CORE_TASK_BYTES", task_bytes)
+    torch.set_num_threads(2)
+    snapshot = LearnerSnapshot.of(make_learner(mlp, device, strategy="threads", chunk=chunk), is_batch=False)
+    assert memory_budget.num_workers(snapshot, draw_tasks(device)[0]) == expected

@@ -111,6 +111,15 @@ def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
         assert [bool(channel.isnan().all()) for channel in y.transpose(0, 1)] == [True, False, False]
 
 
+@pytest.mark.parametrize("compilable", [False, True])
+def test_statistics_keep_the_digits_of_float32_where_the_mean_is_large(compilable: bool, device: torch.device) -> None:
+    """As in test_batch_norm.py: a variance computed as E[x^2] - E[x]^2 would be 2.5e-3 off."""
+    model = nn.Sequential(norm(), nn.MaxPool2d(2)).to(device)
+    x = (100 + pictures(device, 28, 28)).float().contiguous(memory_format=torch.channels_last)
+    exact = model(x.double())
+    assert (pool_before_norm(model.float(), compilable=compilable)(x) - exact).abs().max() < 1e-4  # scales up to 2
+
+
 def test_a_compiler_is_not_given_large_windows(device: torch.device) -> None:
     assert times_pooled_first(nn.Sequential(norm(), nn.MaxPool2d(4)), pictures(device, 8, 8), compiled=True) == 0
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from metasgd import Task
 from metasgd.strategies.preflight import check_tasks
@@ -59,6 +59,26 @@ def test_every_strategy_refuses_a_loss_that_is_no_scalar(strategy: str, device: 
     )
     with pytest.raises(ValueError, match="it must be a scalar"):
         learner.meta_update(draw_tasks(device))
+
+
+def segmenter(classes: int, pixels: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, classes * pixels), nn.Unflatten(1, (classes, pixels)))
+
+
+@EVERY
+def test_classes_are_counted_in_dimension_1(strategy: str, device: torch.device, float64: None) -> None:
+    """Of outputs (N, C, d), as in ``F.cross_entropy``: with C = 3 and d = 2 there is a class 2, not the other way."""
+    tasks = [
+        task._replace(support_y=torch.full((4, 2), 2).to(device), query_y=torch.full((5, 2), 2).to(device))
+        for task in draw_tasks(device)
+    ]
+    learner = make_learner(lambda: segmenter(3, 2), device, strategy=strategy)
+    expected = meta_gradient(with_options(learner, "loop"), tasks)
+    assert relative_error(meta_gradient(learner, tasks), expected) < EXACT
+    learner = make_learner(lambda: segmenter(2, 3), device, strategy=strategy)
+    tasks = [task._replace(support_y=task.support_y[:, :1].expand(-1, 3).clone()) for task in tasks]
+    with pytest.raises(ValueError, match="labels run from 2 to 2, but the model has 2 outputs"):
+        learner.meta_update(tasks)
 
 
 @EVERY

@@ -15,6 +15,11 @@ from metasgd.strategies.replaced_functions import (
 pytestmark = pytest.mark.usefixtures("float64", "no_channel_is_small")
 # The same sums in another order, on numbers of size 1 in float64.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
+EVERY_TABLE = pytest.mark.parametrize(
+    "replacements",
+    [FAST_FUNCTIONS, COMPILABLE_FUNCTIONS, VMAP_SAFE_FUNCTIONS],
+    ids=["FAST_FUNCTIONS", "COMPILABLE_FUNCTIONS", "VMAP_SAFE_FUNCTIONS"],
+)
 
 
 def draw(*shapes: tuple[int, ...], device: torch.device) -> list[Tensor]:
@@ -22,11 +27,7 @@ def draw(*shapes: tuple[int, ...], device: torch.device) -> list[Tensor]:
     return [torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in shapes]
 
 
-@pytest.mark.parametrize(
-    "replacements",
-    [FAST_FUNCTIONS, COMPILABLE_FUNCTIONS, VMAP_SAFE_FUNCTIONS],
-    ids=["FAST_FUNCTIONS", "COMPILABLE_FUNCTIONS", "VMAP_SAFE_FUNCTIONS"],
-)
+@EVERY_TABLE
 def test_replaced_functions_have_the_values_of_pytorchs(replacements: dict, device: torch.device) -> None:
     x, weight, bias = draw((4, 3, 5), (3,), (3,), device=device)
     rows, scale, shift = draw((7, 3), (3, 5), (3, 5), device=device)
@@ -51,6 +52,27 @@ def test_replaced_functions_have_the_values_of_pytorchs(replacements: dict, devi
     expected = values()
     with ReplaceFunctions(replacements):
         torch.testing.assert_close(values(), expected, **EXACT)
+
+
+@EVERY_TABLE
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_with_running_statistics_is_left_to_pytorch(
+    replacements: dict, training: bool, device: torch.device
+) -> None:
+    """PyTorch normalises by these statistics or, in training, updates them: the same bits must come out."""
+    x, weight, bias = draw((4, 3, 5), (3,), (3,), device=device)
+    start = torch.tensor([1.0, 2.0, 3.0], device=device)
+
+    def value_and_statistics() -> list[Tensor]:
+        mean, variance = start.clone(), start.square()
+        y = F.batch_norm(x, mean, variance, weight, bias, training, momentum=0.3, eps=0.1)
+        return [y, mean, variance]
+
+    expected = value_and_statistics()
+    with ReplaceFunctions(replacements):
+        found = value_and_statistics()
+    assert all(torch.equal(value, other) for value, other in zip(found, expected, strict=True))
+    assert torch.equal(expected[1], start) != training
 
 
 @pytest.mark.parametrize("padding", [1, -6])

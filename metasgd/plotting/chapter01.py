@@ -17,7 +17,8 @@ def accuracy_against_steps(
 
     Args:
         panels: by the title of a panel, then by label, the accuracies in 0..1 after 0, 1, 2, ... steps. A label that
-            ends in "support" has the colour of the label before it and is dashed. "Meta-SGD" is blue.
+            ends in "support" has the colour of the label before it and is dashed. "Meta-SGD" is blue; at most
+            three other labels have colours of their own.
         levels: by the title of a panel, then by label, the accuracy of a method that takes no steps; a horizontal
             line.
         chance: the accuracy of guessing, in 0..1; a dotted line.

@@ -80,7 +80,7 @@ def difference_errors(spacings: Sequence[float], errors: Mapping[str, Sequence[f
 
     Args:
         spacings: the spacings h.
-        errors: by number format, the relative error at each spacing; at most three formats.
+        errors: by number format, the relative error at each spacing; at most four formats.
     """
     with figure() as (fig, axes):
         for (label, values), marker in zip(errors.items(), "os^v", strict=False):

@@ -10,15 +10,14 @@ from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 @accepts_any_tensor
 def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mapping[str, Tensor]) -> Figure:
-    """Draw examples of a few classes, and the probabilities that several methods give to new pictures (chapter 14).
+    """Draw examples of three classes, and the probabilities that three methods give to new pictures (chapter 14).
 
     The figure is ``fig-browser-recorded``.
 
     Args:
-        support: one picture of each class, shape (classes, 1, height, width); as many classes as methods, at most
-            three.
+        support: one picture of each of three classes, shape (3, 1, height, width).
         queries: the new pictures, shape (queries, 1, height, width).
-        probabilities: by method, shape (queries, classes).
+        probabilities: by method, shape (queries, 3); three methods.
     """
     letters = "ABCDE"[: len(support)]
     colours = ["grey", "blue", "red"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metasgd import MetaSGD, Task, plotting
+from metasgd import MetaSGD, Task
 from metasgd.models import convnet, mlp
 from metasgd.tasks import Augment, EpisodeSampler
 from metasgd.training import train
@@ -130,44 +130,3 @@ def test_solver_takes_the_learned_step(chapter: dict[str, Any], device: torch.de
     found = solve(task.support_x, task.support_y, task.query_x)
     expected = learner(task.support_x, task.support_y, task.query_x)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
-
-
-# The figures show the data they are given.
-
-
-def test_time_shares_are_drawn_from_the_largest_with_their_percentages() -> None:
-    (axes,) = plotting.time_shares({"a": 1.0, "b": 3.0}, {"a": "first", "b": "second"}).axes
-    assert [bar.get_width() for bar in axes.patches] == [3.0, 1.0]
-    assert [text.get_text() for text in axes.texts] == ["3.0 ms, 75%", "b: second", "1.0 ms, 25%", "a: first"]
-
-
-def test_precision_errors_put_each_value_in_the_row_of_its_precision() -> None:
-    errors = {"one": {"float32": [1e-6, 2e-6], "bfloat16": [0.1]}, "two": {"float32": [3e-6], "bfloat16": [0.2]}}
-    (axes,) = plotting.precision_errors(errors).axes
-    rows = [(round(line.get_ydata()[0]), list(line.get_xdata())) for line in axes.lines]
-    assert rows == [(0, [1e-6, 2e-6]), (1, [0.1]), (0, [3e-6]), (1, [0.2])]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["float32", "bfloat16"]
-
-
-def test_memory_curves_have_a_panel_for_tasks_and_one_for_steps() -> None:
-    left, right = plotting.memory_curves([1, 4], {"whole": [1.0, 4.0]}, [1, 2], {"kept": [2.0, 3.0]}).axes
-    assert list(left.lines[0].get_ydata()) == [1.0, 4.0]
-    assert list(right.lines[0].get_xdata()) == [1, 2]
-    assert [axes.get_legend().get_texts()[0].get_text() for axes in (left, right)] == ["whole", "kept"]
-
-
-def test_contender_speeds_show_median_and_range_in_the_row_of_each_contender() -> None:
-    def result(batch: int, **speeds: float) -> dict[str, Any]:
-        rows = {
-            name: {"per_second": {"median": speed, "min": speed - 1, "max": speed + 2}}
-            for name, speed in speeds.items()
-        }
-        return {"workload": {"meta_batch": batch}, "unit": "tasks", "contenders": rows}
-
-    panels = {"32 filters": [result(4, loop=10.0, other=5.0)], "64 filters": [result(4, loop=4.0, other=3.0)]}
-    left, right = plotting.contender_speeds(panels, ours=["loop"]).axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["loop", "other"]
-    assert [bars.lines[0].get_xdata()[0] for bars in left.containers] == [10.0, 5.0]
-    assert [bars.lines[2][0].get_segments()[0][:, 0].tolist() for bars in right.containers] == [[3, 6], [2, 5]]
-    colours = [bars.lines[0].get_color() for bars in left.containers]
-    assert colours == [plotting.COLOURS["blue"], plotting.COLOURS["grey"]]

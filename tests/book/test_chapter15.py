@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from metasgd import plotting
 from metasgd.tasks import LinearRegressionSampler
 
 
@@ -41,13 +40,3 @@ def test_error_grows_with_the_square_of_the_shift(float64: None) -> None:
     second = [loss(step + 1) - 2 * loss(step) + loss(step - 1) for step in (1, 2, 3)]
     assert second == pytest.approx([second[0]] * 3, rel=1e-9)
     assert second[0] > 0
-
-
-def test_crossing_curves_draw_every_method_and_the_floor() -> None:
-    curves = {"Meta-SGD, one step": [3.0, 2.0], "Meta-SGD, again": [3.0, 1.0], "least squares": [9.0, 1.0]}
-    drawn = plotting.crossing_curves([1, 2], curves, xlabel="shots", ylabel="error", floor=0.5)
-    (axes,) = drawn.axes
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
-    assert {name: lines[name] for name in curves} == curves
-    assert [0.5, 0.5] in lines.values()
-    assert axes.get_xscale() == axes.get_yscale() == "log"

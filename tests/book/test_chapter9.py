@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd import MetaSGD, Task, plotting
+from metasgd import MetaSGD, Task
 from metasgd.models import convnet, mlp
 from tests.book.notebooks import cells, path_of, run_tagged
 
@@ -145,69 +144,3 @@ def test_chapter_tells_of_the_trap_without_relying_on_it() -> None:
     code = "\n".join(cell.source for cell in cells(path_of(9).stem) if cell.cell_type == "code")
     assert "is_wrong = off[1] > 1e-6" in code
     assert "assert is_wrong\n" not in code
-
-
-# Figures
-
-
-def test_call_costs_marks_the_fixed_cost_in_microseconds() -> None:
-    (axes,) = plotting.call_costs([1, 10, 100], [1e-6, 2e-6, 9e-6], {"here": 10}).axes
-    curve, level, mark = axes.lines
-    assert list(curve.get_ydata()) == pytest.approx([1, 2, 9])
-    assert level.get_ydata()[0] == pytest.approx(1)
-    assert mark.get_xdata()[0] == 10
-
-
-def test_seconds_by_tasks_divides_by_the_number_of_tasks() -> None:
-    panels = {"a": {"loop": {1: 0.5, 4: 2.0}}, "b": {"loop": {1: 0.1}, "batched": {1: 0.2}}}
-    left, right = plotting.seconds_by_tasks(panels).axes
-    assert list(left.lines[0].get_ydata()) == pytest.approx([500, 500])
-    assert [line.get_label() for line in right.lines] == ["loop", "batched"]
-    assert [left.get_title(), right.get_title()] == ["a", "b"]
-
-
-@pytest.mark.parametrize("draw", [plotting.error_against_rate, plotting.saved_memory])
-def test_lines_show_what_they_are_given(draw: Callable) -> None:
-    (axes,) = draw([1, 2, 4], {"first": [3.0, 2.0, 1.0], "second": [1.0, 1.5, 1.0]}).axes
-    assert [line.get_label() for line in axes.lines] == ["first", "second"]
-    assert list(axes.lines[1].get_ydata()) == [1.0, 1.5, 1.0]
-    assert list(axes.lines[0].get_xdata()) == [1, 2, 4]
-
-
-def test_roofline_has_its_edge_where_memory_and_arithmetic_meet() -> None:
-    points = {"left": {"op": (1.0, 8e9)}, "right": {"other": (100.0, 9e10)}}
-    (axes,) = plotting.roofline(1e11, 1e10, points).axes
-    roof, op, other = axes.lines
-    assert roof.get_xdata()[1] == pytest.approx(10)
-    assert list(roof.get_ydata()[1:]) == pytest.approx([100, 100])
-    assert roof.get_ydata()[0] == pytest.approx(10 * roof.get_xdata()[0])
-    assert (op.get_xdata()[0], op.get_ydata()[0]) == pytest.approx((1, 8))
-    assert (other.get_xdata()[0], other.get_ydata()[0]) == pytest.approx((100, 90))
-    assert [text.get_text() for text in axes.texts] == ["op", "other"]
-
-
-def test_ablation_bars_draw_the_median_speed_and_the_range() -> None:
-    (axes,) = plotting.ablation_bars({"a": [0.5, 1.0, 0.25], "b": [0.1, 0.1, 0.1]}, tasks=2).axes
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([4, 20])
-    assert list(axes.lines[0].get_xdata()) == pytest.approx([2, 8])
-
-
-def test_relative_speeds_have_a_panel_for_each_network_and_ours_in_blue() -> None:
-    def row(ratio: float) -> dict[str, Any]:
-        return {"times_reference": {"median": ratio, "min": ratio / 2, "max": 2 * ratio}}
-
-    reference = {"times_reference": {"median": 1.0, "min": 1.0, "max": 1.0}}
-    results = [
-        {"name": "net, small, a", "contenders": {"loop": row(1.5), "other": row(1.0), "reference": reference}},
-        {"name": "net, large, a", "contenders": {"other": row(0.5), "late": {"times_reference": None}}},
-        {"name": "net, small, b", "contenders": {"other": row(0.25)}},
-    ]
-    small, large = plotting.relative_speeds(results, ["loop"]).axes
-    assert [axes.get_title("left") for axes in (small, large)] == ["net, small", "net, large"]
-    assert [label.get_text() for label in small.get_yticklabels()] == ["loop", "other"]
-    assert [label.get_text() for label in large.get_yticklabels()] == ["other"]
-    marks = [line for line in small.lines if len(line.get_xdata()) == 1]
-    assert [mark.get_xdata()[0] for mark in marks] == [1.5, 1.0, 0.25]
-    assert [round(mark.get_ydata()[0]) for mark in marks] == [0, 1, 1]
-    blue = mpl.colors.to_hex(plotting.COLOURS["blue"])
-    assert [mpl.colors.to_hex(mark.get_color()) == blue for mark in marks] == [True, False, False]

@@ -1,4 +1,4 @@
-"""Chapter 1's figures show what they are given."""
+"""The figures of chapter 1 show the data they are given."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Figures that a reader can move without a server: a slider over pictures that were drawn beforehand (chapter 3)."""
+"""A slider that chooses among pictures drawn beforehand, and works in a page without a server (chapter 3)."""
 
 import base64
 import html
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-# Pictures wait in the page: moving the slider loads nothing. In print, and without scripts, the last one shows.
+# All pictures are part of the page, so that moving the slider loads nothing. In print, and where scripts are off, the
+# last picture is shown.
 TEMPLATE = """
 <div class="frames" id="{key}">
   <img src="{last}" alt="{alt}">
@@ -36,16 +37,18 @@ TEMPLATE = """
 
 
 class Slider:
-    """Pictures one at a time, chosen by a slider; a notebook shows it where it is the value of a cell.
+    """A row of pictures of which a slider shows one at a time (chapter 3, ``fig-bending``).
+
+    A notebook shows it where it is the value of a cell.
 
     Args:
-        figures: the pictures by their labels, in the order of the slider. The last one is shown first, in print, in a
-            PDF, and where scripts are off.
+        figures: by label, the figures in the order of the slider. The last one is shown at first, and it is the one
+            that is shown in print, in a PDF and where scripts are off.
         control: what the slider changes, for screen readers.
-        alt: what the pictures show, for who cannot see them.
+        alt: what the pictures show, for readers who cannot see them.
 
     Raises:
-        ValueError: fewer than two figures, or an empty description.
+        ValueError: there are fewer than two figures, or ``control`` or ``alt`` is empty.
     """
 
     def __init__(self, figures: Mapping[str, Figure], *, control: str, alt: str) -> None:
@@ -57,11 +60,11 @@ class Slider:
         self.control, self.alt = control, alt
 
     def _repr_png_(self) -> bytes:
-        """Return the last picture, for a PDF."""
+        """Return the last picture as a PNG file, which notebooks put into a PDF."""
         return list(self.pictures.values())[-1]
 
     def _repr_html_(self) -> str:
-        """Return the slider, complete in itself."""
+        """Return the slider with all its pictures as one piece of HTML that refers to no other file."""
         addresses = {
             label: "data:image/png;base64," + base64.b64encode(picture).decode()
             for label, picture in self.pictures.items()
@@ -80,12 +83,12 @@ class Slider:
 
 
 def script_safe(value: object) -> str:
-    """Return a value as JavaScript that cannot end the script it stands in."""
+    """Return a value as a JavaScript literal that cannot end the ``<script>`` element in which it stands."""
     return json.dumps(value).replace("<", "\\u003c")
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file."""
+    """Return the bytes of a PNG file that shows a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

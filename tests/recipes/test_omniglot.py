@@ -1,19 +1,16 @@
 """Few-shot Omniglot and the way to MNIST: splits, looks, the experiments behind the results, the shipped shipped."""
 
 import json
-import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from metasgd import experiments
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import evaluate
-from metasgd.recipes import meta_train, omniglot, shipped, weight_files
-from metasgd.recipes import omniglot_variants as variants
+from metasgd.recipes import meta_train, omniglot, shipped
 from metasgd.recipes.omniglot import CHARACTERS, LOOKS, OmniglotRecipe
 from metasgd.recipes.recipe import METHODS
 
@@ -169,19 +166,6 @@ def test_a_head_rate_makes_the_head_start_at_zero_and_leaves_the_rest():
     assert all(torch.equal(value, zeroed.alpha[name]) for name, value in usual.alpha.items() if name not in head)
 
 
-def test_fewer_ways_keep_the_first_rows_of_the_head_and_everything_else():
-    config = OmniglotRecipe(ways=7, width=4)
-    learner = config.make_learner()
-    fewer = variants.with_fewer_ways(learner, config, 3)
-    x = torch.rand(6, 1, 28, 28)
-    torch.testing.assert_close(fewer.predict(x), learner.predict(x)[:, :3])
-    for kept, given in ((fewer.theta, learner.theta), (fewer.alpha, learner.alpha)):
-        assert [name for name, value in kept.items() if len(value) < len(given[name])] == ["17.weight", "17.bias"]
-        assert all(torch.equal(value, given[name][: len(value)]) for name, value in kept.items())
-    with pytest.raises(ValueError, match="ways is 8; a learner of 7 ways has no more rows"):
-        variants.with_fewer_ways(learner, config, 8)
-
-
 @pytest.fixture
 def folder(omniglot_folder, monkeypatch) -> Path:
     """Sixty characters, of which 30 train, in place of 1,623."""
@@ -264,48 +248,6 @@ def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test
 def test_mnist_settings_are_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="Omniglot has no setting fold; leave it out"):
         experiments.omniglot(experiments.Bench(None, 3, "cpu"), fold=1)
-
-
-def test_copies_enlarge_the_support_set_and_leave_the_rest():
-    """Two pictures and three copies of each, each with its label; the copies differ, and come again the same."""
-    given = []
-    method = variants.with_copies(lambda *task: given.append(task) or task[2], copies=3)
-    pictures, queries = torch.zeros(2, 1, 28, 28), torch.rand(4, 1, 28, 28)
-    pictures[0, :, 5:20, 13], pictures[1, :, 13, 5:20] = 1, 1
-    assert all(torch.equal(method(pictures, torch.tensor([1, 0]), queries), queries) for _ in range(2))
-    (support, labels, _), (again, *_) = given
-    assert labels.tolist() == [1, 0] * 4
-    assert torch.equal(support, again)
-    assert torch.equal(support[:2], pictures)
-    assert len({tuple(picture.flatten().tolist()) for picture in support}) == 8
-    upright, lying = support[0::2].sum((1, 3)).amax(1), support[1::2].sum((1, 3)).amax(1)
-    assert (upright < 3).all()
-    assert (lying > 6).all()
-
-
-def test_copied_queries_are_read_one_set_at_a_time_after_one_step():
-    """Against the plain way: adapt, read the queries and each set of copies, average the log-probabilities."""
-    learner, (support, labels, queries) = small_task()
-    said = variants.with_copied_queries(learner, support_copies=0, query_copies=2)(support, labels, queries)
-    adapted = learner.inner_update(support, labels)
-    generator = torch.Generator().manual_seed(1)
-    sets = [queries, omniglot.UNSTEADY_HAND(queries, generator), omniglot.UNSTEADY_HAND(queries, generator)]
-    expected = sum(learner.predict(pictures, adapted).log_softmax(-1) for pictures in sets) / 3
-    torch.testing.assert_close(said, expected)
-    assert not torch.allclose(said, learner(support, labels, queries).log_softmax(-1))
-
-
-def test_without_copies_of_queries_there_are_only_copies_of_support_pictures():
-    learner, task = small_task()
-    for copies in (0, 2):
-        said = variants.with_copied_queries(learner, support_copies=copies, query_copies=0)(*task)
-        torch.testing.assert_close(said, variants.with_copies(learner, copies)(*task).log_softmax(-1))
-
-
-def small_task():
-    learner = OmniglotRecipe(width=4).make_learner()
-    pictures = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    return learner, (pictures[:5], torch.arange(5), pictures[5:])
 
 
 @pytest.mark.parametrize("experiment", ["copies", "omniglot-errors"])
@@ -460,48 +402,3 @@ def test_stored_runs_on_omniglot_are_ahead_of_pixels():
                 ours = experiments.score_of(cell, f"{cell['config']['method']}, {shots}-shot")
                 pixels = experiments.score_of(cell, f"nearest class mean, {shots}-shot")
                 assert ours.mean - ours.half_width > pixels.mean + pixels.half_width, (name, key, shots)
-
-
-@pytest.mark.parametrize("name", shipped.weights_names())
-def test_shipped_weights_keep_their_accuracy(name, request):
-    """On the first 60 of the file's tasks; their mean has a 95% interval sqrt(600 / 60) times as wide as the file's.
-
-    Four standard errors, twice that interval: with these few shipped, a right one fails with a chance below 1e-3.
-    """
-    learner, record = shipped.load_weights(name)
-    config = OmniglotRecipe(**record["config"])
-    stored = experiments.load_results(record["experiment"])["cells"][record["cell"]]
-    assert record["accuracy"] == stored["accuracy"]
-    score = experiments.score_of(stored, f"{config.method}, 1-shot")
-    root = request.getfixturevalue("full_omniglot_folder") if config.split_characters()[2] else None
-    sampler = replace(config, shots=1).test_tasks(config.load_test_data(root))
-    found = evaluate(learner, sampler, 60, seed=experiments.TEST_SEED).mean
-    assert abs(found - score.mean) < 2 * math.sqrt(600 / 60) * score.half_width
-
-
-def test_saved_weights_are_loaded_as_they_were_to_half_precision(tmp_path, monkeypatch):
-    """float16 has 11 binary digits: a relative error of 2^-11, or 2^-25 next to zero."""
-    config = OmniglotRecipe(ways=3, width=4)
-    learner = config.make_learner()
-    shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}, "experiment": "none"})
-    monkeypatch.setattr(weight_files, "FOLDER", tmp_path)
-    assert shipped.weights_names() == ["small"]
-    loaded, record = shipped.load_weights("small")
-    assert record["experiment"] == "none"
-    for own, other in ((learner.theta, loaded.theta), (learner.alpha, loaded.alpha)):
-        for key, value in own.items():
-            torch.testing.assert_close(other[key], value, rtol=2**-11, atol=2**-25)
-
-
-def test_damaged_or_unknown_weights_are_refused(tmp_path, monkeypatch):
-    learner = OmniglotRecipe(ways=3, width=4).make_learner()
-    shipped.save_weights(tmp_path, "small", learner, {"config": {"ways": 3, "width": 4}})
-    monkeypatch.setattr(weight_files, "FOLDER", tmp_path)
-    with pytest.raises(ValueError, match="there are no weights 'other'; choose one of small"):
-        shipped.load_weights("other")
-    with np.load(tmp_path / "small.npz") as archive:
-        numbers = dict(archive)
-    numbers["theta/0.bias"][0] += 1
-    np.savez(tmp_path / "small.npz", **numbers)
-    with pytest.raises(ValueError, match=r"'small' are damaged: their SHA-256 is .*; install metasgd again"):
-        shipped.load_weights("small")

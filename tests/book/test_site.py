@@ -10,6 +10,8 @@ from tests.book.notebooks import BOOK
 SITE = SERVED = BOOK / "_build" / "html"
 PAGES = sorted({path.name for path in SITE.glob("*.html")} - {"index.html"})  # which leads to the first page
 SCREENS = {"desktop": (1280, 900), "phone": (375, 812)}
+CONTROL = ":is(a, button, input, label, select, summary, [onclick], [role=button], [tabindex])"  # can be clicked
+HEADER = ":is(header, .bd-header, .bd-header-article)"
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/")
 
@@ -77,3 +79,127 @@ def test_search_finds_a_word(visit) -> None:
     page, problems = visit("search.html?q=preconditioner")
     page.wait_for_selector("#search-results li a")
     assert problems == []
+
+
+BESIDE_THE_SCREEN = """(link) => {
+    const { left, right } = link.getBoundingClientRect();
+    return left >= innerWidth || right <= 0;
+}"""
+
+
+def opens_a_sidebar(page, button, links: str) -> None:
+    """The sidebar with these links comes in (one that is there is first sent away), and the last link works."""
+    link = page.locator(links).last
+    same = link.element_handle()  # wherever in the document the theme moves it
+    if not same.evaluate(BESIDE_THE_SCREEN):
+        button.click()
+        page.wait_for_function(BESIDE_THE_SCREEN, arg=same)
+    button.click()
+    page.wait_for_function(f"link => !({BESIDE_THE_SCREEN})(link)", arg=same)
+    goal = link.evaluate("a => a.href")
+    link.click()
+    page.wait_for_url(lambda url: url == goal)
+
+
+def opens_the_table_of_contents(page, button) -> None:
+    opens_a_sidebar(page, button, ".bd-sidebar-primary .toctree-l1 > a:not([href='#'])")
+
+
+def opens_the_contents_of_the_page(page, button) -> None:
+    opens_a_sidebar(page, button, ".bd-sidebar-secondary .toc-h2 > a")
+
+
+def changes_the_theme(page, button) -> None:
+    """Two clicks: from light to dark and back, or the other way round."""
+    background = "getComputedStyle(document.body).backgroundColor"
+    for _ in range(2):
+        before = page.evaluate(background)
+        button.click()
+        page.wait_for_function(f"before => {background} !== before", arg=before)
+
+
+def searches(page, button) -> None:
+    """The field is shown and takes what is typed."""
+    button.click()
+    page.locator("dialog input[name=q]:focus").wait_for()
+    page.keyboard.type("preconditioner")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=preconditioner*")
+
+
+def fills_the_screen(page, button) -> None:
+    """The first click fills the screen, the second gives it back."""
+    button.click()
+    page.wait_for_function("document.fullscreenElement !== null")
+    button.click()
+    page.wait_for_function("document.fullscreenElement === null")
+
+
+# What an entry of a menu does, noted instead of done: some lead to other servers.
+NOTE = """() => {
+    window.print = () => { window.done = "print" };
+    addEventListener("click", (event) => {
+        const link = event.target.closest("a");
+        if (link) { event.preventDefault(); window.done = link.href }
+    });
+}"""
+
+
+def opens_a_menu(page, button) -> None:
+    """Each entry shows once the menu is open and leads somewhere; a file of this site is there."""
+    page.evaluate(NOTE)
+    entries = button.locator(f":scope + .dropdown-menu {CONTROL}").all()
+    assert entries, "the menu is empty"
+    for entry in entries:
+        entry.wait_for(state="hidden")
+        button.click()
+        entry.click()
+        done = page.wait_for_function("window.done").json_value()
+        if done.startswith(page.evaluate("location.origin")):
+            assert page.request.get(done).ok, f"there is no {done}"
+        page.evaluate("delete window.done")
+
+
+BUTTONS = {
+    ".primary-toggle": opens_the_table_of_contents,
+    ".secondary-toggle": opens_the_contents_of_the_page,
+    ".theme-switch-button": changes_the_theme,
+    ".search-button__button": searches,
+    ".btn-fullscreen-button": fills_the_screen,
+    ".dropdown-toggle": opens_a_menu,
+}
+# On a desktop the page's contents stand beside the text, and the search field in the other sidebar.
+ONLY_ON_A_PHONE = {".secondary-toggle", ".search-button__button"}
+# A page of text, and a notebook that brings scripts of its own; both have every button.
+TWO_PAGES = pytest.mark.parametrize("name", ["welcome.html", "14-in-your-browser.html"])
+LIGHT = pytest.mark.parametrize("visit", [(screen, "light") for screen in SCREENS], ids="-".join, indirect=True)
+
+
+@LIGHT
+@TWO_PAGES
+def test_every_button_of_the_header_is_known(visit, name: str) -> None:
+    """The test below has something to say on whatever can be clicked in the header."""
+    page, _ = visit(name)
+    kinds = "(button, kinds) => kinds.filter(kind => button.matches(kind)).length"
+    for button in page.locator(f"{HEADER} {CONTROL}:visible").all():
+        known = button.evaluate(kinds, list(BUTTONS))
+        assert known == 1, f"what is this button for? {button.evaluate('e => e.outerHTML')}"
+
+
+@LIGHT
+@TWO_PAGES
+@pytest.mark.parametrize("kind", BUTTONS)
+def test_button_of_the_header_works(visit, name: str, kind: str, request: pytest.FixtureRequest) -> None:
+    """Every button that the header shows, clicked, does what it is for."""
+    page, problems = visit(name)
+    page.set_default_timeout(10_000)
+    screen = request.node.callspec.params["visit"][0]
+    buttons = page.locator(f"{HEADER} {kind}:visible")
+    count = buttons.count()
+    assert count or (screen == "desktop" and kind in ONLY_ON_A_PHONE), "the header has no such button"
+    for number in range(count):
+        if number:
+            visit(name)  # afresh: the button before may have led elsewhere
+        BUTTONS[kind](page, buttons.nth(number))
+    # A page that is left drops what it was still loading.
+    assert [problem for problem in problems if not problem.startswith("request fails")] == []

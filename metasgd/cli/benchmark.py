@@ -14,21 +14,28 @@ from metasgd.strategies import STRATEGIES, strategies_on
 
 
 def add_benchmark(commands: Any) -> None:
-    """Add ``benchmark``."""
+    """Add the command."""
     default = benchmark.Settings(torch.device("cpu"))
     command = commands.add_parser(
         "benchmark",
         help="measure the speed and memory of a meta-step, beside other libraries",
         description="Check every meta-gradient against the plain loop, then measure all strategies, and the peers "
-        "that are installed, in interleaved rounds. Prints tables, and one JSON object. The defaults take some "
-        "minutes; run it on a machine that does nothing else.",
-        epilog="the book's table: python -m metasgd benchmark --widths 32 64 --shots 1 5 --meta-batch 4 16 32 "
+        "that are installed, in\ninterleaved rounds. Prints tables, and one JSON object. The defaults take some "
+        "minutes; run it on a machine that\ndoes nothing else.",
+        epilog="example: python -m metasgd benchmark --workloads sine --peers\n"
+        "the book's table: python -m metasgd benchmark --widths 32 64 --shots 1 5 --meta-batch 4 16 32 "
         "--compile --out benchmark.json",
         formatter_class=HelpFormatter,
     )
     command.set_defaults(run=run_benchmark)
     work = command.add_argument_group("workloads")
-    work.add_argument("--workloads", nargs="+", choices=["convnet", "sine"], default=["convnet", "sine"])
+    work.add_argument(
+        "--workloads",
+        nargs="+",
+        choices=["convnet", "sine"],
+        default=["convnet", "sine"],
+        help="few-shot images by a convnet, or sine waves by a small network",
+    )
     work.add_argument("--widths", type=int, nargs="+", default=[32], metavar="N", help="filters of the convnet")
     work.add_argument("--shots", type=int, nargs="+", default=[1], metavar="N", help="support images of a class")
     work.add_argument("--queries", type=int, default=15, help="query images of a class")

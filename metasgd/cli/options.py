@@ -17,11 +17,13 @@ R = TypeVar("R", bound=Recipe)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Descriptions and examples keep their lines; an option shows its default, unless there is none."""
+    """Descriptions and examples keep their lines; an option shows its default, unless it is a switch or has none."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or isinstance(action.default, bool | list | tuple):  # told in words, or a switch
+        if action.default is None or isinstance(action.default, bool) or "(default" in (action.help or ""):
             return action.help
+        if isinstance(action.default, list | tuple):
+            return f"{action.help or ''} (default: {in_words(tuple(action.default))})".lstrip()
         return super()._get_help_string(action)
 
 

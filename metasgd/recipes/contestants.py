@@ -159,12 +159,12 @@ def pretrained(
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Return a classifier of all meta-training classes, trained on as many pictures as the others see.
+    """Return a classifier of all meta-training classes, trained on as many pictures as the meta-learners see.
 
     Args:
-        recipe: the settings of the others.
+        recipe: the settings of the meta-learners.
         classes: one uint8 tensor of shape (examples, 28, 28) for each class of meta-training.
-        augment: the change of every picture that the others see, if any.
+        augment: the random change of every picture in meta-training, if any.
         device: where to train.
     """
     return pretrain(

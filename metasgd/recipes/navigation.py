@@ -117,13 +117,21 @@ class NavigationRecipe(Recipe):
         progress: bool = False,
     ) -> dict[str, Evaluation]:
         """Return the mean return on new goals, see ``returns_on_new_goals`` and ``Recipe.test``."""
-        return returns_on_new_goals(
-            learner, self, num_tasks=self.num_test_tasks if num_tasks is None else num_tasks, seed=seed
-        )
+        count = self.num_test_tasks if num_tasks is None else num_tasks
+        return returns_on_new_goals(learner, self, num_tasks=count, seed=seed)
 
 
 def adapt(learner: MetaSGD, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """Adapt theta to each task of a batch by one step, without a graph: parameters with a leading dimension B."""
+    """Adapt theta to each task of a batch by one step, without a graph.
+
+    Args:
+        learner: its theta and alpha are used.
+        x: inputs of the support sets, (B, examples, ...).
+        y: their targets, (B, examples, ...).
+
+    Returns:
+        the adapted parameters, each with a leading dimension B.
+    """
     theta = {name: value.detach() for name, value in learner.theta.items()}
 
     def loss(params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -135,10 +143,10 @@ def adapt(learner: MetaSGD, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 
 
 class NavigationSampler:
-    """Draw tasks, and in each the trajectories of a learner as it is now: before its step, and after it (chapter 13).
+    """Draw tasks, and in each of them trajectories of a learner before its step and after it (chapter 13).
 
-    Unlike the samplers of data, this one needs the learner: the support set comes from its policy, and the query set
-    from what the step has made of it.
+    Unlike the samplers of data, this one needs the learner: the support set is drawn by its policy as it is at that
+    moment, and the query set by the policy after the step.
     """
 
     def __init__(self, learner: MetaSGD, recipe: NavigationRecipe, device: torch.device | str = "cpu") -> None:
@@ -168,7 +176,7 @@ class Attempt(NamedTuple):
 def before_and_after(
     learner: MetaSGD, recipe: NavigationRecipe, tasks: NavigationTasks, generator: torch.Generator
 ) -> tuple[Attempt, Attempt]:
-    """Draw trajectories with theta, adapt to them, and draw as many with what came of it."""
+    """Draw trajectories with theta, adapt to them, and draw as many with the adapted parameters."""
 
     def attempt(params: Mapping[str, Tensor]) -> Attempt:
         drawn = explore(learner.model, params, tasks, recipe.trajectories, recipe.horizon, generator)

@@ -25,7 +25,7 @@ ESTIMATORS = ("dice", "naive")
 
 
 class GaussianPolicy(nn.Module):
-    """A normal distribution of actions: its mean is a ReLU network of the position, its deviation learned as well.
+    """A normal distribution of actions: its mean is a ReLU network of the position, its deviation a parameter.
 
     The output has the mean and the logarithm of the deviation side by side, (..., 4), for positions (..., 2). Actions
     are in units of the largest velocity. Parameters may have a leading dimension of tasks, with one row of positions
@@ -62,7 +62,10 @@ def explore(
     horizon: int,
     generator: torch.Generator,
 ) -> Trajectories:
-    """Draw ``count`` trajectories of each task with a policy: shared parameters, or one row of them for each task."""
+    """Draw ``count`` trajectories of each task with a policy.
+
+    The parameters are those of the policy, or have a leading dimension of tasks, with one policy for each task.
+    """
 
     def act(position: Tensor) -> Tensor:
         mean, log_std = functional_call(policy, dict(params), (position,)).chunk(2, -1)
@@ -79,11 +82,11 @@ def explore(
 
 
 def advantages(trajectories: Trajectories) -> Tensor:
-    """Return how much better each action did than was to be expected, (B, N, H); zero after the end (chapter 13).
+    """Return the advantage of each action, shape (B, N, H); zero after the end of a trajectory (chapter 13).
 
-    What it did is the sum of the rewards that followed. What was to be expected is a baseline: a polynomial of
-    position and time, fitted by least squares to what followed in the other half of the task's trajectories. So no
-    baseline depends on the action that it is subtracted from, and the policy gradient is unbiased.
+    It is the sum of the rewards that followed the action, less a baseline: a polynomial of position and time, fitted
+    by least squares to the sums of rewards in the other half of the task's trajectories. So the baseline does not
+    depend on the action that it is subtracted from, and the policy gradient is unbiased.
     """
     to_go = trajectories.rewards.double().flip(2).cumsum(2).flip(2)
     features = _features(trajectories)
@@ -133,14 +136,16 @@ def magic_box(log_probability: Tensor) -> Tensor:
 
 
 def policy_loss(horizon: int, estimator: str = "dice") -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a policy on trajectories, minus the mean reward, sloped as the policy gradient (chapter 13).
+    """Return the loss of a policy on trajectories: minus the mean reward, with the policy gradient as its gradient.
 
     The loss takes a policy's outputs (N * H, 2 d) and targets (N * H, d + 2) as ``as_examples`` makes them. It is
-    minus the return, divided by H, so that rates do not depend on the horizon. The estimators agree in value and
-    slope, and differ in the second derivative, which the inner step brings into the meta-gradient. ``"dice"`` knows
-    that the parameters decide which trajectories are drawn, so it estimates the second derivative of the *expected*
-    reward (DiCE, in its form with advantages, Farquhar et al. 2019). ``"naive"`` differentiates the policy gradient of
-    fixed trajectories once more, which estimates nothing.
+    minus the return divided by H, so that good rates do not depend on the horizon.
+
+    The estimators have the same value and the same gradient. They differ in the second derivative, which the inner
+    step brings into the meta-gradient (chapter 13). ``"dice"`` takes into account that the parameters decide which
+    trajectories are drawn, so it estimates the second derivative of the *expected* reward (DiCE, in its form with
+    advantages, Farquhar et al. 2019). ``"naive"`` treats the trajectories as fixed data and differentiates once more;
+    the result is not an estimate of that second derivative.
 
     Args:
         horizon: actions in a trajectory, H.
@@ -152,7 +157,7 @@ def policy_loss(horizon: int, estimator: str = "dice") -> Callable[[Tensor, Tens
         advantage, reward = advantage.reshape(-1, horizon), reward.reshape(-1, horizon)
         log_p = log_probability(output, action).reshape(-1, horizon)
         if estimator == "dice":
-            so_far = log_p.cumsum(1)  # of all actions up to this one, on which it depends where this one is taken
+            so_far = log_p.cumsum(1)  # of this action and of those before it, which decide where it is taken
             weight = magic_box(so_far) - magic_box(so_far - log_p)
         else:
             weight = log_p - log_p.detach()
@@ -163,13 +168,13 @@ def policy_loss(horizon: int, estimator: str = "dice") -> Callable[[Tensor, Tens
 
 
 def add_sampling_term(learner: MetaSGD, tasks: Task) -> None:
-    """Add to theta's gradient that theta decides which support trajectories are drawn, exactly and with much noise.
+    """Add to theta's gradient what the naive estimator lacks: theta also decides which trajectories are drawn.
 
-    To be called after ``meta_backward`` of a learner with the naive estimator. The gradient of an expectation of L has
-    two parts: the expectation of L's own gradient, which is there already, and that of L times the gradient of the
-    log probability of what was sampled. Here L is the query loss after adaptation, less the mean of the other tasks.
-    The sum is unbiased whatever the inner step does with its trajectories (Stadie et al. 2018, Al-Shedivat et
-    al. 2018).
+    Call it after ``meta_backward`` of a learner with the naive estimator. The gradient of an expectation of L has two
+    parts: the expectation of the gradient of L, which is there already, and the expectation of L times the gradient of
+    the log probability of what was sampled, which is added here. L is the query loss after adaptation, less the mean
+    loss of the other tasks. The sum is unbiased whatever the inner step does with its trajectories, but noisy (Stadie
+    et al. 2018, Al-Shedivat et al. 2018).
     """
     count, _, width = tasks.support_y.shape
     losses = -tasks.query_y[..., -1].mean(1)

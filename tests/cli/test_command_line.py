@@ -150,7 +150,7 @@ def help_of(capsys, *command):
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_a_help_with_an_example(capsys, command):
     text = help_of(capsys, *command)
-    assert "python -m metasgd" in text.partition("example")[2] or "the book's table: python -m metasgd" in text
+    assert "python -m metasgd" in text.partition("example")[2]
     assert "(default: None)" not in text
     assert "(default: True)" not in text
     assert "(default: False)" not in text

@@ -1,4 +1,4 @@
-"""Few-shot Omniglot and the way to MNIST: splits, looks, the experiments behind the results, the shipped shipped."""
+"""Few-shot Omniglot and the way to MNIST: splits, looks, starts, and the experiments behind the results."""
 
 import json
 from dataclasses import asdict, replace

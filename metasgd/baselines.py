@@ -1,4 +1,7 @@
-"""What Meta-SGD is compared with: each a function (support_x, support_y, query_x) -> prediction for one task."""
+"""Methods without meta-training, with which Meta-SGD is compared (chapters 7 and 8).
+
+Each is a function ``(support_x, support_y, query_x) -> prediction`` for one task, as ``metasgd.evaluate`` takes it.
+"""
 
 import copy
 from collections.abc import Callable
@@ -13,15 +16,15 @@ from metasgd.evaluation import Method
 def nearest_class_mean(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
     """Score every class by the cosine between a query and the mean of the class's support examples (chapter 7).
 
-    Nothing is learned, so this is the yardstick: what the raw pixels give.
+    Nothing is learned, so this shows how far one gets with the raw pixels.
 
     Args:
-        support_x: (examples, ...), any shape of input.
-        support_y: int64 labels 0 to ways - 1 of shape (examples,), each label at least once.
-        query_x: (queries, ...).
+        support_x: inputs of shape (examples, ...).
+        support_y: int64 labels 0 to ways - 1, of shape (examples,), each label at least once.
+        query_x: inputs of shape (queries, ...).
 
     Returns:
-        Cosines in -1..1 of shape (queries, ways).
+        Cosines between -1 and 1, of shape (queries, ways).
 
     >>> support_x, query_x = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 3.0], [0.0, 5.0]])
     >>> nearest_class_mean(support_x, torch.tensor([0, 1]), query_x).round(decimals=2)
@@ -33,7 +36,14 @@ def nearest_class_mean(support_x: Tensor, support_y: Tensor, query_x: Tensor) ->
 
 
 def class_means(features: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of the features of each class, (ways, features), from (examples, features) and their labels.
+    """Return the mean of the features of each class.
+
+    Args:
+        features: of shape (examples, features).
+        labels: int64 labels 0 to ways - 1, of shape (examples,), each label at least once.
+
+    Returns:
+        The means, of shape (ways, features).
 
     >>> class_means(torch.tensor([[1.0, 0.0], [4.0, 2.0], [3.0, 2.0]]), torch.tensor([0, 1, 0]))
     tensor([[2., 1.],
@@ -46,13 +56,13 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor:
 def from_scratch(
     model: nn.Module, optimizer: Callable[..., torch.optim.Optimizer], *, lr: float, steps: int
 ) -> Method:
-    """Return the method that trains a copy of ``model`` on the support set alone, from where it is (chapter 8).
+    """Return a method that trains a copy of a network on nothing but the support set of a task (chapter 8).
 
     Args:
-        model: a network at its random start. Every task gets a copy of its own; the model itself stays as it is.
-        optimizer: e.g. ``torch.optim.SGD``.
+        model: the network at its random start. Every task gets its own copy, so ``model`` itself is not changed.
+        optimizer: the class of the optimiser, e.g. ``torch.optim.SGD``.
         lr: its learning rate.
-        steps: full-batch steps on the cross-entropy of the support set.
+        steps: the number of steps, each on the cross-entropy of the whole support set.
     """
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
@@ -61,9 +71,10 @@ def from_scratch(
         with torch.enable_grad():
             for _ in range(steps):
                 descent.zero_grad()
-                F.cross_entropy(network(support_x), support_y).backward()
+                F.cross_entropy(network(support_x), support_y).backward()  # type: ignore[no-untyped-call]
                 descent.step()
         with torch.no_grad():
-            return network(query_x)
+            prediction: Tensor = network(query_x)
+        return prediction
 
     return method

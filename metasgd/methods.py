@@ -1,5 +1,6 @@
-"""Other ways to learn from tasks: Reptile and prototypical networks; both take part in ``metasgd.training.train``.
+"""Other meta-learning methods: Reptile and prototypical networks (chapter 8).
 
+Both can be meta-trained by ``metasgd.training.train`` and tested by ``metasgd.evaluate``.
 MAML, ANIL and their first-order forms are ``MetaSGD`` or ``SharedRates`` with ``learn_alpha=False``
 (chapters 8 and 11). Fine-tuning is in ``metasgd.recipes.pretraining``.
 """
@@ -21,19 +22,19 @@ from metasgd.meta_sgd import MetaSGD
 
 
 class Reptile(MetaSGD):
-    """Reptile: move the initialisation towards where plain SGD on each task ends (Nichol, Achiam, Schulman 2018).
+    """Reptile: move the initialisation towards where SGD on each task ends (Nichol, Achiam, Schulman 2018; chapter 8).
 
-    A meta-update runs ``inner_steps`` steps on minibatches of the task, support and query set together, then takes
-    ``theta - theta'``, averaged over the tasks, for a gradient: nothing is differentiated twice. Step s has the
-    examples s, s + inner_steps, s + 2 inner_steps, ..., so no example serves two steps. A new task is learned by as
-    many steps on its support set.
+    In a meta-update, ``inner_steps`` steps of SGD are taken on each task, on minibatches of its support and query set
+    taken together. Then ``theta - theta'``, averaged over the tasks, serves as the gradient of theta; no gradient is
+    differentiated. Step s uses the examples s, s + inner_steps, s + 2 inner_steps, ..., so no example is used twice.
+    To adapt to a new task, the same number of steps is taken on its whole support set.
 
     Args:
         model: see ``MetaSGD``.
         loss_fn: see ``MetaSGD``.
-        task_lr: the rate of the inner steps.
-        inner_steps: how many.
-        meta_lr: epsilon, the part of the way that theta goes.
+        task_lr: the learning rate of the inner steps.
+        inner_steps: the number of inner steps.
+        meta_lr: epsilon, which fraction of the way to theta' theta moves.
         meta_optimizer: makes the outer optimiser (plain SGD, as in the paper).
         options: see ``MetaSGD``.
     """
@@ -61,7 +62,11 @@ class Reptile(MetaSGD):
         )
 
     def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Leave ``theta - theta'``, the mean over tasks, in ``.grad``, and return the mean loss of the inner steps."""
+        """Store the mean of ``theta - theta'`` over the tasks in ``.grad`` of theta.
+
+        Returns:
+            The loss of an inner step on its minibatch, a scalar: the mean over all steps of all tasks.
+        """
         self.meta_optimizer.zero_grad()
         tasks, losses = as_list(tasks), []
         theta = {name: value for name, value in self.theta.items() if value.requires_grad}
@@ -85,14 +90,14 @@ class Reptile(MetaSGD):
 
 
 class PrototypicalNetwork(nn.Module):
-    """A network whose features are compared with each class's mean feature (Snell, Swersky, Zemel 2017).
+    """A network whose features are compared with the mean features of each class (Snell et al. 2017; chapter 8).
 
-    The score of a class is minus the squared distance between a query's features and the mean of the class's support
-    features. Nothing adapts: a task is learned by one forward pass.
+    The score of a class is minus the squared distance between the features of a query and the mean of the features of
+    the class's support examples. No parameter adapts to a task.
 
     Args:
-        model: from inputs (examples, ...) to features (examples, ...).
-        meta_lr: the rate of Adam.
+        model: takes inputs of shape (examples, ...) and returns features of shape (examples, ...).
+        meta_lr: the learning rate of Adam.
     """
 
     def __init__(self, model: nn.Module, *, meta_lr: float = 1e-3) -> None:
@@ -101,26 +106,40 @@ class PrototypicalNetwork(nn.Module):
         self.meta_optimizer = adam([{"params": list(model.parameters()), "lr": meta_lr}])
 
     def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        """Return minus the squared distances to the class means, shape (queries, ways)."""
+        """Return the scores of the queries of one task: minus the squared distances to the class means.
+
+        Args:
+            support_x: inputs of shape (examples, ...).
+            support_y: int64 labels 0 to ways - 1, of shape (examples,), each label at least once.
+            query_x: inputs of shape (queries, ...).
+
+        Returns:
+            The scores, of shape (queries, ways).
+        """
         means = class_means(self.model(support_x).flatten(1), support_y)
-        return -(self.model(query_x).flatten(1).unsqueeze(1) - means).square().sum(2)
+        features: Tensor = self.model(query_x).flatten(1)
+        return -(features.unsqueeze(1) - means).square().sum(2)
 
     def meta_loss(self, tasks: Tasks) -> Tensor:
-        """Return the cross-entropy of the query sets, the mean over a batch or a list of tasks."""
+        """Return the cross-entropy of the query sets, a scalar: the mean over a batch or a list of tasks."""
         losses = [F.cross_entropy(self(*task[:3]), task.query_y) for task in as_list(tasks)]
         return torch.stack(losses).mean()
 
     def meta_update(self, tasks: Tasks) -> dict[str, float]:
-        """Take one step of Adam on ``meta_loss(tasks)`` and return ``{"loss": ...}`` before it."""
+        """Take one step of Adam on ``meta_loss(tasks)``, and return ``{"loss": ...}``, the loss before the step.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite; nothing has changed.
+        """
         self.meta_optimizer.zero_grad()
         loss = self.meta_loss(tasks)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         check_finite(loss.detach(), tasks, self.meta_optimizer)
         self.meta_optimizer.step()
         return {"loss": loss.item()}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the state of the outer optimiser, which ``state_dict`` holds besides the network."""
+        """Return the state of the outer optimiser, which ``state_dict`` contains in addition to the network."""
         return {"meta_optimizer": self.meta_optimizer.state_dict()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:

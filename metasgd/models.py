@@ -1,4 +1,4 @@
-"""Networks of the book: linear, multilayer perceptron, and the four-block convnet of the few-shot papers."""
+"""The networks of the book: linear, a multilayer perceptron, and the four-block convnet of the few-shot papers."""
 
 from itertools import pairwise
 
@@ -6,7 +6,13 @@ from torch import nn
 
 
 def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
-    """Return ``x -> W x + b`` with W and b at zero, for the worked example of chapter 4."""
+    """Return ``x -> W x + b`` with W and b at zero, for the worked example of linear regression (chapter 4).
+
+    Args:
+        inputs: the number of inputs; x has the shape (examples, inputs).
+        outputs: the number of outputs, so that the result has the shape (examples, outputs).
+        bias: whether there is a b.
+    """
     layer = nn.Linear(inputs, outputs, bias=bias)
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -14,7 +20,12 @@ def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Return a ReLU network, e.g. ``mlp(1, (40, 40), 1)`` for sine waves.
+    """Return a multilayer perceptron with ReLUs, e.g. ``mlp(1, (40, 40), 1)`` for sine waves (chapter 6).
+
+    Args:
+        inputs: the number of inputs; the network takes the shape (examples, inputs).
+        hidden: the number of neurons of each hidden layer.
+        outputs: the number of outputs, of which no ReLU is taken; the result has the shape (examples, outputs).
 
     >>> sum(p.numel() for p in mlp(1, (40, 40), 1).parameters())
     1761
@@ -27,9 +38,19 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
 def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -> nn.Sequential:
     """Return the convnet of Vinyals et al. 2016, MAML and Meta-SGD, for images of 28 x 28 pixels (chapter 8).
 
-    Each of four blocks is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling, which leaves
-    ``width`` features for the linear head. Input (examples, channels, 28, 28), output (examples, ways). A support set
-    is normalised by the support set, a query set by the query set (transductive, as in MAML and Meta-SGD).
+    Each block is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling. Four of them leave ``width``
+    features for the linear head. Batch normalisation uses the statistics of the batch at hand: those of the support
+    set for the support set, and those of the query set for the query set, which is transductive, as in MAML and
+    Meta-SGD.
+
+    Args:
+        ways: the number of outputs, one for each class of a task.
+        width: the number of filters of each convolution.
+        channels: of the images. The network takes the shape (examples, channels, 28, 28) and returns (examples, ways).
+        blocks: the number of blocks, at most 4.
+
+    Raises:
+        ValueError: ``ways``, ``width`` or ``channels`` is below 1.
 
     >>> import torch
     >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
@@ -43,7 +64,8 @@ def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -
         layers += [
             nn.Conv2d(channels if block == 0 else width, width, 3, padding=1),
             nn.BatchNorm2d(width, track_running_stats=False),
-            nn.MaxPool2d(2),  # pooling commutes with ReLU, and a ReLU on a quarter of the pixels is cheaper
+            # Pooling before ReLU gives the same numbers as ReLU before pooling, with a quarter of the work for ReLU.
+            nn.MaxPool2d(2),
             nn.ReLU(),
         ]
     side = 28 >> blocks

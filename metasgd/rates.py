@@ -1,4 +1,4 @@
-"""Rates: fewer of them than parameters, and what a trained alpha says and does when it is changed (chapter 11)."""
+"""Learning rates that parameters share, and tools to look at a trained alpha and to change it (chapter 11)."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,29 +12,31 @@ from metasgd._core.learner import LossFn
 from metasgd._core.task import Tasks
 from metasgd.meta_sgd import MetaSGD
 
-SHARINGS: dict[str, Callable[[str], str]] = {  # by a parameter's name: what it shares its rate with
+# Ways to share rates. Each function takes a parameter's name; parameters for which it returns the same have one rate.
+SHARINGS: dict[str, Callable[[str], str]] = {
     "layer": lambda name: name.rpartition(".")[0],
     "all": lambda name: "",
 }
 
 
 class SharedRates(MetaSGD):
-    """Meta-SGD with one rate for each layer, or one for all; with rates of zero in a part; or with none below zero.
+    """Meta-SGD with constraints on the rates: shared by a layer or by all, zero in some parameters, or never negative.
 
-    ``alpha`` has the shape of theta all the same; entries that share a rate are equal. The gradient of a shared rate
-    is the sum of those of its entries, as it enters theta' once through each. A part that does not adapt has rates of
-    zero, which stay zero; its theta is meta-learned as any other.
+    ``alpha`` still has the shapes of theta; entries that share a rate are equal. The gradient of a shared rate is the
+    sum of the gradients of its entries, since theta' depends on the rate through each of them. The rates of parameters
+    that do not adapt are zero and stay zero; the parameters themselves are meta-learned like all others (chapter 11).
 
     Args:
         model: see ``MetaSGD``.
         loss_fn: see ``MetaSGD``.
-        shared: ``"layer"`` (a module's weight and bias have one rate), ``"all"``, or None: nothing is shared.
+        shared: which entries share a rate: ``"layer"`` (all entries of a module), ``"all"``, or None (no entries).
         adapts: ``adapts(name) -> bool`` says which parameters adapt (None: all).
-        nonnegative: set a rate that a meta-step has made negative to zero, from which it may rise again.
-        options: see ``MetaSGD``. Where ``task_lr`` gives several numbers for a shared rate, it starts at their mean.
+        nonnegative: set a rate that a meta-step has made negative to zero. A later step may raise it again.
+        options: see ``MetaSGD``. If ``task_lr`` gives different numbers to entries that share a rate, the rate starts
+            at their mean.
 
     Raises:
-        ValueError: a sharing that does not exist, or no parameter that adapts.
+        ValueError: ``shared`` is none of these, or no parameter adapts.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     >>> learner = SharedRates(model, F.mse_loss, shared="layer", adapts=lambda name: name.startswith("2"), task_lr=0.1)
@@ -61,7 +63,7 @@ class SharedRates(MetaSGD):
         self.frozen = [name for name in names if name not in self.adapting]
         if not self.adapting:
             raise ValueError(f"no parameter adapts; let adapts() be true for some of {', '.join(names)}")
-        self.groups: list[list[str]] = []  # of parameters that share a rate
+        self.groups: list[list[str]] = []  # names of parameters that share a rate, group by group
         if shared is not None:
             keys = dict.fromkeys(map(SHARINGS[shared], self.adapting))
             self.groups = [[name for name in self.adapting if SHARINGS[shared](name) == key] for key in keys]
@@ -71,7 +73,11 @@ class SharedRates(MetaSGD):
             self._fill_groups(torch.mean)
 
     def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Leave the gradient in ``.grad`` as ``MetaSGD`` does, summed over the entries of a shared rate."""
+        """Store the meta-gradient in ``.grad`` as ``MetaSGD`` does, and sum it over the entries of a shared rate.
+
+        Returns:
+            The meta-loss, a scalar.
+        """
         loss = super().meta_backward(tasks)
         if self.learns_alpha:
             alpha = self.alpha
@@ -85,9 +91,9 @@ class SharedRates(MetaSGD):
         return loss
 
     def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
-        """Take the step, and keep to the limits of the rates.
+        """Take the outer step as ``MetaSGD`` does, then apply the constraints on the rates again.
 
-        A kernel may round equal entries differently, so they are made equal again.
+        This is needed also for shared rates, as the optimiser's kernel may round equal entries differently.
         """
         metrics = super().meta_step(loss, tasks)
         with torch.no_grad():
@@ -98,7 +104,7 @@ class SharedRates(MetaSGD):
         return metrics
 
     def _fill_groups(self, choose: Callable[[Tensor], Tensor]) -> None:
-        """Set the entries of each shared rate to one number, chosen from them."""
+        """Set all entries of each shared rate to ``choose(entries)``, where the entries are one vector."""
         alpha = self.alpha
         for names in self.groups:
             value = choose(torch.cat([alpha[name].flatten() for name in names]))
@@ -107,11 +113,11 @@ class SharedRates(MetaSGD):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# A trained alpha, looked at and changed
+# Looking at a trained alpha, and changing it
 
 
 def head_of(network: nn.Module) -> Callable[[str], bool]:
-    """Return the function that is true for the names of the parameters of a network's last layer.
+    """Return a function that tells whether a parameter belongs to a network's last layer, by the parameter's name.
 
     >>> from metasgd.models import mlp
     >>> [name for name in mlp(1, (4,), 1).state_dict() if head_of(mlp(1, (4,), 1))(name)]
@@ -122,7 +128,7 @@ def head_of(network: nn.Module) -> Callable[[str], bool]:
 
 
 def layers_of(network: nn.Module) -> dict[str, str]:
-    """Return a readable name for each parameter tensor of the convnet, e.g. ``conv 1 weight`` for ``0.weight``."""
+    """Return a readable name for each parameter of the convnet, e.g. ``conv 1 weight`` for ``0.weight``."""
     names: dict[str, str] = {}
     counts = {"conv": 0, "norm": 0}
     for index, module in network.named_children():
@@ -136,10 +142,12 @@ def layers_of(network: nn.Module) -> dict[str, str]:
 
 
 def rate_statistics(learner: MetaSGD) -> dict[str, dict[str, float]]:
-    """Return what a results file keeps of alpha, by parameter tensor.
+    """Return a summary of a learner's alpha, as a results file has it (chapter 11).
 
-    ``entries``, ``mean``, the quantiles ``low`` (5%), ``middle`` and ``high`` (95%), the fraction that is
-    ``negative``, and ``negative_mass``, the share of the negative entries in the sum of absolute values.
+    Returns:
+        By the name of each parameter: the number of its ``entries``; their ``mean``; their quantiles ``low`` (5%),
+        ``middle`` (50%) and ``high`` (95%); the fraction of the entries that is ``negative``; and ``negative_mass``,
+        the sum of the absolute values of the negative entries divided by that of all entries.
     """
     statistics = {}
     for name, rate in learner.alpha.items():
@@ -159,7 +167,12 @@ def rate_statistics(learner: MetaSGD) -> dict[str, dict[str, float]]:
 
 
 def with_rates(learner: MetaSGD, change: Callable[[str, Tensor], Tensor]) -> MetaSGD:
-    """Return a copy of a learner with ``change(name, rate)`` in place of each tensor of alpha."""
+    """Return a copy of a learner in which each tensor of alpha is ``change(name, rate)`` (chapter 11).
+
+    Args:
+        learner: stays as it is.
+        change: takes the name of a parameter and the tensor of its rates, and returns new rates of the same shape.
+    """
     changed = copy.deepcopy(learner)
     with torch.no_grad():
         for name, rate in changed.alpha.items():
@@ -168,11 +181,17 @@ def with_rates(learner: MetaSGD, change: Callable[[str, Tensor], Tensor]) -> Met
 
 
 def changes_of_rates(learner: MetaSGD) -> Mapping[str, Callable[[str, Tensor], Tensor]]:
-    """Return what chapter 11 does to a trained alpha before a test, by its name.
+    """Return changes of a trained alpha by name, for ``with_rates`` (chapter 11).
 
-    ``clipped`` (negative rates become 0), ``absolute`` (they become positive), ``positive clipped`` (the positive ones
-    become 0), ``shuffled`` (within each tensor), ``layer means`` (of each tensor), ``one mean`` (of all), ``head`` and
-    ``body`` (the other part is 0), ``none`` (no step at all).
+    - ``clipped``: negative rates become 0.
+    - ``absolute``: negative rates change their sign.
+    - ``positive clipped``: positive rates become 0.
+    - ``shuffled``: the rates of each tensor change places at random.
+    - ``layer means``: every rate becomes the mean of its tensor.
+    - ``one mean``: every rate becomes the mean of all rates.
+    - ``head``: all rates but those of the last layer become 0.
+    - ``body``: the rates of the last layer become 0.
+    - ``none``: all rates become 0, so no step is taken.
     """
     is_head = head_of(learner.model)
     everything = torch.cat([rate.detach().flatten() for rate in learner.alpha.values()]).mean()

@@ -101,7 +101,7 @@ def apply_updates(module: nn.Module) -> None:
     """Replace each parameter of a cloned module by its sum with the update that is stored as its attribute."""
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            module._parameters[name] = parameter + parameter.update  # type: ignore[assignment,attr-defined]
+            module._parameters[name] = parameter + parameter.update  # type: ignore[attr-defined]
     for child in module.children():
         apply_updates(child)
 

@@ -1,4 +1,4 @@
-"""Task distributions: where support and query sets come from."""
+"""Task distributions, from which support and query sets are drawn (chapters 4, 6, 7, 12 and 13)."""
 
 from metasgd.tasks.augment import Augment
 from metasgd.tasks.episodes import EpisodeSampler

@@ -1,4 +1,4 @@
-"""A random change of every single picture, on the device: what five classes lack, drawn for each image (chapter 8)."""
+"""Random changes of single pictures, on the device, for meta-training with few classes (chapter 8)."""
 
 import math
 from collections.abc import Callable
@@ -11,20 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """Draw for each picture its own affine map, smooth warp, stroke thickness, blur and contrast.
+    """Change every picture at random: an affine map, a smooth warp, stroke thickness, blur and contrast (chapter 8).
 
-    Called with pictures, float32 of shape (pictures, 1, height, width) in 0..1, and a generator on their device;
-    returns the same shape. Each strength is a maximum, drawn uniformly below it; 0 leaves that change out.
+    An ``Augment`` is a function of pictures and a generator, as ``EpisodeSampler`` takes it. Each picture has its own
+    draw of every change. The arguments are the largest strengths, up to which the strengths are drawn uniformly; 0
+    leaves a change out.
 
     Args:
-        rotation: degrees to either side.
-        scale: relative change of the width and of the height that is looked at: 0.2 for 1/1.2 to 1/0.8 times the size.
-        shear: tangent of the shear angle.
-        shift: fraction of the picture's width.
-        warp: standard deviation of a smooth displacement, as a fraction of the picture's width.
-        thickness: 1 for strokes up to one pixel thicker on every side, or one pixel thinner on the left and right.
-        blur: weight of a blurred copy.
-        contrast: relative change of brightness.
+        rotation: in degrees, to either side.
+        scale: the relative change of the width, and independently of the height, of the region that the picture shows.
+            With 0.2, shapes get 1/1.2 to 1/0.8 times their size.
+        shear: the tangent of the shear angle, to either side.
+        shift: as a fraction of the picture's width and height, to either side.
+        warp: the standard deviation of a smooth displacement, as a fraction of the picture's width and height. It is
+            the same for all pictures.
+        thickness: with 1, strokes get up to one pixel thicker on every side, or one pixel thinner on the left and
+            right.
+        blur: the weight of a blurred copy.
+        contrast: the relative change of brightness, to either side.
     """
 
     rotation: float = 20.0
@@ -37,7 +41,15 @@ class Augment:
     contrast: float = 0.3
 
     def __call__(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        """Change every picture by its own draw."""
+        """Return the changed pictures.
+
+        Args:
+            pictures: float32 of shape (pictures, 1, height, width), with values in 0..1.
+            generator: for the draws, on the device of the pictures.
+
+        Returns:
+            The same shape, dtype and range.
+        """
         count, _, height, width = pictures.shape
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -53,7 +65,8 @@ class Augment:
             torch.stack([size[:, 0] * cos, size[:, 0] * (shear * cos - sin), shift[:, 0]], 1),
             torch.stack([size[:, 1] * sin, size[:, 1] * (shear * sin + cos), shift[:, 1]], 1),
         ]
-        # Where a pixel is taken from is linear in what was drawn, so one matrix product serves all pictures.
+        # The point from which a pixel's value is taken is a linear function of the numbers that were drawn: the
+        # entries of the affine map, and the displacements of a coarse grid. So one matrix product computes all points.
         weights, basis = torch.stack(rows, 1), affine_basis(height, width, pictures.device)
         if self.warp:
             coarse = torch.randn((count, 2, 5, 5), generator=generator, device=pictures.device)
@@ -76,25 +89,31 @@ class Augment:
 
 
 def affine_basis(height: int, width: int, device: torch.device) -> Tensor:
-    """Return x, y and 1 at every pixel, where the picture spans -1 to 1: (3, height, width)."""
+    """Return x, y and 1 at every pixel, shape (3, height, width); the picture spans -1 to 1 in x and in y."""
     x = (torch.arange(width, device=device) + 0.5) * (2 / width) - 1
     y = (torch.arange(height, device=device) + 0.5) * (2 / height) - 1
     return torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones((height, width), device=device)])
 
 
 def bumps(height: int, width: int, device: torch.device) -> Tensor:
-    """Return what each of 5 x 5 points adds to a field that is interpolated smoothly between them."""
+    """Return the basis of fields that are interpolated smoothly between 5 x 5 points: shape (25, height, width)."""
     points = torch.eye(25, device=device).reshape(1, 25, 5, 5)
     return F.interpolate(points, (height, width), mode="bicubic", align_corners=True)[0]
 
 
 def with_neighbours(operation: Callable[..., Tensor], pictures: Tensor, dim: int) -> Tensor:
-    """Combine every pixel with those before and after it along a dimension; outside there is nothing.
+    """Combine every pixel with the pixels right before and after it along a dimension, as far as there are such.
 
-    Twice so, along rows and columns, is a 3 x 3 window, at a fraction of the cost of PyTorch's pooling on a CPU.
+    Applied along rows and then along columns, this combines the pixels of a 3 x 3 window, at a fraction of the cost of
+    PyTorch's pooling on a CPU.
+
+    Args:
+        operation: of two tensors, with an ``out`` argument, e.g. ``torch.maximum``.
+        pictures: of any shape.
+        dim: the dimension.
     """
     result, length = pictures.clone(), pictures.shape[dim] - 1
-    for own, other in ((0, 1), (1, 0)):
-        part = result.narrow(dim, own, length)
-        operation(part, pictures.narrow(dim, other, length), out=part)
+    for start, neighbour in ((0, 1), (1, 0)):
+        part = result.narrow(dim, start, length)
+        operation(part, pictures.narrow(dim, neighbour, length), out=part)
     return result

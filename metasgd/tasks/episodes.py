@@ -9,25 +9,27 @@ from metasgd._core.task import Task, device_or_default
 
 
 class EpisodeSampler:
-    """Draw N-way K-shot image classification tasks from images by class.
+    """Draw N-way K-shot image classification tasks from images by class (chapter 7).
 
-    All images are kept on ``device`` as they came (uint8), and every task is drawn there. A task has ``ways``
-    different classes, and of each ``shots`` support and ``queries`` query examples, all different. The labels 0 to
-    ways - 1 are dealt anew in each task, so a network cannot learn them by heart.
+    All images are kept on ``device`` in their own dtype (uint8 takes least memory), and every task is drawn there. A
+    task has ``ways`` different classes, and ``shots`` support and ``queries`` query examples of each class, all of
+    them different. In each task, the labels 0 to ways - 1 are assigned to the classes at random, so a network cannot
+    learn which class has which label.
 
     Args:
         images: one uint8 or float tensor of shape (examples, height, width) for each class, or one tensor of shape
-            (classes, examples, height, width). Classes may differ in size. uint8 is scaled to 0..1.
+            (classes, examples, height, width). Classes may differ in size. Values of uint8 are scaled to 0..1.
         ways: classes in a task.
         shots: support examples of each class.
         queries: query examples of each class.
-        device: where images live and tasks are drawn (None: PyTorch's default device).
-        augment: ``augment(pictures, generator) -> pictures``, applied to every drawn picture on its own, as float32
-            of shape (pictures, 1, height, width). Use it for meta-training only.
-        seed: for ``sample`` without a generator.
+        device: where the images are kept and the tasks are drawn (None: PyTorch's default device).
+        augment: ``augment(pictures, generator) -> pictures``, applied to all drawn pictures, as float32 of shape
+            (pictures, 1, height, width). Use it for meta-training only.
+        seed: of the generator that ``sample`` uses if it is given none.
 
     Raises:
-        ValueError: more ways than classes, more examples than a class has, or images that are not finite.
+        ValueError: ``ways``, ``shots`` or ``queries`` is below 1, there are fewer classes than ``ways``, a class has
+            too few examples, or a pixel is not finite.
     """
 
     def __init__(
@@ -67,19 +69,22 @@ class EpisodeSampler:
         """Draw ``num_tasks`` tasks as one batch.
 
         Args:
-            num_tasks: B.
-            generator: on the sampler's device; None: the sampler's own, seeded at its construction.
+            num_tasks: the number of tasks, B.
+            generator: on the sampler's device (None: the sampler's own, seeded at its construction).
 
         Returns:
-            float32 inputs (B, ways * examples, 1, height, width) in 0..1 and int64 targets (B, ways * examples),
-            class by class, where examples is ``shots`` for the support set and ``queries`` for the query set.
+            float32 inputs of shape (B, ways * examples, 1, height, width) and int64 targets of shape
+            (B, ways * examples), class by class, where ``examples`` is the number of shots in the support set and that
+            of the queries in the query set.
         """
         generator = generator or self._generator
         classes = self.draw_classes(num_tasks, generator)
         examples = draw_without_replacement(self._counts[classes], self.shots + self.queries, generator)
         index = self._offsets[classes, None] + examples
-        # index_select copies whole pictures; the same by [index] goes pixel by pixel, many times slower on a CPU.
-        pictures = self._pictures.index_select(0, index.flatten()).unflatten(0, index.shape)
+        # index_select copies whole pictures. self._pictures[index] gives the same, but copies pixel by pixel, which is
+        # many times slower on a CPU.
+        pictures = self._pictures.index_select(0, index.flatten())
+        pictures = pictures.view(index.shape + pictures.shape[1:])
         pictures = pictures / 255 if pictures.dtype == torch.uint8 else pictures.float()
         if self.augment is not None:
             flat = pictures.flatten(0, 2).unsqueeze(1)
@@ -94,16 +99,27 @@ class EpisodeSampler:
         )
 
     def draw_classes(self, num_tasks: int, generator: torch.Generator) -> Tensor:
-        """Draw which classes each task has, in which order: int64 of shape (num_tasks, ways)."""
+        """Draw the classes of each task, in the order of their labels: int64 of shape (num_tasks, ways).
+
+        ``sample`` does this first, so a generator in the same state gives the classes that ``sample`` would draw.
+        """
         counts = torch.full((num_tasks,), len(self._counts), device=self.device)
         return draw_without_replacement(counts, self.ways, generator)
 
 
 def draw_without_replacement(counts: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Draw ``size`` different numbers from ``0..count - 1``, in random order, for every entry of ``counts``.
+    """For each entry of ``counts``, draw ``size`` different numbers from ``0..entry - 1``, in random order.
 
-    Floyd's algorithm (Bentley and Floyd 1987): its cost depends on ``size``, not on ``counts``, so a class of 7,000
-    images costs no more than one of 20. Returns int64 of shape ``counts.shape + (size,)``.
+    This is Floyd's algorithm (Bentley and Floyd 1987). Its cost depends on ``size`` but not on ``counts``, so drawing
+    from a class of 7,000 images costs no more than drawing from a class of 20.
+
+    Args:
+        counts: int64 of any shape, no entry below ``size``.
+        size: how many numbers are drawn.
+        generator: on the device of ``counts``.
+
+    Returns:
+        int64 of shape ``counts.shape + (size,)``.
 
     >>> counts = torch.tensor([3, 1000])
     >>> draw_without_replacement(counts, 3, torch.Generator().manual_seed(0)).shape

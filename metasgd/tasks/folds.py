@@ -1,4 +1,4 @@
-"""Which digits train and which test, and how a few digits make many classes (chapters 7 and 8)."""
+"""Which digits are for training and which for testing, and how a few digits make many classes (chapters 7 and 8)."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,19 @@ import torch
 from torch import Tensor
 
 NUM_FOLDS = 5
-# Quarter turns that make a new picture. Half a turn takes 0, 1, 2, 5 and 8 to themselves, or nearly, and 6 to 9: a
-# digit that must not be seen in any orientation would come back through that door.
+# For each digit, the numbers of quarter turns that make a new class. Half a turn makes 0, 1, 2, 5 and 8 look as
+# before, or nearly so, and a 6 look like a 9. So a held-out digit, which must not be seen in any orientation, would be
+# seen if another digit were turned by half a turn.
 QUARTER_TURNS = {digit: (0, 1, 2, 3) if digit in (3, 4, 7) else (0, 1) for digit in range(10)}
 
 
 def fold_digits(fold: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return (meta-training digits, held-out digits) of a fold: fold k holds out 2k, ..., 2k + 4 modulo 10.
+    """Return the meta-training digits and the held-out digits of a fold (chapter 7).
+
+    Fold k holds out the five digits 2k, 2k + 1, ..., 2k + 4 modulo 10.
 
     Raises:
-        ValueError: a fold that does not exist.
+        ValueError: ``fold`` is not one of 0 to 4.
 
     >>> fold_digits(3)
     ((1, 2, 3, 4, 5), (0, 6, 7, 8, 9))
@@ -27,11 +30,14 @@ def fold_digits(fold: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def orientations(images: Sequence[Tensor], digits: Sequence[int]) -> list[Tensor]:
-    """Turn every digit by quarter turns into new classes, leaving out turns that look like a digit again.
+    """Return classes of digits and of digits turned by quarter turns, but not of turns that look like a digit again.
 
     Args:
-        images: one tensor of shape (examples, 28, 28) for each of the ten digits.
-        digits: which to use.
+        images: one tensor of shape (examples, height, width) for each of the ten digits.
+        digits: the digits to use.
+
+    Returns:
+        One tensor of shape (examples, height, width) for each class: for each digit first as it is, then turned.
 
     >>> from metasgd.data import load_mnist
     >>> len(orientations(load_mnist(quiet=True), fold_digits(0)[0]))            # 5, 6, 8, 9: two each; 7: four
@@ -41,19 +47,23 @@ def orientations(images: Sequence[Tensor], digits: Sequence[int]) -> list[Tensor
 
 
 def composites(classes: Sequence[Tensor], count: int, *, examples: int = 200, seed: int = 0) -> list[Tensor]:
-    """Make new classes of symbols: the left half of one class beside the right half of another.
+    """Make new classes of symbols: the left half of one class beside the right half of another (chapter 8).
 
-    Every composite class is an ordered pair of different classes; each of its pictures joins a random picture of the
-    one to a random picture of the other, so that it varies as handwriting does. Nothing but the given classes is used.
+    Every composite class belongs to an ordered pair of different classes. Each of its pictures joins a random picture
+    of the first to a random picture of the second, so the pictures of a class vary as handwriting does. Nothing but
+    the given classes is used.
 
     Args:
-        classes: tensors of shape (examples, height, width).
-        count: how many composite classes; pairs are drawn without replacement.
-        examples: pictures in each.
-        seed: of the pairs and the pictures.
+        classes: one tensor of shape (examples, height, width) for each class.
+        count: the number of composite classes; their pairs are drawn without replacement.
+        examples: the number of pictures in each.
+        seed: decides the pairs and the pictures.
+
+    Returns:
+        One tensor of shape (examples, height, width) for each composite class.
 
     Raises:
-        ValueError: more composites than ordered pairs.
+        ValueError: there are fewer ordered pairs than ``count``.
     """
     pairs = [(left, right) for left in range(len(classes)) for right in range(len(classes)) if left != right]
     if count > len(pairs):

@@ -1,4 +1,4 @@
-"""Linear regression tasks: the worked example, whose best alpha has a closed form (chapter 4)."""
+"""Linear regression tasks, the worked example in which the best alpha has a closed form (chapter 4)."""
 
 from collections.abc import Sequence
 
@@ -9,24 +9,25 @@ from metasgd._core.task import Task, device_or_default
 
 
 class LinearRegressionSampler:
-    """Draw tasks ``y = w . x + noise``: every task has its own w, all tasks share how x and w are distributed.
+    """Draw tasks ``y = w . x + noise``; each task has its own w, from a distribution common to all (chapter 4).
 
     Coordinate i of an input is normal with mean 0 and standard deviation ``input_scale[i]``; weight i of a task is
     normal with mean ``weight_mean[i]`` and standard deviation ``weight_scale[i]``.
 
     Args:
         input_scale: one standard deviation for each of the d input coordinates.
-        weight_scale: one for each of the d weights; 0 for a weight that all tasks share.
-        weight_mean: one for each weight (None: zeros).
-        noise: standard deviation of the noise on y.
+        weight_scale: one standard deviation for each of the d weights; 0 for a weight that is the same in all tasks.
+        weight_mean: one mean for each of the d weights (None: zeros).
+        noise: the standard deviation of the noise in y.
         shots: support examples of a task.
         queries: query examples of a task.
         device: where tasks are drawn (None: PyTorch's default device).
         dtype: of all four tensors of a task.
-        seed: for ``sample`` without a generator.
+        seed: of the generator that ``sample`` uses if it is given none.
 
     Raises:
-        ValueError: scales of different lengths, a negative scale, or no examples.
+        ValueError: the first three arguments have different lengths, a standard deviation is negative, or ``shots`` or
+            ``queries`` is below 1.
     """
 
     def __init__(
@@ -63,7 +64,15 @@ class LinearRegressionSampler:
         self._generator = torch.Generator(self.device).manual_seed(seed)
 
     def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
-        """Draw a batch of tasks: inputs (B, examples, d) and targets (B, examples, 1)."""
+        """Draw a batch of tasks.
+
+        Args:
+            num_tasks: the number of tasks, B.
+            generator: on the sampler's device (None: the sampler's own, seeded at its construction).
+
+        Returns:
+            Inputs of shape (B, examples, d) and targets of shape (B, examples, 1).
+        """
         generator = generator or self._generator
 
         def normal(*shape: int) -> Tensor:
@@ -74,15 +83,15 @@ class LinearRegressionSampler:
         x = self.input_scale * normal(num_tasks, self.shots + self.queries, dimension)
         y = x @ weights[:, :, None] + self.noise * normal(num_tasks, self.shots + self.queries, 1)
         sizes = [self.shots, self.queries]
-        (support_x, query_x), (support_y, query_y) = x.split(sizes, 1), y.split(sizes, 1)
+        (support_x, query_x), (support_y, query_y) = torch.split(x, sizes, 1), torch.split(y, sizes, 1)
         return Task(support_x, support_y, query_x, query_y)
 
     def best_alpha(self) -> Tensor:
-        r"""Return the alpha that one inner step on the mean squared error of this distribution wants (chapter 4).
+        r"""Return the alpha of shape (d,) that minimises the expected query loss after one inner step (chapter 4).
 
-        With input variances :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2`, K
-        shots and theta at the weights' mean: :math:`\alpha_i = d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) +
-        (\sum_j \lambda_j d_j + \sigma^2) / K\big)`. Shape (d,).
+        The loss is the mean squared error, and theta is the mean of the weights. With input variances
+        :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2` and K shots, :math:`\alpha_i =
+        d_i \big/ 2\big(\lambda_i d_i (1 + 1/K) + (\sum_j \lambda_j d_j + \sigma^2) / K\big)`.
         """
         return self.weight_scale**2 / (2 * self._gradient_power(self.weight_scale**2))
 
@@ -95,7 +104,7 @@ class LinearRegressionSampler:
 
         Args:
             alpha: the rates, shape (d,), or one rate for all.
-            theta: where the step starts, shape (d,) (None: the weights' mean).
+            theta: where the step starts, shape (d,) (None: the mean of the weights).
         """
         start = self.weight_mean if theta is None else theta
         spread = self.weight_scale**2 + (start - self.weight_mean) ** 2

@@ -1,7 +1,8 @@
-"""Two-dimensional navigation: a point that must find a goal it cannot see, from rewards alone (chapter 13).
+"""Two-dimensional navigation: an agent must find a goal that it cannot see, guided by rewards alone (chapter 13).
 
-The third experiment of Li et al. 2017, section 3.3, after Finn et al. 2017. A task is a goal (and a start). There are
-no labels: an agent acts, and is told after each action how well it stands. All tasks and trajectories move together.
+This is the third experiment of Li et al. 2017 (section 3.3), after Finn et al. 2017. A task is a goal and a start.
+There are no labels: after each action the agent gets a reward, which is larger the nearer it is to the goal. All
+trajectories of all tasks are computed at once.
 """
 
 from collections.abc import Callable
@@ -12,27 +13,28 @@ from torch import Tensor
 
 from metasgd._core.checks import check_num_tasks
 
-HORIZON = 100  # actions in a trajectory
-MAX_SPEED = 0.1  # largest velocity, in each coordinate, for one action
+HORIZON = 100  # the largest number of actions in a trajectory
+MAX_SPEED = 0.1  # the largest velocity in each coordinate, per action
 GOAL_RADIUS = 0.01  # a trajectory ends this close to its goal
 HALF_SIDE = 0.5  # goals and random starts are drawn from [-0.5, 0.5] in each coordinate
 
 
 class NavigationTasks(NamedTuple):
-    """B tasks: where the agent starts and where it should go, each of shape (B, 2)."""
+    """B tasks: where the agent starts and where it should go, both of shape (B, 2)."""
 
     start: Tensor
     goal: Tensor
 
 
 class Trajectories(NamedTuple):
-    """What N trajectories of H actions in each of B tasks leave behind.
+    """N trajectories of H actions in each of B tasks.
 
     Attributes:
-        positions: what was observed before each action, (B, N, H, 2).
-        actions: what the policy said, before the environment clipped it, (B, N, H, 2), in units of ``MAX_SPEED``.
-        rewards: minus the squared distance to the goal after each action, (B, N, H); zero after the end.
-        alive: False for actions after the trajectory has ended, which do not count, (B, N, H).
+        positions: the observation before each action, of shape (B, N, H, 2).
+        actions: the actions of the policy, before the environment clips them, in units of ``MAX_SPEED``, of shape
+            (B, N, H, 2).
+        rewards: minus the squared distance to the goal after each action, of shape (B, N, H); zero after the end.
+        alive: False for the actions after the end of a trajectory, which do not count; bool of shape (B, N, H).
     """
 
     positions: Tensor
@@ -42,7 +44,7 @@ class Trajectories(NamedTuple):
 
     @property
     def returns(self) -> Tensor:
-        """The sum of the rewards of each trajectory, (B, N)."""
+        """The sum of the rewards of each trajectory, of shape (B, N)."""
         return self.rewards.sum(-1)
 
 
@@ -53,10 +55,16 @@ def draw_navigation(
     random_start: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> NavigationTasks:
-    """Draw tasks on the generator's device: goals uniform in the square, starts at its centre or uniform as well.
+    """Draw navigation tasks (chapter 13). Goals are uniform in the square with corners at +-0.5.
+
+    Args:
+        num_tasks: the number of tasks, B.
+        generator: the tasks are drawn on its device.
+        random_start: draw the start of each task in the same way; otherwise all starts are at the centre.
+        dtype: of the positions.
 
     Raises:
-        ValueError: fewer than one task.
+        ValueError: ``num_tasks`` is below 1.
     """
     check_num_tasks(num_tasks)
     draws = torch.rand(2, num_tasks, 2, generator=generator, device=generator.device, dtype=dtype)
@@ -65,16 +73,18 @@ def draw_navigation(
 
 
 def move(act: Callable[[Tensor], Tensor], tasks: NavigationTasks, count: int, horizon: int = HORIZON) -> Trajectories:
-    """Let an agent act ``count`` times in each task, from its start on, and return the trajectories.
+    """Let an agent move from the start of each task, and return its trajectories (chapter 13).
 
-    An action is a velocity for one unit of time, clipped to ``MAX_SPEED`` in each coordinate. A trajectory ends after
-    ``horizon`` actions, or once it is within ``GOAL_RADIUS`` of the goal: the agent then stays there, at no cost.
+    An action is a velocity for one unit of time; the environment clips it to ``MAX_SPEED`` in each coordinate. A
+    trajectory ends after ``horizon`` actions, or as soon as the agent is within ``GOAL_RADIUS`` of the goal. In the
+    latter case it stays there, and its further rewards are zero.
 
     Args:
-        act: from positions (B, N, 2) to velocities of the same shape, in units of ``MAX_SPEED``.
-        tasks: where to start and where to go.
-        count: trajectories of a task, N.
-        horizon: actions of a trajectory, H.
+        act: the agent. It takes positions of shape (B, N, 2) and returns velocities of the same shape, in units of
+            ``MAX_SPEED``.
+        tasks: the starts and the goals of B tasks.
+        count: the number of trajectories in each task, N.
+        horizon: the largest number of actions in a trajectory, H.
     """
     position = tasks.start[:, None].repeat(1, count, 1)
     goal = tasks.goal[:, None]
@@ -91,7 +101,10 @@ def move(act: Callable[[Tensor], Tensor], tasks: NavigationTasks, count: int, ho
 
 
 def walk_straight(goal: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the agent that knows the goals, shape (B, 2), and goes to each as fast as it may: nothing beats it.
+    """Return an agent that knows the goals and goes straight to them at full speed; no agent can do better.
+
+    Args:
+        goal: of shape (B, 2).
 
     >>> tasks = NavigationTasks(torch.zeros(1, 2), torch.tensor([[0.3, 0.1]]))
     >>> run = move(walk_straight(tasks.goal), tasks, count=1)

@@ -8,7 +8,7 @@ import torch
 from metasgd import evaluate
 from metasgd.baselines import nearest_class_mean
 from metasgd.tasks import EpisodeSampler, glyph_classes, glyphs
-from metasgd.tasks.glyphs import POINTS, STROKES, Movement, Pen, inked, pen_way
+from metasgd.tasks.glyphs import MAX_PIECES, MAX_STROKES, POINTS, Movement, Pen, draw_ink, pen_path
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_more_classes_begin_as_fewer_do(drawn):
 
 def test_pictures_do_not_depend_on_how_many_are_inked_together(drawn, monkeypatch):
     """To one step of 255, as above."""
-    monkeypatch.setattr(glyphs, "INKED_TOGETHER", 7)
+    monkeypatch.setattr(glyphs, "PICTURES_AT_A_TIME", 7)
     assert (glyph_classes(10, 20).int() - drawn[:10].int()).abs().max() <= 1
 
 
@@ -99,26 +99,33 @@ def test_a_number_below_one_is_refused(name):
 
 def one_stroke(length: float = 1, turn: float = 0, heading: float = 0) -> Movement:
     """A glyph of one piece."""
-    lengths, turns, corners = (torch.zeros(1, STROKES, glyphs.PIECES) for _ in range(3))
+    lengths, turns, corners = (torch.zeros(1, MAX_STROKES, MAX_PIECES) for _ in range(3))
     lengths[0, 0, 0], turns[0, 0, 0], corners[0, 0, 0] = length, turn, heading
-    nothing = torch.zeros(1, STROKES)
+    nothing = torch.zeros(1, MAX_STROKES)
     return Movement(
-        lengths, turns, torch.zeros_like(turns), corners, nothing, nothing, torch.zeros(1, STROKES, 2), torch.ones(1)
+        lengths,
+        turns,
+        torch.zeros_like(turns),
+        corners,
+        nothing,
+        nothing,
+        torch.zeros(1, MAX_STROKES, 2),
+        torch.ones(1),
     )
 
 
 def test_a_straight_stroke_is_straight_and_as_long_as_its_length():
     """Points lie in the middle of their steps, so first and last are one step nearer than the ends."""
-    way, stroke = pen_way(one_stroke(2, heading=math.pi / 2))
-    torch.testing.assert_close(way[0, :, 0], torch.zeros(POINTS), rtol=0, atol=1e-5)
-    assert (way[0, -1, 1] - way[0, 0, 1]).item() == pytest.approx(2 * (1 - 1 / POINTS), abs=1e-4)
+    path, stroke = pen_path(one_stroke(2, heading=math.pi / 2))
+    torch.testing.assert_close(path[0, :, 0], torch.zeros(POINTS), rtol=0, atol=1e-5)
+    assert (path[0, -1, 1] - path[0, 0, 1]).item() == pytest.approx(2 * (1 - 1 / POINTS), abs=1e-4)
     assert (stroke == 0).all()
 
 
 def test_a_full_turn_closes_a_circle():
     """A circle's radius is its length over 2 pi; a polygon of 128 sides differs by some 1e-4 of it."""
-    way, _ = pen_way(one_stroke(1, turn=2 * math.pi))
-    radii = (way[0] - way[0].mean(0)).norm(dim=1)
+    path, _ = pen_path(one_stroke(1, turn=2 * math.pi))
+    radii = (path[0] - path[0].mean(0)).norm(dim=1)
     torch.testing.assert_close(radii, torch.full((POINTS,), 1 / (2 * math.pi)), rtol=1e-3, atol=0)
 
 
@@ -127,8 +134,8 @@ def test_a_second_stroke_is_laid_across_the_middle_of_the_first():
     plus = one_stroke(1)
     plus.lengths[0, 1, 0], plus.corners[0, 1, 0] = 1, math.pi / 2
     plus.own[0, 1] = plus.base[0, 1] = 0.5
-    way, stroke = pen_way(plus)
-    across, down = way[stroke == 0], way[stroke == 1]
+    path, stroke = pen_path(plus)
+    across, down = path[stroke == 0], path[stroke == 1]
     assert len(across) == len(down) == POINTS // 2
     assert (across.mean(0) - down.mean(0)).norm() < 2 / POINTS
     assert across[:, 1].std() < 1e-5 < across[:, 0].std()
@@ -138,7 +145,7 @@ def test_a_second_stroke_is_laid_across_the_middle_of_the_first():
 def test_the_ink_of_a_bar_has_the_pens_width():
     """A level bar through the middle: its columns hold the pen's width of ink, less where discs leave a notch."""
     pen = Pen(*(torch.tensor([value]) for value in (0.0, 0.0, 1.5, 1.0)), torch.tensor([[0.0, 1.0, 0.0]]))
-    way, stroke = pen_way(one_stroke())
-    picture = inked(way, stroke, pen, 28)[0].float() / 255
+    path, _ = pen_path(one_stroke())
+    picture = draw_ink(path, pen, 28)[0].float() / 255
     assert picture[:, 14].sum().item() == pytest.approx(2 * 1.5, abs=0.05)
     assert picture.any(0).sum() == pytest.approx(20, abs=2)

@@ -1,16 +1,14 @@
 """Reptile and prototypical networks, on problems small enough to work by hand; all methods at a small size."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd import Task, experiments
+from metasgd import Task
 from metasgd.data import load_mnist
-from metasgd.evaluation import Evaluation, evaluate, interval
+from metasgd.evaluation import evaluate
+from metasgd.experiments.mnist_tuning import METHOD_SETTINGS
 from metasgd.methods import PrototypicalNetwork, Reptile
 from metasgd.recipes import Contestant, contestants, meta_train
 from metasgd.recipes.mnist import MnistRecipe
@@ -149,7 +147,7 @@ def test_the_methods_differ_in_what_they_say():
         "layer-rates": 9,
         "one-rate": 1,
     }
-    settings = {name: MnistRecipe(**experiments.METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
+    settings = {name: MnistRecipe(**METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
     steps = {name: Contestant(name, config).make_learner().inner_steps for name, config in settings.items()}
     assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3}
 
@@ -184,150 +182,3 @@ def test_fine_tuning_trains_the_part_that_it_names(digits, part, moves):
         optimizer.step()
     expected = head(features(query_x)).detach()
     assert torch.allclose(answers, expected, rtol=1e-4, atol=1e-5) != moves
-
-
-@pytest.mark.parametrize(
-    ("name", "cell", "scores"),
-    [
-        ("mnist-methods", "meta-sgd-seed0", 10),
-        ("mnist-methods", "layer-rates-seed1", 1),
-        ("mnist-methods", "fine-tuning-seed0", 2),
-        ("mnist-methods", "protonet-seed0", 1),
-        ("mnist-methods-5shot", "maml-seed0", 1),
-        ("mnist-methods-5shot", "fine-tuning-seed0", 2),
-        ("mnist-tuning", "meta-sgd-0.3", 1),
-        ("mnist-tuning", "fine-tuning", 3),
-    ],
-)
-def test_the_experiments_run_at_small_size(digits, tmp_path, monkeypatch, name, cell, scores):
-    """The code path of the stored results, for one cell of each kind."""
-    monkeypatch.setattr(experiments, "FINE_TUNING_GRID", experiments.FINE_TUNING_GRID[::19])
-    cells = experiments.EXPERIMENTS[name](experiments.Bench(digits, 6, "cpu"), **SMALL)
-    result = cells[cell](tmp_path)
-    json.dumps(result)
-    assert len(result["accuracy"]) == scores
-    assert ("right_answers" in result) == (name != "mnist-tuning")
-    assert ("rates" in result) == (result["method"] in ("meta-sgd", "layer-rates"))
-    assert result["config"]["fold"] == 1
-    assert result["config"]["shots"] == (5 if name.endswith("5shot") else 1)
-
-
-def test_scores_of_a_method_come_from_its_right_answers_alone():
-    """Two tasks of 5 ways with 15 queries each, 75 answers: the task means over two seeds are 0.5 and 0.7."""
-    answers = {"maml-seed0": "30 45", "maml-seed1": "45 60", "first-order-maml-seed0": "1 2"}
-    cells = {
-        key: {
-            "config": {"ways": 5},
-            "accuracy": {key.rpartition("-")[0]: {"mean": 0.5, "half_width_95": 0.1}},
-            "right_answers": {key.rpartition("-")[0]: right},
-        }
-        for key, right in answers.items()
-    }
-    scores = experiments.method_scores({"cells": cells}, "maml")
-    assert [score.per_task.tolist() for score in scores] == [pytest.approx([0.4, 0.6]), pytest.approx([0.6, 0.8])]
-    mean = experiments.mean_of_seeds(scores)
-    assert mean.per_task.tolist() == pytest.approx([0.5, 0.7])
-    assert mean.mean == pytest.approx(0.6)
-    ((row, seeds),) = experiments.method_rows({"cells": cells}, {"MAML": "maml"}).values()
-    assert torch.equal(row.per_task, mean.per_task)
-    assert [seed.mean for seed in seeds] == [0.5, 0.5]
-
-
-def test_rows_are_compared_task_by_task_on_the_seeds_that_they_share():
-    """Seed 0: differences 0.1 and 0.3 of two tasks. The second row has no other seed. Their standard deviation is
-
-    0.1 * sqrt(2), so that the half-width is 1.96 * 0.1.
-    """
-
-    def seed(*tasks: float) -> Evaluation:
-        return interval(torch.tensor(tasks))
-
-    first, second = [seed(0.5, 0.8), seed(0.0, 0.0)], [seed(0.4, 0.5)]
-    difference, ahead = experiments.difference_of_rows((first[0], first), (second[0], second))
-    assert difference.mean == pytest.approx(0.2)
-    assert difference.half_width == pytest.approx(0.196)
-    assert ahead == 1
-
-
-@pytest.fixture(scope="module", params=["mnist-methods", "mnist-methods-5shot"])
-def stored(request):
-    return experiments.load_results(request.param)
-
-
-def methods_of(stored):
-    return {"mnist-methods": contestants.METHODS, "mnist-methods-5shot": experiments.FIVE_SHOT_METHODS}[
-        stored["experiment"]
-    ]
-
-
-def test_the_stored_comparison_has_every_method_from_every_seed_at_one_budget(stored):
-    """The same digits, tasks, network and number of meta-updates, and settings that the grid has chosen."""
-    shots, names = 5 if stored["experiment"].endswith("5shot") else 1, methods_of(stored)
-    assert len(stored["cells"]) == experiments.METHOD_SEEDS * len(names)
-    for name in names:
-        for seed in range(experiments.METHOD_SEEDS):
-            cell = stored["cells"][f"{name}-seed{seed}"]
-            settings = experiments.METHOD_RUN | experiments.METHOD_SETTINGS[name]
-            run = MnistRecipe(**settings | {"shots": shots, "seed": seed})
-            assert {**cell["config"], "validation_digits": ()} == {
-                key: value for key, value in vars(run).items() if key != "method"
-            }
-            assert cell["method"] == name
-
-
-def test_the_stored_accuracies_are_the_means_of_the_right_answers(stored):
-    """Two numbers for one thing in the file: they agree to the five decimals that are stored."""
-    for cell in stored["cells"].values():
-        assert cell["right_answers"].keys() == cell["accuracy"].keys()
-        for name, score in cell["accuracy"].items():
-            right = [int(count) for count in cell["right_answers"][name].split()]
-            assert len(right) == stored["tasks"] == score["tasks"]
-            assert sum(right) / len(right) / 75 == pytest.approx(score["mean"], abs=1e-5)
-
-
-def test_rates_in_the_file_are_those_of_every_learner_with_learned_rates(stored):
-    for cell in stored["cells"].values():
-        options = contestants.GRADIENT_METHODS.get(cell["method"], {"learn_alpha": False})
-        assert ("rates" in cell) == options.get("learn_alpha", True)
-        for values in cell.get("rates", {}).values():
-            assert 0 <= values["negative"] <= 1
-            assert values["low"] <= values["middle"] <= values["high"]
-            if cell["method"] == "nonnegative":
-                assert values["negative"] == 0
-
-
-def test_settings_were_chosen_on_digits_of_meta_training():
-    for cell in experiments.load_results("mnist-tuning")["cells"].values():
-        assert cell["config"]["fold"] == experiments.METHOD_RUN["fold"]
-        assert cell["config"]["validation_digits"] == [7, 9]
-        assert cell["task_seed"] == experiments.VALIDATION_SEED != experiments.TEST_SEED
-
-
-@pytest.mark.parametrize("name", [name for name, grid in experiments.TUNING_GRID.items() if len(grid) > 1])
-def test_each_method_has_the_best_settings_of_its_grid(name):
-    cells = experiments.load_results("mnist-tuning")["cells"].values()
-    tried = [cell for cell in cells if cell["method"] == name]
-    assert len(tried) == len(experiments.TUNING_GRID[name])
-    best = max(tried, key=lambda cell: cell["accuracy"][name]["mean"])["config"]
-    assert experiments.METHOD_SETTINGS[name].items() <= best.items()
-
-
-def test_fine_tuning_has_the_best_settings_of_its_grid():
-    scores = experiments.load_results("mnist-tuning")["cells"]["fine-tuning"]["accuracy"]
-    tried = {choice: score["mean"] for choice, score in scores.items() if choice.startswith("{")}
-    assert len(tried) == len(experiments.FINE_TUNING_GRID)
-    assert json.loads(max(tried, key=tried.get)) == experiments.METHOD_FINE_TUNING
-
-
-def test_the_tables_of_the_chapters_are_the_files(stored):
-    """They show ``method_rows``, which are the accuracies of the file, and have no numbers of their own."""
-    file = stored["experiment"]
-    for chapter in ("08-mnist", "11-what-alpha-learned") if file == "mnist-methods" else ("08-mnist",):
-        text = (Path(__file__).parents[1] / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8")
-        assert f'load_results(\\"{file}\\")' in text
-        assert "method_rows(" in text
-    rows = experiments.method_rows(stored, {name: name for name in methods_of(stored)})
-    for name, (mean, seeds) in rows.items():
-        cells = [stored["cells"][f"{name}-seed{seed}"] for seed in range(experiments.METHOD_SEEDS)]
-        assert [score.mean for score in seeds] == [cell["accuracy"][name]["mean"] for cell in cells]
-        assert mean.mean == pytest.approx(sum(score.mean for score in seeds) / len(seeds), abs=1e-5)

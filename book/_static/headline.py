@@ -11,7 +11,8 @@ import torch
 
 from metasgd import Task, plotting
 from metasgd.data import load_mnist
-from metasgd.experiments import fold_scores, load_results
+from metasgd.experiments import load_results
+from metasgd.experiments.results import Results
 from metasgd.recipes.mnist import MnistRecipe
 
 METHODS = {
@@ -22,11 +23,13 @@ METHODS = {
 }
 
 
-def digest(results: dict) -> str:
+def digest(results: Results) -> str:
     """Return what the picture stores to say which results it shows."""
-    return hashlib.sha256(
-        json.dumps(results["cells"], sort_keys=True).encode()
-    ).hexdigest()
+    shown = [
+        (score.method, score.data, score.shots, score.cell.config["fold"], score.mean)
+        for score in results.scores()
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
 def main() -> None:
@@ -37,7 +40,13 @@ def main() -> None:
     panels = {}
     for shots, title in ((1, "1 example a digit"), (5, "5 examples a digit")):
         scores = {
-            label: fold_scores(results, name, shots) for name, label in METHODS.items()
+            label: [
+                score.evaluation
+                for score in results.scores(
+                    method=name, shots=shots, data="held-out digits"
+                )
+            ]
+            for name, label in METHODS.items()
         }
         panels[title] = {label: folds for label, folds in scores.items() if folds}
     fig = plotting.headline(Task(*(part[0] for part in batch)), panels, chance=1 / 5)

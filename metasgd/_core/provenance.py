@@ -1,6 +1,7 @@
-"""What a result needs beside its settings to be understood later: versions, commit and machine."""
+"""Provenance: which code, versions and machine made a result."""
 
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,15 @@ import torch
 
 from metasgd._core.version import __version__
 
+CPU_INFO = Path("/proc/cpuinfo")
 
-def circumstances(device: torch.device | str) -> dict[str, Any]:
-    """Return what a result needs beside its settings to be understood later."""
+
+def provenance(device: torch.device | str) -> dict[str, Any]:
+    """Return which code, versions and machine make the results of this process.
+
+    Args:
+        device: where it computes.
+    """
     return {
         "metasgd": __version__,
         "commit": current_commit(),
@@ -19,8 +26,18 @@ def circumstances(device: torch.device | str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name()
         if torch.device(device).type == "cuda"
         else f"cpu ({platform.machine()})",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def processor() -> str | None:
+    """Return the name of this machine's processor (None: the system does not tell it)."""
+    try:
+        named = re.search(r"^model name\s*: (.+)$", CPU_INFO.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        named = None
+    return named.group(1).strip() if named else platform.processor() or None
 
 
 def current_commit() -> str | None:

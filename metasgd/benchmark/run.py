@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from metasgd._core.provenance import circumstances
+from metasgd._core.provenance import provenance
 from metasgd.benchmark.check import check_meta_gradients
 from metasgd.benchmark.line_up import installed_versions, line_up
 from metasgd.benchmark.measure import measure
@@ -69,7 +69,7 @@ def run_benchmark(
             "results": [results[workload] for workload in sorted(results, key=lambda workload: workload.sort_key)],
             "peers": peers,
             "seconds": round(earlier["seconds"] + time.perf_counter() - started, 1),
-            **circumstances(settings.device),
+            **provenance(settings.device),
         }
 
     with limited_to(threads or torch.get_num_threads()), warnings.catch_warnings():

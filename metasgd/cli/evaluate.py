@@ -3,11 +3,13 @@
 import argparse
 from typing import Any
 
-from metasgd._core.provenance import circumstances
+from metasgd._core.provenance import provenance
 from metasgd.baselines import nearest_class_mean
 from metasgd.cli.options import HelpFormatter, add_data_root, add_device, choose_device
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import TEST_SEED
+from metasgd.experiments.character_scores import PIXELS, Test, scores_of_test
+from metasgd.experiments.results import SCORE_FIELDS
 from metasgd.recipes import load_run
 from metasgd.recipes.images import ImageRecipe, support_only_methods
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -75,7 +77,7 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
         "task_seed": arguments.seed,
         "iteration": run.iteration,
         "config": run.checkpoint.config,
-        **circumstances(device),
+        **provenance(device),
     }
 
 
@@ -85,17 +87,26 @@ def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     learner, record = load_weights(arguments.weights, device)
     recipe = OmniglotRecipe.from_config(record["config"])
     count = recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
-    methods = {recipe.method: learner} | ({"nearest class mean": nearest_class_mean} if arguments.baselines else {})
-    data = recipe.load_test_data(arguments.data_root)
-    scores = recipe.compare(methods, data, count, seed=arguments.seed, device=device, progress=True)
+    tests: list[Test] = [(recipe.method, None, learner)]
+    if arguments.baselines:
+        tests.append((PIXELS, None, nearest_class_mean))
+    scores = scores_of_test(
+        tests, recipe, count, root=arguments.data_root, device=device, seed=arguments.seed, progress=True
+    )
+    asked = [identity(score) for score in scores]
     return {
-        "methods": summaries(scores),
-        "in_the_results_file": {name: record["accuracy"][name] for name in scores},
+        "scores": scores,
+        "in_the_results_file": [stored for stored in record["scores"] if identity(stored) in asked],
         "tasks": count,
         "task_seed": arguments.seed,
         **{key: record[key] for key in ("experiment", "cell", "config", "sha256")},
-        **circumstances(device),
+        **provenance(device),
     }
+
+
+def identity(score: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the record of a score is a record of."""
+    return tuple(score.get(name) for name in SCORE_FIELDS)
 
 
 def summaries(scores: dict[str, Evaluation]) -> dict[str, dict[str, float]]:

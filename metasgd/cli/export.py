@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metasgd._core.provenance import circumstances
+from metasgd._core.provenance import provenance
 from metasgd.cli.options import HelpFormatter
 from metasgd.recipes import load_run
 from metasgd.recipes.browser import BrowserRecipe, best_single_rate
@@ -24,7 +24,7 @@ def add_export(commands: Any) -> None:
     )
     command.set_defaults(run=run_export)
     command.add_argument(
-        "--checkpoint", default="runs/experiments/web/learner", metavar="FOLDER", help="the run's folder"
+        "--checkpoint", default="runs/experiments/browser/learner", metavar="FOLDER", help="the run's folder"
     )
     command.add_argument("--out", default="book/_static/adapt/weights.js", metavar="FILE", help="the page's file")
 
@@ -39,8 +39,9 @@ def run_export(arguments: argparse.Namespace) -> dict[str, Any]:
     if not isinstance(recipe, BrowserRecipe):
         raise ValueError(f"{arguments.checkpoint} is a run of the recipe {recipe.name}; only browser can be exported")
     finished = Path(arguments.checkpoint) / "result.json"
-    record: dict[str, Any] = json.loads(finished.read_text()) if finished.is_file() else circumstances("cpu")
+    made = {"provenance": provenance("cpu")}
+    record: dict[str, Any] = json.loads(finished.read_text()) if finished.is_file() else made
     rate = record.get("scalar_rate") or best_single_rate(learner)
-    told = ("accuracy", "seconds", "metasgd", "commit", "torch", "device")
+    told = ("scores", "provenance")
     export_learner(learner, recipe, arguments.out, rate, {key: record[key] for key in told if key in record})
     return {"file": arguments.out, "bytes": Path(arguments.out).stat().st_size, "scalar_rate": rate}

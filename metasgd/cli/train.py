@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from metasgd import distributed
-from metasgd._core.provenance import circumstances
+from metasgd._core.provenance import provenance
 from metasgd.checkpoints import CHECKPOINT
 from metasgd.cli.options import (
     HelpFormatter,
@@ -101,7 +101,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
         ],
         "seconds": round(time.perf_counter() - started, 1),
         "processes": distributed.rank_and_world_size()[1],
-        **circumstances(device),
+        **provenance(device),
     }
 
 

@@ -1,62 +1,79 @@
 """How every stored result was made: the results files of the book as tables (appendix "How every result was made")."""
 
-import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from metasgd._core import files
+from metasgd._core.provenance import provenance
+from metasgd.experiments.results import Results, load_benchmark, load_results, result_names
 
-FOLDERS = files.FOLDERS["results"]
-
-
-def result_names() -> list[str]:
-    """Return the names of all results files, of the checkout or as shipped in the package."""
-    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.json")})
-
-
-def load(name: str) -> dict[str, Any]:
-    """Return one results file by its name.
-
-    Raises:
-        FileNotFoundError: there is none of that name; it lists those that there are.
-    """
-    for folder in FOLDERS:
-        if (folder / f"{name}.json").is_file():
-            return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    raise FileNotFoundError(f"there are no results of {name!r}; there are {', '.join(result_names())}")
+__all__ = ["as_markdown", "book_folder", "how_made", "result_names", "this_computer"]
 
 
 def how_made(name: str) -> dict[str, str]:
     """Return what a reader needs to make a results file again, and to judge it, by the name of each fact.
 
     Where the runs (cells) of a file differ, as in their version or device, all values are given.
+
+    Args:
+        name: name of the file, one of ``metasgd.experiments.results.result_names()``.
     """
-    file = load(name)
-    runs = list(file["cells"].values()) if "cells" in file else file["results"]
-    versions = [run for run in runs if "metasgd" in run] or [file]  # else the file says it, once for all
-    commands = dict.fromkeys(run.get("command", file["command"]) for run in runs)
-    facts = {
-        "command": "<br>".join(f"`{command}`" for command in commands),
-        "runs": str(len(runs)),
-        "test tasks": all_of(f"{score['tasks']:,}" for run in runs for score in scores_of(run)),
-        "seed of the test tasks": all_of(run.get("task_seed", file.get("task_seed")) for run in runs),
-        "seed of training": all_of(run.get("config", run.get("settings", {})).get("seed") for run in runs),
-        "meta-updates": all_of(run.get("config", {}).get("iterations") for run in runs),
-        "package": all_of(part["metasgd"] for part in versions),
-        "commit": all_of(part["commit"] for part in versions),
-        "PyTorch": all_of(part["torch"] for part in versions),
-        "device": all_of(part["device"] for part in versions),
-        "precision, where it is not float32": all_of(run.get("precision") for run in runs),
-        "tested on another device": all_of(run.get("tested_on") for run in runs),
-        "CPU threads": all_of(part["threads"] for part in versions),
-        "run time": duration(file.get("seconds") or sum(run.get("seconds", 0) for run in runs)),
+    found = facts_of_a_benchmark(name) if is_benchmark(name) else facts_of_an_experiment(load_results(name))
+    return {fact: value for fact, value in found.items() if value}
+
+
+def is_benchmark(name: str) -> bool:
+    """Say whether a results file was made by ``python -m metasgd benchmark``: it has a format of its own."""
+    return "format" not in load_benchmark(name)
+
+
+def facts_of_an_experiment(results: Results) -> dict[str, str]:
+    """Return the facts of ``how_made`` for the results of an experiment."""
+    whole = results.header.get("provenance", {})  # where the file says it once for all
+    made = [cell.provenance for cell in results if cell.provenance] or [whole]
+    seconds = whole.get("seconds") or sum(part.get("seconds", 0) for part in made)
+    tested = {
+        "test tasks": all_of(f"{score.tasks:,}" for score in results.scores()),
+        "seed of the test tasks": all_of(cell.get("task_seed") or results.header.get("task_seed") for cell in results),
+        "seed of training": all_of(cell.config.get("seed") for cell in results),
+        "meta-updates": all_of(cell.config.get("iterations") for cell in results),
     }
-    return {fact: value for fact, value in facts.items() if value}
+    commands = [part.get("command", results.command) for part in made]
+    return facts(commands, len(results), tested, made, seconds)
 
 
-def scores_of(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the test scores of one run, of whatever measure."""
-    return [score for measure in ("accuracy", "error", "mean_return") for score in run.get(measure, {}).values()]
+def facts_of_a_benchmark(name: str) -> dict[str, str]:
+    """Return the facts of ``how_made`` for a file of ``python -m metasgd benchmark``."""
+    file = load_benchmark(name)
+    runs = file["results"]
+    made = [run for run in runs if "metasgd" in run] or [file]
+    tested = {"seed of training": all_of(run.get("settings", {}).get("seed") for run in runs)}
+    commands = [run.get("command", file["command"]) for run in runs]
+    seconds = file.get("seconds") or sum(run.get("seconds", 0) for run in runs)
+    return facts(commands, len(runs), tested, made, seconds)
+
+
+def facts(
+    commands: Iterable[str], runs: int, tested: dict[str, str], made: list[dict[str, Any]], seconds: float
+) -> dict[str, str]:
+    """Return the facts of ``how_made`` in the order of its table; an empty text stands for what is not known."""
+    return {
+        "command": "<br>".join(f"`{command}`" for command in dict.fromkeys(commands)),
+        "runs": str(runs),
+        **tested,
+        "package": all_of(part["metasgd"] for part in made),
+        "commit": all_of(part["commit"] for part in made),
+        "PyTorch": all_of(part["torch"] for part in made),
+        "device": all_of(part["device"] for part in made),
+        "processor": all_of(part.get("processor") for part in made),
+        "precision, where it is not float32": all_of(part.get("precision") for part in made),
+        "tested on another device": all_of(part.get("tested_on") for part in made),
+        "CPU threads": all_of(part["threads"] for part in made),
+        "run time": duration(seconds),
+    }
 
 
 def all_of(values: Iterable[Any]) -> str:
@@ -74,3 +91,26 @@ def as_markdown(name: str) -> str:
     """Return how a results file was made, as a Markdown table."""
     rows = [f"| {fact} | {value} |" for fact, value in how_made(name).items()]
     return "\n".join([f"**`{name}.json`**", "", "| | |", "|---|---|", *rows])
+
+
+def book_folder() -> Path:
+    """Return the folder of the book's pages in a checkout."""
+    return files.FOLDERS["results"][0].parent
+
+
+def this_computer(device: torch.device | str) -> dict[str, str]:
+    """Return with what the pages of a build are computed, by the name of each fact.
+
+    Args:
+        device: of the pages.
+    """
+    made = provenance(device)
+    labels = {
+        "metasgd": "package",
+        "commit": "commit",
+        "torch": "PyTorch",
+        "device": "device",
+        "processor": "processor",
+        "threads": "CPU threads",
+    }
+    return {label: str(made[key]) for key, label in labels.items() if made[key]}

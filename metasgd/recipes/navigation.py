@@ -19,8 +19,6 @@ from metasgd.tasks.navigation import HORIZON, NavigationTasks, Trajectories, dra
 TEST_BATCH = 50  # tasks that are tested at a time
 VALIDATION_TASKS = 100  # goals that choose the best iterate of a run
 VALIDATION_SEED = 2022
-# The paper's average returns, by method and by whether starts are random.
-PAPER = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ __all__ = ["load_weights", "save_weights", "weights_names", "weights_record"]
 def load_weights(name: str, device: torch.device | str = "cpu") -> tuple[MetaSGD, dict[str, Any]]:
     """Return a trained learner, in float32, and the record of how it was made.
 
-    The record's ``config`` holds the settings of ``metasgd.recipes.omniglot.OmniglotRecipe``, and its ``accuracy`` is
-    that of the results file of its ``experiment``.
+    The record's ``config`` holds the settings of ``metasgd.recipes.omniglot.OmniglotRecipe``, and its ``scores`` are
+    those of the results file of its ``experiment``.
 
     Args:
         name: one of ``weights_names()``.

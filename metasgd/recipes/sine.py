@@ -24,19 +24,6 @@ from metasgd.tasks import SineWaveSampler
 Name = TypeVar("Name", bound=Hashable)
 SHOTS = (5, 10, 20)  # support points in the paper, in meta-training and in meta-testing
 TEST_QUERIES = 100  # points of a test curve on which the error is measured
-# The paper's table: mean squared error after one step, by method, shots of meta-training, shots of the test.
-PAPER = {
-    "maml": {
-        5: {5: 1.13, 10: 0.85, 20: 0.71},
-        10: {5: 1.17, 10: 0.77, 20: 0.56},
-        20: {5: 1.29, 10: 0.76, 20: 0.48},
-    },
-    "meta-sgd": {
-        5: {5: 0.90, 10: 0.63, 20: 0.50},
-        10: {5: 0.88, 10: 0.53, 20: 0.35},
-        20: {5: 1.01, 10: 0.54, 20: 0.31},
-    },
-}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The files of the learners that ship with the package: theta and alpha in half precision, and how they were made.
 
 Each learner is two files in ``metasgd/assets/weights``: ``NAME.npz`` with the numbers, and ``NAME.json`` with the
-settings, the checksum, the experiment that trained it, and the accuracy it reached there.
+settings, the checksum, the experiment that trained it, and the scores it reached there, as a results file has them.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metasgd._core.files import write_json
 from metasgd.meta_sgd import MetaSGD
 
 FOLDER = files("metasgd") / "assets" / "weights"
@@ -68,7 +69,7 @@ def save_weights(folder: str | Path, name: str, learner: MetaSGD, record: dict[s
     arrays: dict[str, Any] = {key: value.numpy() for key, value in numbers.items()}
     np.savez_compressed(folder / f"{name}.npz", **arrays)
     record = record | {"sha256": tensors_sha256(numbers)}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(folder / f"{name}.json", record)
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:

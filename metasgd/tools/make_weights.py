@@ -21,8 +21,9 @@ def make_weights(work: Path, out: Path, experiment: str, cell: str) -> str:
     result = json.loads((folder / "result.json").read_text())
     learner = OmniglotRecipe.from_config(result["config"]).make_learner()
     restore(learner, read_checkpoint(folder).state, folder)
-    kept = ("config", "accuracy", "seconds", "metasgd", "commit", "torch", "device", "threads")
-    save_weights(out, name, learner, {"experiment": experiment, "cell": cell} | {key: result[key] for key in kept})
+    kept = ("recipe", "config", "scores", "provenance")
+    record = {"format": 2, "experiment": experiment, "cell": cell} | {key: result[key] for key in kept}
+    save_weights(out, name, learner, record)
     return name
 
 

@@ -1,12 +1,11 @@
 """Measure the page that adapts in a browser: how long a step takes, and the page itself, and its bytes (chapter 14).
 
-python -m metasgd.tools.measure_browser_page --out book/results/web-speed.json
+python -m metasgd.tools.measure_browser_page --out book/results/browser-speed.json
 """
 
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import threading
@@ -18,11 +17,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from metasgd._core.files import FOLDERS, write_json
-from metasgd._core.provenance import current_commit
-from metasgd._core.version import __version__
+from metasgd._core.provenance import provenance
 
 COMMAND = "python -m metasgd.tools.measure_browser_page"
 FILES = FOLDERS["adapt"][0]
@@ -145,6 +141,7 @@ def measure(rounds: int, visits: int = VISITS) -> dict[str, Any]:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         seconds = [visit(browser, address) for _ in range(visits)]
         cells["page"] = {
+            "part": "page",
             "seconds_until_ready": round(statistics.median(seconds), 3),
             "slowest": round(max(seconds), 3),
             "visits": visits,
@@ -156,6 +153,9 @@ def measure(rounds: int, visits: int = VISITS) -> dict[str, Any]:
                 found = time_steps(browser, address, backend, shots, rounds)
                 quartiles = statistics.quantiles(found["times"], n=4)
                 cells[f"{backend}, {shots}-shot"] = {
+                    "part": "step",
+                    "backend": backend,
+                    "shots": shots,
                     "milliseconds": round(statistics.median(found["times"]), 1),
                     "quartiles": [round(quartiles[0], 1), round(quartiles[2], 1)],
                     "slowest": round(max(found["times"]), 1),
@@ -164,21 +164,16 @@ def measure(rounds: int, visits: int = VISITS) -> dict[str, Any]:
                 }
         name = f"Chromium {browser.version}, headless"
         browser.close()
-    return {
-        "experiment": "web-speed",
-        "command": COMMAND,
+    made = {
         "seconds": round(time.perf_counter() - started, 1),
-        "metasgd": __version__,
-        "commit": current_commit(),
-        "torch": torch.__version__,
+        **provenance("cpu"),
         "tensorflow.js": found["version"],
         "browser": name,
-        "device": f"cpu ({platform.machine()})",
         "threads": 1,
         "cores": os.cpu_count(),
         "other_processes": f"{os.getloadavg()[0]:.1f} busy on average in the last minute, this one included",
-        "cells": cells,
     }
+    return {"format": 2, "experiment": "browser-speed", "command": COMMAND, "provenance": made, "cells": cells}
 
 
 if __name__ == "__main__":

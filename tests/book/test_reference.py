@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import json
 import pkgutil
 import re
 from pathlib import Path
@@ -12,7 +11,10 @@ import pytest
 from sphinx.application import Sphinx
 
 import metasgd
+from metasgd._core import files
+from metasgd._core.files import write_json
 from metasgd.experiments import how_made
+from metasgd.experiments.results import result_names
 from metasgd.sphinx_extension import CARD, link_chapters
 from tests.book.notebooks import BOOK, cells, in_every_chapter
 
@@ -135,7 +137,7 @@ def test_page_describes_itself(tmp_path: Path) -> None:
     assert (BOOK / CARD).is_file()
 
 
-@pytest.mark.parametrize("name", how_made.result_names())
+@pytest.mark.parametrize("name", result_names())
 def test_every_results_file_says_how_it_was_made(name: str) -> None:
     facts = how_made.how_made(name)
     assert facts["command"].startswith(("`python -m metasgd ", "`python -m metasgd."))
@@ -145,15 +147,22 @@ def test_every_results_file_says_how_it_was_made(name: str) -> None:
 
 
 def test_facts_that_differ_between_runs_are_all_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = {"metasgd": "1.0", "commit": "a", "torch": "2", "device": "cpu", "threads": 1, "seconds": 3600}
-    scores = {"accuracy": {"one": {"tasks": 2000}, "other": {"tasks": 300}}}
-    cells = {"one": run | {"config": {"seed": 0}} | scores, "two": run | {"config": {"seed": 1}, "commit": "b"}}
-    (tmp_path / "some.json").write_text(json.dumps({"command": "python", "cells": cells}))
-    monkeypatch.setattr(how_made, "FOLDERS", [tmp_path])
+    made = {"metasgd": "1.0", "commit": "a", "torch": "2", "device": "cpu", "threads": 1, "seconds": 3600}
+    said = {"metric": "accuracy", "method": "maml", "data": "digits", "ways": 5, "shots": 1, "mean": 0.5}
+    scores = [said | {"half_width_95": 0.1, "tasks": tasks} for tasks in (2000, 300)]
+    cells = {
+        "one": {"config": {"seed": 0}, "scores": scores, "provenance": made},
+        "two": {"config": {"seed": 1}, "provenance": made | {"commit": "b", "processor": "known", "command": "other"}},
+    }
+    content = {"format": 2, "experiment": "some", "command": "python", "cells": cells}
+    write_json(tmp_path / "some.json", content)
+    monkeypatch.setitem(files.FOLDERS, "results", (tmp_path,))
     facts = how_made.how_made("some")
     assert facts["seed of training"] == "0, 1"
     assert facts["commit"] == "a, b"
     assert facts["test tasks"] == "2,000, 300"
     assert facts["run time"] == "2 h 0 min"
-    with pytest.raises(FileNotFoundError, match=r"no results of 'none'; there are some"):
-        how_made.load("none")
+    assert facts["processor"] == "known"
+    assert facts["command"] == "`python`<br>`other`"
+    with pytest.raises(FileNotFoundError, match=r"no results of 'none'; .* There are some"):
+        how_made.how_made("none")

@@ -1,6 +1,7 @@
 """Chapter 14: the page's learner, its file, and the browser's step held against PyTorch's."""
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -106,11 +107,12 @@ def test_a_run_is_exported_by_its_checkpoint(few_glyphs, tmp_path, capsys):
     learner, history = meta_train(SMALL, torch.empty(0), out=tmp_path / "run", progress=False)
     assert len(history) == SMALL.iterations
     file = tmp_path / "weights.js"
-    (tmp_path / "run" / "result.json").write_text('{"scalar_rate": 0.1, "accuracy": {"a": 1}, "torch": "2"}')
+    record = {"scores": [{"a": 1}], "provenance": {"torch": "2"}}
+    (tmp_path / "run" / "result.json").write_text(json.dumps({"scalar_rate": 0.1} | record))
     assert main(["export", "--checkpoint", str(tmp_path / "run"), "--out", str(file)]) == 0
     assert f'"bytes": {file.stat().st_size}' in capsys.readouterr().out
     loaded, header = browser_file.load_exported(file)
-    assert header["record"] == {"accuracy": {"a": 1}, "torch": "2"}
+    assert header["record"] == record
     assert header["scalar_rate"] == 0.1
     for name, value in learner.theta.items():
         torch.testing.assert_close(loaded.theta[name], value, rtol=2**-11, atol=2**-25)

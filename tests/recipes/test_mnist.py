@@ -1,16 +1,10 @@
-"""Few-shot MNIST: what a run trains on, what it is tested on, and the experiments behind the book's results."""
-
-import json
-import runpy
-from pathlib import Path
+"""Few-shot MNIST: what a run trains on, and what it is tested on."""
 
 import pytest
 import torch
-from PIL import Image
 
-from metasgd import experiments
 from metasgd.data import load_mnist
-from metasgd.recipes import images, load_run, meta_train
+from metasgd.recipes import load_run, meta_train
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.tasks.folds import NUM_FOLDS, fold_digits
 
@@ -89,83 +83,3 @@ def test_a_run_is_loaded_as_it_ended(digits, tmp_path):
     assert checkpoint.history == history
     assert all(torch.equal(loaded.theta[name], value) for name, value in learner.theta.items())
     assert all(torch.equal(loaded.alpha[name], value) for name, value in learner.alpha.items())
-
-
-@pytest.mark.parametrize(("name", "cell"), [("mnist-folds", 3), ("mnist-classes", 4), ("mnist-scratch", 2)])
-def test_an_experiment_runs_a_cell_at_small_size(digits, tmp_path, monkeypatch, name, cell):
-    """The same code path as the stored results, on one cell; the others are made up, to see the file put together."""
-    monkeypatch.setattr(experiments, "SCRATCH_STEPS", (1,))
-    count = len(experiments.EXPERIMENTS[name](experiments.Bench(digits, 6, "cpu"), **SMALL))
-    sizes = {"out": tmp_path, "work": tmp_path / "work", "tasks": 10, "command": "as typed", **SMALL}
-    assert experiments.run_experiment(name, digits, shard=(cell, count), **sizes) is None
-    (finished,) = (tmp_path / "work" / name).glob("*/result.json")
-    for other in experiments.EXPERIMENTS[name](experiments.Bench(digits, 6, "cpu")):
-        target = tmp_path / "work" / name / other
-        target.mkdir(exist_ok=True)
-        if not (target / "result.json").exists():
-            (target / "result.json").write_text('{"made": "up"}')
-    written = experiments.run_experiment(name, digits, **sizes)
-    stored = json.loads(written.read_text())
-    made = json.loads(finished.read_text())
-    assert made.pop("command") == stored["command"] == "as typed"  # once for all cells that were made so
-    assert stored["cells"][finished.parent.name] == made
-    check_cell(stored["cells"][finished.parent.name])
-
-
-def check_cell(cell):
-    assert cell["accuracy"]
-    for score in cell["accuracy"].values():
-        assert 0 <= score["mean"] <= 1
-        assert score["half_width_95"] >= 0 or score["tasks"] == 1
-    assert cell["seconds"] >= 0
-    assert {"metasgd", "commit", "torch", "device", "threads"} <= cell.keys()
-
-
-@pytest.mark.parametrize("name", [name for name in experiments.EXPERIMENTS if name.startswith("mnist-")])
-def test_stored_results_are_complete(name, digits):
-    stored = experiments.load_results(name)
-    assert list(stored["cells"]) == list(experiments.EXPERIMENTS[name](experiments.Bench(digits, 1, "cpu")))
-    assert stored["command"].startswith(f"python -m metasgd experiment {name}")
-    assert stored["tasks"] >= 600
-    for cell in stored["cells"].values():
-        check_cell(cell)
-
-
-def test_scratch_settings_are_the_best_of_the_stored_grid():
-    cells = experiments.load_results("mnist-scratch")["cells"].values()
-    for shots, settings in images.SCRATCH.items():
-        for method, (_, lr, steps) in settings.items():
-            grid = {
-                (cell["lr"], int(count)): score["mean"]
-                for cell in cells
-                if (cell["shots"], cell["method"]) == (shots, method)
-                for count, score in cell["accuracy"].items()
-            }
-            assert max(grid, key=grid.get) == (lr, steps)
-
-
-@pytest.mark.parametrize("shots", [1, 5])
-@pytest.mark.parametrize("fold", range(NUM_FOLDS))
-def test_stored_meta_sgd_is_ahead_of_all_methods_without_meta_training(shots, fold):
-    """By non-overlapping 95% intervals, on the same held-out tasks."""
-    cell = experiments.load_results("mnist-folds")["cells"][f"fold{fold}-{shots}shot-meta-sgd"]
-    ours = experiments.score_of(cell, "meta-sgd")
-    for name in images.support_only_methods(MnistRecipe(shots=shots, width=4)):
-        other = experiments.score_of(cell, name)
-        assert ours.mean - ours.half_width > other.mean + other.half_width, name
-
-
-def test_missing_results_name_the_command(monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"python -m metasgd benchmark --out book/results/nothing\.json"):
-        experiments.load_results("nothing")
-    monkeypatch.setitem(experiments.EXPERIMENTS, "nothing", None)
-    with pytest.raises(FileNotFoundError, match="python -m metasgd experiment nothing"):
-        experiments.load_results("nothing")
-
-
-def test_the_headline_picture_shows_the_stored_results():
-    """The picture stores a digest of what it was drawn from; draw it again by ``python book/_static/headline.py``."""
-    script = Path(__file__).parents[2] / "book" / "_static" / "headline.py"
-    digest = runpy.run_path(str(script))["digest"]
-    with Image.open(script.with_name("headline.png")) as picture:
-        assert picture.text["Description"] == digest(experiments.load_results("mnist-folds"))

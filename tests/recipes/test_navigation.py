@@ -1,13 +1,9 @@
 """Navigation: its learner, its tasks, a run of it, and the stored results."""
 
-import json
-from dataclasses import replace
-
 import pytest
 import torch
 
-from metasgd import MetaSGD, experiments, training
-from metasgd.__main__ import main
+from metasgd import MetaSGD, training
 from metasgd.recipes import meta_train, navigation
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.recipe import METHODS
@@ -145,7 +141,6 @@ def test_a_run_ends_as_the_iterate_that_does_best_on_goals_of_its_own():
     goals = {"num_tasks": navigation.VALIDATION_TASKS, "seed": navigation.VALIDATION_SEED}
     assert navigation.returns_on_new_goals(learner, config, **goals)["after"].mean == pytest.approx(max(scores))
     assert max(scores) > min(scores)
-    assert navigation.VALIDATION_SEED not in (experiments.TEST_SEED, experiments.VALIDATION_SEED)
 
 
 def interrupted_at(last):
@@ -163,82 +158,3 @@ def interrupted_at(last):
 def test_maml_keeps_its_one_rate():
     learner, _ = meta_train(NavigationRecipe(method="maml", task_lr=0.01, **SMALL), progress=False)
     assert all((rate == 0.01).all() for rate in learner.alpha.values())
-
-
-def test_the_experiment_runs_at_small_size(tmp_path):
-    """The code path of the stored results: each cell once."""
-    written = experiments.run_experiment(
-        "navigation", None, out=tmp_path, work=tmp_path / "work", tasks=3, command="python -m metasgd", **SMALL
-    )
-    results = json.loads(written.read_text())
-    check_results(results)
-    assert "images" not in results
-    cell = results["cells"]["maml-random-seed1"]["config"]
-    assert (cell["method"], cell["random_start"], cell["seed"], cell["hidden"]) == ("maml", True, 1, SMALL["hidden"])
-    scores = experiments.navigation_scores(results, "meta-sgd", "fixed", "oracle")
-    assert [score.mean for score in scores] == [
-        results["cells"][f"meta-sgd-fixed-seed{seed}"]["mean_return"]["oracle"]["mean"]
-        for seed in range(experiments.NAVIGATION_SEEDS)
-    ]
-
-
-def test_images_have_no_say_in_navigation(tmp_path, capsys):
-    command = ["experiment", "navigation", "--width", "4", "--out", str(tmp_path), "--work", str(tmp_path)]
-    assert main(command) == 2
-    assert "navigation has no setting width; leave it out" in capsys.readouterr().err
-
-
-def check_results(results):
-    """The schema: each cell says how it was made, and its returns before and after the step."""
-    assert results["experiment"] == "navigation"
-    assert results["command"].startswith("python -m metasgd")
-    for cell in results["cells"].values():
-        assert replace(NavigationRecipe(), **cell["config"]).seed == cell["config"]["seed"]
-        assert cell["mean_return"].keys() == {"before", "after", "oracle"}
-        for score in cell["mean_return"].values():
-            assert score["mean"] < 0 < score["half_width_95"]
-            assert score["tasks"] == results["tasks"]
-        assert {"seconds", "metasgd", "commit", "torch", "device", "threads", "task_seed"} <= cell.keys()
-        assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
-
-
-def test_the_stored_results_are_complete():
-    stored = experiments.load_results("navigation")
-    check_results(stored)
-    cells = experiments.navigation(experiments.Bench(None, 1, "cpu"))
-    assert list(stored["cells"]) == list(cells)
-    assert stored["tasks"] >= 1000
-    for name, cell in stored["cells"].items():
-        assert NavigationRecipe(**cell["config"]) == cells[name].args[0]
-
-
-@pytest.mark.parametrize("start", experiments.NAVIGATION_STARTS)
-def test_meta_sgd_is_above_maml_with_every_seed_and_above_the_paper(start):
-    """By non-overlapping 95% intervals on the same tasks. The same seed starts both from the same policy."""
-    stored = experiments.load_results("navigation")
-    ours, maml = (experiments.navigation_scores(stored, method, start) for method in METHODS)
-    assert len(ours) == len(maml) == experiments.NAVIGATION_SEEDS
-    for a, b in zip(ours, maml, strict=True):
-        assert a.mean - a.half_width > b.mean + b.half_width
-        assert a.mean - a.half_width > navigation.PAPER["meta-sgd"][start == "random"]
-
-
-def test_settings_were_chosen_on_other_goals_and_seeds_than_those_of_the_table():
-    cells = experiments.load_results("navigation")["cells"]
-    tuning = {name: cell for name, cell in cells.items() if name.startswith("tuning")}
-    table = [cell for name, cell in cells.items() if name not in tuning]
-    assert {cell["task_seed"] for cell in tuning.values()} == {experiments.VALIDATION_SEED}
-    assert {cell["task_seed"] for cell in table} == {experiments.TEST_SEED}
-    assert {cell["config"]["seed"] for cell in tuning.values()}.isdisjoint(cell["config"]["seed"] for cell in table)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_each_method_has_the_best_of_the_settings_that_were_tried(method):
-    cells = experiments.load_results("navigation")["cells"]
-    tried = [cells[experiments.tuning_name(method, settings)] for settings in experiments.NAVIGATION_TUNING[method]]
-    best = max(tried, key=lambda cell: cell["mean_return"]["after"]["mean"])["config"]
-    for start in experiments.NAVIGATION_STARTS:
-        used = cells[f"{method}-{start}-seed0"]["config"]
-        assert [used[rate] for rate in ("meta_lr", "alpha_lr", "task_lr")] == [
-            best[rate] for rate in ("meta_lr", "alpha_lr", "task_lr")
-        ]

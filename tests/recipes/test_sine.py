@@ -1,20 +1,13 @@
 """Sine waves: what a run is, and the stored table of chapter 6."""
 
-import itertools
-import json
-from dataclasses import replace
-from pathlib import Path
-from statistics import fmean
-
 import pytest
 import torch
 
-from metasgd import experiments, plotting
-from metasgd.__main__ import main
+from metasgd import plotting
 from metasgd.evaluation import Evaluation
 from metasgd.recipes import meta_train, sine
 from metasgd.recipes.recipe import METHODS
-from metasgd.recipes.sine import PAPER, SHOTS, SineRecipe
+from metasgd.recipes.sine import SineRecipe
 from metasgd.tasks import SineWaveSampler
 
 SMALL = {"iterations": 3, "meta_batch": 2, "train_queries": 4}
@@ -141,95 +134,6 @@ def test_no_step_is_the_initialisation_and_more_steps_leave_the_learner_alone():
         first_20 = (learner.predict(task.query_x) - task.query_y).square().mean().item()
     start = sine.error_on_new_curves(learner, 5, steps=0, num_tasks=20, seed=0).mean
     assert start == pytest.approx(first_20, rel=1e-5)  # float32 sums
-
-
-def test_the_experiment_runs_at_small_size_and_prints_both_tables(tmp_path, capsys, monkeypatch):
-    """The code path of the stored results. Two methods, three numbers of points, two seeds, and the comparisons."""
-    monkeypatch.setattr(experiments, "SINE_MAML_RATES", (0.02,))
-    monkeypatch.setattr(experiments, "SINE_WITHOUT", {"recipe": {}, "no-clipping": {"clip": None}})
-    command = ["experiment", "sine", "--iterations", "2", "--tasks", "3", "--device", "cpu"]
-    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
-    out = json.loads(capsys.readouterr().out)
-    stored = json.loads((tmp_path / "sine.json").read_text())
-    check_results(stored)
-    assert len(stored["cells"]) == 2 * 3 * 2 + 2 + 2 * 2
-    assert "images" not in stored
-    cell = stored["cells"]["maml-20points-seed1"]
-    assert (cell["config"]["shots"], cell["config"]["method"], cell["config"]["seed"]) == (20, "maml", 1)
-    ours = [stored["cells"][f"meta-sgd-5points-seed{seed}"]["error"]["10"]["mean"] for seed in (0, 1)]
-    assert out["mean_squared_error"]["meta-sgd"]["5"]["10"] == pytest.approx(fmean(ours), abs=5e-4)  # three decimals
-    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
-    assert json.loads((tmp_path / "sine.json").read_text())["cells"] == stored["cells"]  # seconds included: none anew
-    assert out["paper"]["meta-sgd"]["5"]["10"] == 0.63
-
-
-def test_images_have_no_say_in_sine_waves(tmp_path, capsys):
-    command = ["experiment", "sine", "--width", "4", "--out", str(tmp_path), "--work", str(tmp_path)]
-    assert main(command) == 2
-    assert "sine waves have no setting width; leave it out" in capsys.readouterr().err
-
-
-def check_results(results):
-    """The schema: each cell says how it was made, and its error at each number of points."""
-    assert results["experiment"] == "sine"
-    assert results["command"].startswith("python -m metasgd")
-    for cell in results["cells"].values():
-        assert replace(SineRecipe(), **cell["config"]).shots == cell["config"]["shots"]
-        assert list(cell["error"]) == [str(shots) for shots in SHOTS]
-        for score in cell["error"].values():
-            assert 0 < score["mean"] < 10
-            assert score["half_width_95"] > 0
-            assert score["tasks"] == results["tasks"]
-        assert {"seconds", "metasgd", "commit", "torch", "device", "threads", "task_seed"} <= cell.keys()
-        assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
-
-
-def test_the_stored_results_are_complete():
-    stored = experiments.load_results("sine")
-    check_results(stored)
-    assert list(stored["cells"]) == list(experiments.sine(experiments.Bench(None, 1, "cpu")))
-    assert stored["tasks"] >= 2000
-
-
-def test_the_table_of_the_chapter_is_the_stored_one():
-    """The chapter shows ``sine_mean``, the command line ``sine_table``: both are the means of the file's cells."""
-    stored = experiments.load_results("sine")
-    chapter = (Path(__file__).parents[2] / "book" / "06-sine-waves.ipynb").read_text(encoding="utf-8")
-    assert "{n: sine_mean(results, method, k, n) for n in SHOTS}" in chapter
-    table = experiments.sine_table(stored)["mean_squared_error"]
-    for method, trained, tested in itertools.product(METHODS, SHOTS, SHOTS):
-        cells = [stored["cells"][f"{method}-{trained}points-seed{seed}"] for seed in range(experiments.SINE_SEEDS)]
-        mean = fmean(cell["error"][str(tested)]["mean"] for cell in cells)
-        assert experiments.sine_mean(stored, method, trained, tested).mean == pytest.approx(mean)
-        assert table[method][str(trained)][str(tested)] == pytest.approx(mean, abs=5e-4)  # three decimals
-
-
-@pytest.mark.parametrize("tested", SHOTS)
-@pytest.mark.parametrize("trained", SHOTS)
-def test_meta_sgd_is_below_the_paper_and_below_maml_in_each_cell(trained, tested):
-    """Every seed on its own; against MAML, by non-overlapping 95% intervals on the same curves."""
-    stored = experiments.load_results("sine")
-    for ours, maml in zip(
-        experiments.sine_scores(stored, "meta-sgd", trained, tested),
-        experiments.sine_scores(stored, "maml", trained, tested),
-        strict=True,
-    ):
-        assert ours.mean <= PAPER["meta-sgd"][trained][tested]
-        assert ours.mean + ours.half_width < maml.mean - maml.half_width
-
-
-def test_settings_were_chosen_on_other_curves_than_those_of_the_table():
-    cells = experiments.load_results("sine")["cells"].items()
-    table = {cell["task_seed"] for name, cell in cells if "points-seed" in name}
-    others = {cell["task_seed"] for name, cell in cells if "points-seed" not in name}
-    assert (table, others) == ({experiments.TEST_SEED}, {experiments.VALIDATION_SEED})
-    assert experiments.TEST_SEED != experiments.VALIDATION_SEED
-
-
-def test_maml_has_the_best_of_the_rates_that_were_tried():
-    cells = experiments.load_results("sine")["cells"]
-    errors = {rate: cells[f"maml-rate-{rate}"]["error"]["10"]["mean"] for rate in experiments.SINE_MAML_RATES}
-    assert min(errors, key=errors.get) == experiments.SINE_RATES["maml"]
 
 
 def test_the_figure_of_the_table_draws_the_paper_open_and_ours_filled():

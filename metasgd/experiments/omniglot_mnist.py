@@ -1,0 +1,76 @@
+"""The experiment ``omniglot-mnist``: from Omniglot to MNIST, and what closes the gap (chapter 12)."""
+
+from functools import partial
+from typing import Any
+
+from metasgd.evaluation import Evaluation
+from metasgd.experiments.character_scores import PIXELS, Table, learner_label, tabulate, whole_runs
+from metasgd.experiments.experiment import Cell, Cells, Experiment
+from metasgd.experiments.omniglot import run_omniglot
+from metasgd.experiments.results import Results
+from metasgd.recipes.omniglot import CHARACTERS, OmniglotRecipe
+
+ALL_CHARACTERS: dict[str, Any] = {"characters": CHARACTERS, "look": "varied"}
+OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
+    "10way": {"ways": 10, "iterations": 15_000},
+    "5way": {"ways": 5, "iterations": 15_000},
+    "10way-5shot": {"ways": 10, "shots": 5, "iterations": 8000},
+    "5way-wide": {"ways": 5, "width": 64, "iterations": 15_000},
+    "10way-wide": {"ways": 10, "width": 64, "iterations": 20_000},
+}
+LADDER_ITERATIONS = 400
+# What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.
+LADDER: dict[str, dict[str, Any]] = {
+    "pictures": {"look": "pictures", "quarter_turns": False},
+    "quarter-turns": {"look": "pictures"},
+    "redrawn": {"look": "redrawn"},
+    "varied": {"look": "varied"},
+    "measured": {"look": "measured"},
+    "composites": {"look": "varied", "num_composites": 1000},
+    "glyphs": {"look": "glyphs"},
+    "mixed": {"look": "mixed"},
+    "zero-head": {"look": "varied", "head_lr": 1.0},
+}
+
+
+def make_cells(**changes: Any) -> Cells:
+    """Return runs on all of Omniglot, tested on all ten digits of MNIST, and what each ingredient adds.
+
+    The digits are those of the sample in the package. The rungs of the ladder are shorter runs.
+    """
+    cells = {}
+    for name, run in OMNIGLOT_MNIST_RUNS.items():
+        recipe = OmniglotRecipe(**ALL_CHARACTERS | run | changes)
+        cells[name] = Cell("table", recipe, partial(run_omniglot, recipe, copies=True))
+    for rung, ingredients in LADDER.items():
+        recipe = OmniglotRecipe(**ALL_CHARACTERS | {"iterations": LADDER_ITERATIONS} | ingredients | changes)
+        cells[f"ladder-{rung}"] = Cell("ladder", recipe, partial(run_omniglot, recipe), {"rung": rung})
+    return cells
+
+
+def mnist_table(results: Results) -> Table:
+    """Return the accuracy on MNIST's ten digits by learner and by (ways, shots), the ladder left out.
+
+    A learner is named by what sets it apart: its filters, or the shots it was meta-trained with. The pixels come last.
+    """
+    table = tabulate((learner_label(score), score) for score in whole_runs(results))
+    return {label: table[label] for label in sorted(table, key=lambda label: label == PIXELS)}
+
+
+def ladder(results: Results) -> dict[str, dict[int, Evaluation]]:
+    """Return what each ingredient adds on the way from Omniglot to MNIST: by rung, accuracy by shots."""
+    rungs: dict[str, dict[int, Evaluation]] = {}
+    for score in results.scores(part="ladder", method="meta-sgd", variant=None):
+        assert score.shots is not None  # tests of images have shots
+        rungs.setdefault(score.cell["rung"], {})[score.shots] = score.evaluation
+    return rungs
+
+
+OMNIGLOT_MNIST = Experiment(
+    name="omniglot-mnist",
+    description="Meta-trained on Omniglot, tested on MNIST, and what each ingredient of that adds",
+    cells=make_cells,
+    recipe=OmniglotRecipe,
+    data="omniglot",
+    compiled=True,
+)

@@ -1,0 +1,32 @@
+"""Numbers that papers have published, beside which the book sets its own.
+
+Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835, 2017, is the
+paper of this book.
+"""
+
+# Mean squared error after one step on sine waves, by method, shots of meta-training and shots of the test:
+# the first table of Li et al. 2017 (chapter 6).
+SINE_WAVES = {
+    "maml": {
+        5: {5: 1.13, 10: 0.85, 20: 0.71},
+        10: {5: 1.17, 10: 0.77, 20: 0.56},
+        20: {5: 1.29, 10: 0.76, 20: 0.48},
+    },
+    "meta-sgd": {
+        5: {5: 0.90, 10: 0.63, 20: 0.50},
+        10: {5: 0.88, 10: 0.53, 20: 0.35},
+        20: {5: 1.01, 10: 0.54, 20: 0.31},
+    },
+}
+# Accuracy on Omniglot, by method and (ways, shots): the second table of Li et al. 2017 (chapter 12).
+OMNIGLOT = {
+    "Meta-SGD": {(5, 1): 0.9953, (5, 5): 0.9993, (20, 1): 0.9593, (20, 5): 0.9897},
+    "MAML": {(5, 1): 0.987, (5, 5): 0.999, (20, 1): 0.958, (20, 5): 0.989},
+}
+# Mean return on 2-D navigation, by method and by whether starts are random: Li et al. 2017, the table of their
+# experiment with reinforcement learning (chapter 13).
+NAVIGATION = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}
+# Accuracy on MNIST, 10-way 1-shot, after training on Omniglot alone (chapter 12): Koch, Zemel and Salakhutdinov,
+# "Siamese neural networks for one-shot image recognition", 2015; Vinyals et al., "Matching networks for one shot
+# learning", 2016.
+OMNIGLOT_TO_MNIST = {"Siamese nets, 2015": 0.703, "Matching Networks, 2016": 0.72}

@@ -1,0 +1,128 @@
+"""The tables of chapter 12 are made of the stored results, and name learners by what sets them apart."""
+
+from typing import Any
+
+import pytest
+
+from metasgd.experiments import load_results
+from metasgd.experiments.omniglot import omniglot_table
+from metasgd.experiments.omniglot_methods import comparison_table
+from metasgd.experiments.omniglot_mnist import ladder, mnist_table
+from metasgd.experiments.published import OMNIGLOT
+from metasgd.experiments.results import Results, StoredCell
+
+
+def cell(look: str, ways: int, method: str, mean: float, part: str = "table") -> dict[str, Any]:
+    """A made-up cell: five shots are a tenth better than one, pixels a tenth worse."""
+    means = [(method, 1, mean), ("nearest class mean", 1, mean - 0.1), (method, 5, mean + 0.1)]
+    return {
+        "part": part,
+        "config": {"look": look, "ways": ways, "method": method},
+        "scores": [record(name, ways, shots, value) for name, shots, value in means],
+    }
+
+
+def record(method: str, ways: int, shots: int, mean: float, variant: str | None = None) -> dict[str, Any]:
+    """A made-up score."""
+    fields = {"metric": "accuracy", "method": method, "data": "some", "ways": ways, "shots": shots, "mean": mean}
+    return fields | {"half_width_95": 0.01, "tasks": 600} | ({"variant": variant} if variant else {})
+
+
+def results_of(cells: dict[str, Any]) -> Results:
+    return Results("made up", {}, [StoredCell(name, content) for name, content in cells.items()])
+
+
+def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
+    cells = {"a": cell("pictures", 5, "meta-sgd", 0.8), "b": cell("pictures", 20, "meta-sgd", 0.6)}
+    wide = cell("pictures", 20, "meta-sgd", 0.65)
+    wide["config"]["width"] = 64
+    five = cell("unsteady", 20, "meta-sgd", 0.55)
+    five["config"]["shots"] = 5
+    table = omniglot_table(results_of(cells | {"c": cell("pictures", 5, "maml", 0.7), "d": wide, "e": five}))
+    means = {label: {key: round(score.mean, 5) for key, score in row.items()} for label, row in table.items()}
+    assert means == {
+        "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.9, (20, 1): 0.6, (20, 5): 0.7},
+        "Meta-SGD, 64 filters": {(20, 1): 0.65, (20, 5): 0.75},
+        "Meta-SGD, 5 shots, unsteady": {(20, 1): 0.55, (20, 5): 0.65},
+        "MAML": {(5, 1): 0.7, (5, 5): 0.8},
+        "nearest class mean": {(5, 1): 0.7, (20, 1): 0.5},
+    }
+
+
+def test_the_table_of_methods_names_runs_and_what_was_tested_beside_them_the_best_first():
+    """Prototypes of two runs have a row each; class means of pixels stand beside Meta-SGD, and come last."""
+
+    scores = {
+        "meta-sgd": [
+            record("nearest class mean", 5, 1, 0.5),
+            record("meta-sgd", 5, 1, 0.8),
+            record("meta-sgd", 5, 5, 0.7),
+        ],
+        "protonet": [record("protonet", 5, 1, 0.6)],
+        "wide": [record("protonet", 5, 1, 0.9), record("protonet", 20, 1, 0.4)],
+    }
+    cells = {
+        name: {"part": "larger tasks" if name == "wide" else "methods", "scores": found}
+        for name, found in scores.items()
+    }
+    table = comparison_table(results_of(cells))
+    assert {label: {key: score.mean for key, score in row.items()} for label, row in table.items()} == {
+        "prototypes, 60-way tasks": {(5, 1): 0.9, (20, 1): 0.4},
+        "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.7},
+        "prototypes": {(5, 1): 0.6},
+        "nearest class mean": {(5, 1): 0.5},
+    }
+    assert next(iter(table)) == "prototypes, 60-way tasks"
+    assert list(table)[-1] == "nearest class mean"
+
+
+def test_the_table_of_mnist_leaves_out_the_ladder():
+    cells = {"5way": cell("varied", 5, "meta-sgd", 0.8), "b": cell("redrawn", 5, "meta-sgd", 0.6, "ladder")}
+    cells["b"]["rung"] = "redrawn"
+    table = mnist_table(results_of(cells))
+    assert set(table) == {"Meta-SGD", "nearest class mean"}
+    assert table["Meta-SGD"][5, 1].mean == 0.8
+    assert {name: scores[1].mean for name, scores in ladder(results_of(cells)).items()} == {"redrawn": 0.6}
+
+
+def test_the_table_of_mnist_names_learners_by_what_sets_them_apart():
+    cells = {
+        name: cell("varied", 10, "meta-sgd", mean) for name, mean in {"usual": 0.8, "wide": 0.9, "shots": 0.7}.items()
+    }
+    cells["wide"]["config"]["width"] = 64
+    cells["shots"]["config"]["shots"] = 5
+    for content in cells.values():
+        content["scores"].append(record("meta-sgd", 10, 1, 0.95, "copies"))
+    means = {label: row[10, 1].mean for label, row in mnist_table(results_of(cells)).items()}
+    assert means == {
+        "Meta-SGD": 0.8,
+        "Meta-SGD, with copies": 0.95,
+        "Meta-SGD, 64 filters": 0.9,
+        "64 filters, with copies": 0.95,
+        "Meta-SGD, 5 shots": 0.7,
+        "5 shots, with copies": 0.95,
+        "nearest class mean": pytest.approx(0.7),
+    }
+    assert list(means)[-1] == "nearest class mean"
+
+
+@pytest.mark.parametrize("name", ["omniglot", "omniglot-mnist"])
+def test_every_number_of_the_tables_stands_in_the_file(name):
+    """Whichever runs the file holds: each entry is one of its accuracies, and each whole run has its entry."""
+    results = load_results(name)
+    stored = {(score.mean, score.half_width) for score in results.scores()}
+    table = omniglot_table(results) if name == "omniglot" else mnist_table(results)
+    shown = {(score.mean, score.half_width) for row in table.values() for score in row.values()}
+    shown |= {(score.mean, score.half_width) for rung in ladder(results).values() for score in rung.values()}
+    assert shown <= stored
+    own = {
+        (score.mean, score.half_width)
+        for score in results.scores()
+        if score.method != "nearest class mean" and score.variant != "fewer ways"
+    }
+    assert own <= shown
+
+
+def test_the_papers_table_is_complete():
+    assert {tuple(sorted(row)) for row in OMNIGLOT.values()} == {((5, 1), (5, 5), (20, 1), (20, 5))}
+    assert all(0.9 < mean < 1 for row in OMNIGLOT.values() for mean in row.values())

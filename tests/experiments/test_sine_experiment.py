@@ -1,0 +1,118 @@
+"""The experiment on sine waves: at small size from the command line, and the stored results."""
+
+import itertools
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from metasgd.cli import main
+from metasgd.experiments import EXPERIMENTS, TEST_SEED, VALIDATION_SEED, load_results, sine
+from metasgd.experiments.published import SINE_WAVES
+from metasgd.experiments.results import read_results
+from metasgd.recipes.recipe import METHODS
+from metasgd.recipes.sine import SHOTS, SineRecipe
+
+
+def test_the_experiment_runs_at_small_size_and_prints_both_tables(tmp_path, capsys, monkeypatch):
+    """The code path of the stored results. Two methods, three numbers of points, two seeds, and the comparisons."""
+    monkeypatch.setattr(sine, "SINE_MAML_RATES", (0.02,))
+    monkeypatch.setattr(sine, "SINE_CHANGES", {"recipe": {}, "no-clipping": {"clip": None}})
+    command = ["experiment", "sine", "--iterations", "2", "--tasks", "3", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    out = json.loads(capsys.readouterr().out)
+    stored = read_results(tmp_path / "sine.json")
+    check_results(stored)
+    assert len(stored) == 2 * 3 * 2 + 2 + 2 * 2
+    assert "images" not in stored.header
+    (cell,) = (cell for cell in stored if cell.name == "maml-20points-seed1")
+    assert (cell.config["shots"], cell.config["method"], cell.config["seed"]) == (20, "maml", 1)
+    runs = stored.select(part="table", method="meta-sgd", shots=5)
+    assert [run.config["seed"] for run in runs] == [0, 1]
+    ours = [run.score(shots=10).mean for run in runs]
+    assert out["mean_squared_error"]["meta-sgd"]["5"]["10"] == pytest.approx(fmean(ours), abs=5e-4)  # three decimals
+    assert main([*command, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
+    again = read_results(tmp_path / "sine.json")
+    assert [cell.content for cell in again] == [cell.content for cell in stored]  # seconds included: none anew
+    assert out["paper"]["meta-sgd"]["5"]["10"] == 0.63
+
+
+def test_images_have_no_say_in_sine_waves(tmp_path, capsys):
+    command = ["experiment", "sine", "--width", "4", "--out", str(tmp_path), "--work", str(tmp_path)]
+    assert main(command) == 2
+    assert "sine has no setting width; leave it out" in capsys.readouterr().err
+
+
+def check_results(results):
+    """The schema: each cell says how it was made, and its error at each number of points."""
+    assert results.name == "sine"
+    assert results.command.startswith("python -m metasgd")
+    for cell in results:
+        assert cell["recipe"] == "sine"
+        assert replace(SineRecipe(), **cell.config).shots == cell.config["shots"]
+        assert [score.shots for score in cell.scores()] == list(SHOTS)
+        for score in cell.scores():
+            assert (score.metric, score.method) == ("mean squared error", cell.config["method"])
+            assert 0 < score.mean < 10
+            assert score.half_width > 0
+            assert score.tasks == results.header["tasks"]
+        assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.provenance.keys()
+        assert "task_seed" in cell
+        assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+def test_the_stored_results_are_complete():
+    stored = load_results("sine")
+    check_results(stored)
+    cells = EXPERIMENTS["sine"].make_cells({})
+    assert [cell.name for cell in stored] == list(cells)
+    assert stored.header["tasks"] >= 2000
+    for cell in stored:
+        assert cell["part"] == cells[cell.name].part
+        assert cell.content.items() >= cells[cell.name].fields.items()
+        assert cell.config == json.loads(json.dumps(asdict(cells[cell.name].recipe)))
+
+
+def test_the_table_of_the_chapter_is_the_stored_one():
+    """The chapter shows ``sine_mean``, the command line ``sine_table``: both are the means of the file's cells."""
+    stored = load_results("sine")
+    chapter = (Path(__file__).parents[2] / "book" / "06-sine-waves.ipynb").read_text(encoding="utf-8")
+    assert "{n: sine_mean(results, method, k, n) for n in SHOTS}" in chapter
+    table = sine.sine_table(stored)["mean_squared_error"]
+    for method, trained, tested in itertools.product(METHODS, SHOTS, SHOTS):
+        cells = stored.select(part="table", method=method, shots=trained)
+        assert [cell.config["seed"] for cell in cells] == list(range(sine.SINE_SEEDS))
+        mean = fmean(cell.score(shots=tested).mean for cell in cells)
+        assert sine.sine_mean(stored, method, trained, tested).mean == pytest.approx(mean)
+        assert table[method][str(trained)][str(tested)] == pytest.approx(mean, abs=5e-4)  # three decimals
+
+
+@pytest.mark.parametrize("tested", SHOTS)
+@pytest.mark.parametrize("trained", SHOTS)
+def test_meta_sgd_is_below_the_paper_and_below_maml_in_each_cell(trained, tested):
+    """Every seed on its own; against MAML, by non-overlapping 95% intervals on the same curves."""
+    stored = load_results("sine")
+    for ours, maml in zip(
+        sine.sine_scores(stored, "meta-sgd", trained, tested),
+        sine.sine_scores(stored, "maml", trained, tested),
+        strict=True,
+    ):
+        assert ours.mean <= SINE_WAVES["meta-sgd"][trained][tested]
+        assert ours.mean + ours.half_width < maml.mean - maml.half_width
+
+
+def test_settings_were_chosen_on_other_curves_than_those_of_the_table():
+    cells = load_results("sine")
+    table = {cell["task_seed"] for cell in cells if cell["part"] == "table"}
+    others = {cell["task_seed"] for cell in cells if cell["part"] != "table"}
+    assert (table, others) == ({TEST_SEED}, {VALIDATION_SEED})
+    assert TEST_SEED != VALIDATION_SEED
+
+
+def test_maml_has_the_best_of_the_rates_that_were_tried():
+    tuning = load_results("sine").select(part="tuning", meta_lr=SineRecipe().meta_lr)
+    errors = {score.cell.config["task_lr"]: score.mean for score in tuning.scores(shots=10)}
+    assert tuple(errors) == sine.SINE_MAML_RATES
+    assert min(errors, key=errors.get) == sine.SINE_RATES["maml"]

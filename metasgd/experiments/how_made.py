@@ -8,9 +8,7 @@ import torch
 
 from metasgd._core import files
 from metasgd._core.provenance import provenance
-from metasgd.experiments.results import Results, load_benchmark, load_results, result_names
-
-__all__ = ["as_markdown", "book_folder", "how_made", "result_names", "this_computer"]
+from metasgd.experiments.results import Results, load_benchmark, load_results
 
 
 def how_made(name: str) -> dict[str, str]:

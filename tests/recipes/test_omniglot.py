@@ -1,4 +1,4 @@
-"""Few-shot Omniglot and the way to MNIST: splits, looks, starts, and the experiments behind the results."""
+"""Few-shot Omniglot and the way to MNIST: splits, looks and starts."""
 
 import pytest
 import torch

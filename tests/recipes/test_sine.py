@@ -1,4 +1,4 @@
-"""Sine waves: what a run is, and the stored table of chapter 6."""
+"""Sine waves: what a run is."""
 
 import pytest
 import torch

@@ -48,7 +48,7 @@ def torch_contender(start: Start, make_task_loss: TaskLossMaker) -> Contender:
         total = torch.zeros((), device=tasks.support_x.device)
         for task in as_list(tasks):
             loss = task_loss(task) / len(tasks.support_x)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.detach()
         return total
 

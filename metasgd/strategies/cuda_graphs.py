@@ -22,7 +22,7 @@ def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> Ten
     """
     own = [x.clone() for x in inputs]  # a replayed kernel reads and writes the same addresses as when it was recorded
     with torch.cuda.device(inputs[0].device), torch.no_grad():
-        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream = torch.cuda.Stream()
         side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side_stream):
             function(*own)  # libraries allocate their workspaces at the first call
@@ -51,7 +51,7 @@ def map_over_streams(function: Callable[[Item], Result], items: Sequence[Item]) 
     """
     current = torch.cuda.current_stream()
     count = min(MAX_STREAMS, len(items))
-    streams = [torch.cuda.Stream() for _ in range(count)]  # type: ignore[no-untyped-call]
+    streams = [torch.cuda.Stream() for _ in range(count)]
     for stream in streams:
         stream.wait_stream(current)
     results = []

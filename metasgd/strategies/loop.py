@@ -20,7 +20,7 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
     for task in tasks:  # one backward pass for each task, so that the graph of only one task is in memory
         with forward_precision(learner.execution.precision, task.support_x.device):
             loss = learner.task_loss(task) / len(tasks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total = total.to(loss) + loss.detach()
     return total
 

@@ -101,7 +101,7 @@ def visit(browser: Any, address: str) -> float:
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
-    milliseconds = page.evaluate(READY)
+    milliseconds: float = page.evaluate(READY)
     context.close()
     return milliseconds / 1000
 
@@ -119,11 +119,12 @@ def time_steps(browser: Any, address: str, backend: str, shots: int, rounds: int
     tools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def computing() -> float:
-        return next(m["value"] for m in tools.send("Performance.getMetrics")["metrics"] if m["name"] == "TaskDuration")
+        metrics = tools.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
     page.evaluate(STEPS, [backend, WAYS, shots, WARM_UP])
     before = computing()
-    found = page.evaluate(STEPS, [backend, WAYS, shots, rounds])
+    found: dict[str, Any] = page.evaluate(STEPS, [backend, WAYS, shots, rounds])
     found["computing"] = 1000 * (computing() - before) / rounds
     page.close()
     if found["backend"] != backend:

@@ -57,9 +57,8 @@ def run_benchmark(
     started = time.perf_counter()
     names, missing = line_up(strategies, packages, compiled=compiled)
     earlier = earlier or NOTHING_YET
-    checks = dict(earlier["checks"])
+    checks, peers = dict(earlier["checks"]), earlier["peers"] | installed_versions(packages)
     results = {Workload(**result["workload"]): result for result in earlier["results"]}
-    peers = earlier["peers"] | installed_versions(packages)
 
     def results_so_far() -> dict[str, Any]:
         return {
@@ -72,9 +71,7 @@ def run_benchmark(
             **provenance(settings.device),
         }
 
-    with limited_to(threads or torch.get_num_threads()), warnings.catch_warnings():
-        # A compiled strategy that runs uncompiled would be measured under a wrong name.
-        warnings.filterwarnings("error", UNCOMPILED_WARNING)
+    with limited_to(threads or torch.get_num_threads()), uncompiled_is_an_error():
         for kind, found in check_kinds(names, workloads, settings).items():
             checks[kind] = checks.get(kind, {}) | found
         for workload in workloads:
@@ -83,9 +80,16 @@ def run_benchmark(
             save(results_so_far())
         for name, reason in missing.items():
             print_progress(f"not measured: {name}, as {reason}")
-        final = results_so_far()
-        save(final)  # the file then holds exactly what is returned
+        save(final := results_so_far())  # the file then holds exactly what is returned
         return final
+
+
+@contextmanager
+def uncompiled_is_an_error() -> Iterator[None]:
+    """Let a compiled strategy fail that runs uncompiled: it would be measured under a wrong name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", UNCOMPILED_WARNING)
+        yield
 
 
 def check_kinds(

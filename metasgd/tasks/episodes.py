@@ -89,7 +89,7 @@ class EpisodeSampler:
         if self.augment is not None:
             flat = pictures.flatten(0, 2).unsqueeze(1)
             pictures = self.augment(flat, generator).reshape(pictures.shape)
-        support, query = pictures.split([self.shots, self.queries], dim=2)
+        support, query = torch.split(pictures, [self.shots, self.queries], dim=2)
         labels = torch.arange(self.ways, device=self.device)
         return Task(
             support.flatten(1, 2).unsqueeze(2),

@@ -10,7 +10,7 @@ from math import cos, pi, sin
 import pytest
 import torch
 
-from metasgd.tools.browser_examples import FILE, examples_script
+from metasgd.tools.make_browser_examples import FILE, examples_script
 from tests.book.notebooks import BOOK, cells, path_of
 
 SERVED = BOOK

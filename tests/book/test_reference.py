@@ -15,7 +15,7 @@ from metasgd._core import files
 from metasgd._core.files import write_json
 from metasgd.experiments import how_made
 from metasgd.experiments.results import result_names
-from metasgd.sphinx_extension import CARD, link_chapters
+from metasgd.sphinx_extension import PREVIEW_IMAGE, link_chapter_numbers
 from tests.book.notebooks import BOOK, cells, in_every_chapter
 
 PROGRAMS = ("metasgd.__main__", "metasgd.cli", "metasgd.tools", "metasgd.sphinx_extension")  # nobody imports them
@@ -96,7 +96,7 @@ def test_chapters_in_docstrings_become_links(tmp_path: Path) -> None:
     for page in ("09-fast.ipynb", "10-gpu.ipynb"):
         (tmp_path / page).touch()
     lines = ["As in chapter 9.", "See (chapters 9 and 10), 9 times; chapter 11 is not written."]
-    link_chapters(SimpleNamespace(srcdir=str(tmp_path)), "", "", None, None, lines)
+    link_chapter_numbers(SimpleNamespace(srcdir=str(tmp_path)), "", "", None, None, lines)
     assert lines == [
         "As in chapter :doc:`9 </09-fast>`.",
         "See (chapters :doc:`9 </09-fast>` and :doc:`10 </10-gpu>`), 9 times; chapter 11 is not written.",
@@ -134,7 +134,7 @@ def test_page_describes_itself(tmp_path: Path) -> None:
     page = build_small_book(tmp_path, html_baseurl="https://someone.github.io/book")
     assert '<meta property="og:image" content="https://someone.github.io/book/_static/headline.png" />' in page
     assert '<meta property="og:url" content="https://someone.github.io/book/index.html" />' in page
-    assert (BOOK / CARD).is_file()
+    assert (BOOK / PREVIEW_IMAGE).is_file()
 
 
 @pytest.mark.parametrize("name", result_names())

@@ -71,7 +71,7 @@ def from_scratch(
         with torch.enable_grad():
             for _ in range(steps):
                 descent.zero_grad()
-                F.cross_entropy(network(support_x), support_y).backward()  # type: ignore[no-untyped-call]
+                F.cross_entropy(network(support_x), support_y).backward()
                 descent.step()
         with torch.no_grad():
             prediction: Tensor = network(query_x)

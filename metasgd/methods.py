@@ -133,7 +133,7 @@ class PrototypicalNetwork(nn.Module):
         """
         self.meta_optimizer.zero_grad()
         loss = self.meta_loss(tasks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         check_finite(loss.detach(), tasks, self.meta_optimizer)
         self.meta_optimizer.step()
         return {"loss": loss.item()}

@@ -14,7 +14,7 @@ recorded of how a result was made stays as it was.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -242,18 +242,18 @@ def convert_weights(old: Content) -> Content:
     return new | ({"provenance": made} if made else {}) | {"sha256": old["sha256"]}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Convert all results files, and records of shipped learners, of one folder into another."""
-    parser = argparse.ArgumentParser(description="Convert results files of format 1 to format 2.")
-    parser.add_argument("old", type=Path, help="folder of the old files")
-    parser.add_argument("new", type=Path, help="folder of the new files, which are overwritten")
-    options = parser.parse_args(arguments)
-    for file in sorted(options.old.glob("*.json")):
+    parser = argparse.ArgumentParser(prog="python -m metasgd.tools.convert_results", description=__doc__)
+    parser.add_argument("old", type=Path, metavar="OLD", help="folder of the old files")
+    parser.add_argument("new", type=Path, metavar="NEW", help="folder of the new files, which are overwritten")
+    arguments = parser.parse_args(argv)
+    for file in sorted(arguments.old.glob("*.json")):
         old = json.loads(file.read_text(encoding="utf-8"))
         if "sha256" in old:
-            write_json(options.new / file.name, convert_weights(old))
+            write_json(arguments.new / file.name, convert_weights(old))
         elif "cells" in old and "format" not in old:  # a benchmark has a format of its own
-            write_json(options.new / f"{NAMES.get(file.stem, file.stem)}.json", convert(old))
+            write_json(arguments.new / f"{NAMES.get(file.stem, file.stem)}.json", convert(old))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What chapter 14 says of the page's speed and size is what was measured, and can be measured again."""
 
+import json
+
 import pytest
 
 from metasgd.experiments import load_results
@@ -42,3 +44,27 @@ def test_stored_results_hold_what_the_chapter_promises() -> None:
     for backend in BACKENDS:
         assert results.cell(backend=backend, shots=5)["milliseconds_of_computing"] < 300
     assert results.cell(part="page")["seconds_until_ready"] < 2
+
+
+def test_cells_by_hand() -> None:
+    """The median of 1, 2, 3 and 10 is 2.5; with n = 4 the quartiles lie at a quarter of n + 1: 1.25 and 8.25."""
+    found = {"times": [10.0, 1.0, 3.0, 2.0], "computing": 1.26}
+    assert measure_browser_page.step_cell("cpu", 5, found) == {
+        "part": "step",
+        "backend": "cpu",
+        "shots": 5,
+        "milliseconds": 2.5,
+        "quartiles": [1.2, 8.2],  # half a tenth is rounded to the even digit
+        "slowest": 10.0,
+        "milliseconds_of_computing": 1.3,
+        "rounds": 4,
+    }
+    page = measure_browser_page.page_cell([0.5, 0.3, 0.4], {"a.js": 10, "b.js": 5})
+    assert (page["seconds_until_ready"], page["slowest"], page["visits"], page["bytes_in_all"]) == (0.4, 0.5, 3, 15)
+
+
+def test_the_tool_writes_and_prints_what_was_measured(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(measure_browser_page, "measure", lambda *counts: {"counts": counts})
+    file = tmp_path / "speed.json"
+    measure_browser_page.main(["--rounds", "3", "--visits", "2", "--out", str(file)])
+    assert json.loads(file.read_text()) == json.loads(capsys.readouterr().out) == {"counts": [3, 2]}

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from metasgd.baselines import nearest_class_mean
+from metasgd.baselines import class_means, from_scratch, nearest_class_mean
 
 # Class 0 has the support examples (4, 0) and (0, 3), with the mean (2, 1.5); class 1 has (0, -1) and (0, -3), with the
 # mean (0, -2). The labels are not in order, as nothing promises that they are.
@@ -39,3 +40,29 @@ def test_a_blank_picture_is_similar_to_no_class() -> None:
     """A picture of zeros has no direction; it scores 0 everywhere rather than NaN."""
     scores = nearest_class_mean(SUPPORT_X, SUPPORT_Y, torch.zeros(1, 2))
     assert torch.equal(scores, torch.zeros(1, 2))
+
+
+def test_class_means_are_in_the_order_of_the_labels() -> None:
+    """Class 0 has 2 and 6, class 1 has 5 alone, class 2 has 1 and 3."""
+    features, labels = torch.tensor([[2.0], [1.0], [6.0], [5.0], [3.0]]), torch.tensor([0, 2, 0, 1, 2])
+    assert class_means(features, labels).tolist() == [[4.0], [5.0], [2.0]]
+
+
+def test_training_from_scratch_takes_full_steps_on_the_support_set_alone(float64) -> None:
+    """Against the same steps written out; the network that it starts from is not changed, and serves every task."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    support_x, support_y, query_x = torch.randn(4, 3), torch.tensor([0, 1, 1, 0]), torch.randn(5, 3)
+    weight, bias = (value.clone().requires_grad_() for value in start)
+    for _ in range(3):
+        loss = F.cross_entropy(support_x @ weight.T + bias, support_y)
+        slopes = torch.autograd.grad(loss, [weight, bias])
+        weight, bias = ((value - 0.5 * slope) for value, slope in zip((weight, bias), slopes, strict=True))
+    method = from_scratch(model, torch.optim.SGD, lr=0.5, steps=3)
+    for _ in range(2):
+        with torch.no_grad():
+            prediction = method(support_x, support_y, query_x)
+        torch.testing.assert_close(prediction, query_x @ weight.detach().T + bias.detach())
+        assert not prediction.requires_grad
+    assert all(torch.equal(parameter, value) for parameter, value in zip(model.parameters(), start, strict=True))

@@ -83,3 +83,22 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_downloading_needs_a_folder() -> None:
     with pytest.raises(ValueError, match="download=True needs a folder"):
         load_mnist(download=True)
+
+
+def test_a_download_is_left_to_torchvision(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once, for the folder, before the files are checked."""
+    asked = []
+
+    class MadeUp:
+        """Stands for ``torchvision.datasets.MNIST``: one picture of a 3 in each split."""
+
+        def __init__(self, root: Path, train: bool, download: bool = False) -> None:
+            asked.append((root, train, download))
+            self.data = torch.full((1, 28, 28), int(train), dtype=torch.uint8)
+            self.targets = torch.tensor([3])
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", MadeUp)
+    classes = load_mnist(small_folder, download=True, quiet=True)
+    assert asked == [(small_folder, True, True), (small_folder, True, False), (small_folder, False, False)]
+    assert [len(images) for images in classes] == [0, 0, 0, 2, 0, 0, 0, 0, 0, 0]
+    assert classes[3][:, 0, 0].tolist() == [1, 0]  # the training split first

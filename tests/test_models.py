@@ -59,3 +59,10 @@ def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) ->
         torch.autograd.grad(network(x).square().sum(), list(model.parameters())) for network in (model, textbook)
     ]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{"ways": 0}, {"ways": 5, "width": 0}, {"ways": 5, "channels": 0}])
+def test_a_convnet_of_nothing_is_refused(settings: dict[str, int]) -> None:
+    name = list(settings)[-1]
+    with pytest.raises(ValueError, match=f"{name} is 0; it must be at least 1"):
+        convnet(**settings)

@@ -105,3 +105,14 @@ def test_strokes_have_the_same_order_as_pictures(omniglot_folder: Path) -> None:
         last = sorted(name for name in archive.namelist() if name.endswith(".png"))[-1]
         drawing = 1 - np.asarray(Image.open(archive.open(last))).astype(np.uint8)
     assert torch.equal(strokes[-1, -1:], distance_fields(torch.from_numpy(drawing)[None]))
+
+
+def test_a_download_of_both_parts_is_left_to_torchvision(
+    omniglot_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "torchvision.datasets.Omniglot", lambda root, background, download: asked.append((root, background, download))
+    )
+    load_omniglot(omniglot_folder, download=True, quiet=True)
+    assert asked == [(omniglot_folder, True, True), (omniglot_folder, False, True)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -60,6 +61,16 @@ def test_a_run_that_is_killed_leaves_earlier_results_of_what_it_has_not_measured
     (saved,) = kept
     assert [result["unit"] for result in saved["results"]] == ["new", "meta-steps"]
     assert saved["results"][1] == earlier["results"][1]
+
+
+def test_a_peer_that_is_not_installed_is_named_with_the_reason(settings, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run_benchmark(
+        [Workload("sine", meta_batch=2)], replace(settings, memory=False), strategies=["loop"], packages=["higher"]
+    )
+    assert result["missing"] == {"higher": "higher is not installed"}
+    assert result["peers"] == {}
+    assert "not measured: higher, as higher is not installed" in capsys.readouterr().err
 
 
 def test_limits_hold_inside_and_are_lifted_after_an_error():

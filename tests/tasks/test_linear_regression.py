@@ -75,6 +75,28 @@ def test_best_alpha_minimises_the_query_loss_of_drawn_tasks(shots: int, device: 
     torch.testing.assert_close(sampler.best_alpha(), best, rtol=0.05, atol=0)
 
 
+def test_the_expected_query_loss_is_the_mean_over_drawn_tasks(device: torch.device) -> None:
+    """For other rates and another start than the best; five standard errors of 100,000 tasks are allowed."""
+    sampler = make_regression(device)
+    support_x, support_y, query_x, query_y = sampler.sample(100_000)
+    theta = torch.tensor([[0.5], [-1.0], [0.3]], dtype=torch.float64, device=device)
+    alpha = torch.tensor([[0.02], [0.05], [0.1]], dtype=torch.float64, device=device)
+    gradient = 2 * support_x.mT @ (support_x @ theta - support_y) / 4  # of the mean squared error over 4 shots
+    losses = (query_x @ (theta - alpha * gradient) - query_y).square().mean((1, 2))
+    expected = sampler.expected_query_loss(alpha[:, 0], theta[:, 0]).item()
+    assert losses.mean().item() == pytest.approx(expected, abs=5 * losses.std().item() / 100_000**0.5)
+
+
+def test_no_rates_have_a_lower_expected_query_loss_than_the_best(device: torch.device) -> None:
+    """Its gradient in alpha is zero there, and so is the mean of the weights where a step should start."""
+    sampler = make_regression(device)
+    alpha = sampler.best_alpha().requires_grad_()
+    theta = sampler.weight_mean.clone().requires_grad_()
+    slopes = torch.autograd.grad(sampler.expected_query_loss(alpha, theta), [alpha, theta])
+    torch.testing.assert_close(slopes, (torch.zeros_like(alpha), torch.zeros_like(theta)), rtol=0, atol=1e-12)
+    assert sampler.expected_query_loss(1.1 * alpha) > sampler.expected_query_loss(alpha)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

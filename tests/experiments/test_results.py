@@ -64,10 +64,10 @@ def test_cells_are_chosen_by_their_fields_or_else_their_settings(results):
 
 
 def test_a_field_that_no_cell_has_is_refused(results):
-    with pytest.raises(LookupError, match=r"no cell of some has a field 'fould'; there are part, config, fold, shots"):
-        results.scores(fould=1)
-    with pytest.raises(LookupError, match="no cell of some has a field 'fould'"):
-        results.select(fould=1)
+    with pytest.raises(LookupError, match=r"no cell of some has a field 'phase'; there are part, config, fold, shots"):
+        results.scores(phase=1)
+    with pytest.raises(LookupError, match="no cell of some has a field 'phase'"):
+        results.select(phase=1)
 
 
 def test_one_score_is_one_or_an_error_that_says_what_there_is(results):

@@ -72,10 +72,10 @@ def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
     if not is_cross_entropy or target.is_floating_point() or outputs == 0:
         return
-    counts = target != getattr(loss_fn, "ignore_index", -100)
+    is_label = target != getattr(loss_fn, "ignore_index", -100)
     # The only place in a meta-gradient where Python waits for a GPU to finish: it needs to know one number.
-    if (((target < 0) | (target >= outputs)) & counts).any():
-        labels = target[counts]
+    if (((target < 0) | (target >= outputs)) & is_label).any():
+        labels = target[is_label]
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
             f"outputs; labels must lie in 0..{outputs - 1}"

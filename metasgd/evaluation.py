@@ -9,7 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from metasgd._core.checks import check_num_tasks
-from metasgd._core.task import Task, as_list
+from metasgd._core.modes import evaluation_mode, no_inference_mode
+from metasgd._core.task import Task, Tasks, as_list, part_of
 from metasgd.meta_sgd import MetaSGD
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]  # (support_x, support_y, query_x) -> prediction, of one task
@@ -25,8 +26,8 @@ class Sampler(Protocol):
 
     device: torch.device
 
-    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
-        """Draw a batch of tasks: each of the four tensors has a leading dimension of ``num_tasks``."""
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Tasks:
+        """Draw a batch of tasks, each tensor with a leading dimension ``num_tasks``, or a list of as many tasks."""
         ...
 
 
@@ -62,10 +63,40 @@ def accuracy(prediction: Tensor, target: Tensor) -> float:
     """Return the fraction of examples that are classified correctly (chapter 7).
 
     Args:
-        prediction: one score a class, of shape (examples, ways); the class with the largest score is the answer.
-        target: int64 labels of shape (examples,).
+        prediction: one score a class, of shape (examples, ways); the class with the largest score is the answer. With
+            an answer for each pixel, say, the shape is (examples, ways, height, width), as ``F.cross_entropy`` has it.
+        target: integer labels of shape (examples,) or (examples, 1); of shape (examples, height, width) for pixels.
+
+    Raises:
+        ValueError: a single score an example, or shapes that do not belong together.
     """
-    return (prediction.argmax(-1) == target).double().mean().item()
+    dimension, shape = classes_and_labels(prediction, target)
+    return (prediction.argmax(dimension) == target.reshape(shape)).double().mean().item()
+
+
+def classes_and_labels(prediction: Tensor, target: Tensor) -> tuple[int, torch.Size]:
+    """Return which dimension of the predictions is that of the classes, and the shape of the labels without it.
+
+    It is dimension 1, as in ``F.cross_entropy``, or the last one where the targets allow no other reading.
+
+    Raises:
+        ValueError: as ``accuracy``.
+    """
+    shape, labels = prediction.shape, target.shape
+    given = f"predictions have shape {tuple(shape)}, and targets {tuple(labels)} are {target.dtype}"
+    for dimension, expected in ((1, shape[:1] + shape[2:]), (-1, shape[:-1])):
+        with_one = ((*expected[:1], 1, *expected[1:]), (*expected, 1))
+        if len(shape) > 1 and shape[dimension] > 1 and labels in (expected, *with_one):
+            return dimension, expected
+    if prediction.numel() == target.numel():
+        raise ValueError(
+            f"{given}: accuracy needs a score for each class, of shape (examples, classes); pass your own metric, "
+            "e.g. metric=lambda p, y: ((p > 0) == y.reshape(p.shape)).float().mean().item() for one logit an example"
+        )
+    raise ValueError(
+        f"{given}: accuracy needs predictions of shape (examples, classes) with one label an example, of shape "
+        "(examples,); pass your own metric, or such targets"
+    )
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> float:
@@ -108,34 +139,40 @@ def evaluate(
 ) -> Evaluation:
     """Score a method on ``num_tasks`` tasks (chapter 8).
 
-    With the same seed, every method gets the same tasks, and fewer tasks are the first ones of more.
+    With the same seed, every method gets the same tasks, and fewer tasks are the first ones of more. A method that is
+    an ``nn.Module`` is tested in evaluation mode, as by ``method.eval()``, and is afterwards as it was. Every method
+    runs under ``torch.no_grad()``, so a function that trains must enable gradients by ``torch.enable_grad()`` itself.
 
     Args:
         method: ``method(support_x, support_y, query_x) -> prediction`` for one task: a ``MetaSGD`` learner, or a
             function of ``metasgd.baselines``.
-        sampler: draws the tasks.
+        sampler: draws the tasks, as a batch or as a list of tasks, which may then differ in size.
         num_tasks: the number of tasks.
         seed: decides which tasks are drawn.
-        metric: ``metric(prediction, query_y) -> float`` (None: accuracy for integer targets, else mean squared error).
+        metric: ``metric(prediction, query_y) -> float`` (None: mean squared error for targets that are floating-point
+            numbers, else accuracy).
         progress: show a bar on standard error.
 
     Raises:
-        ValueError: ``num_tasks`` is below 1.
+        ValueError: ``num_tasks`` is below 1, or the default metric cannot compare predictions with targets.
     """
     check_num_tasks(num_tasks)
     generator = torch.Generator(sampler.device).manual_seed(seed)
     values: list[float] = []
-    with tqdm(total=num_tasks, disable=not progress, unit="task") as bar:
+    with tqdm(total=num_tasks, disable=not progress, unit="task") as bar, no_inference_mode():
         while len(values) < num_tasks:
             # The same number is drawn each time, so that 100 tasks are the first 100 of 600.
-            tasks = sampler.sample(TASKS_PER_DRAW, generator)
-            tasks = Task(*(field[: num_tasks - len(values)] for field in tasks))
-            score = metric or (mean_squared_error if tasks.query_y.is_floating_point() else accuracy)
-            with torch.no_grad():
-                predictions = predict_all(method, tasks)
-            values += map(score, predictions, tasks.query_y)
-            bar.update(len(predictions))
+            tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - len(values))
+            targets = [task.query_y for task in as_list(tasks)]
+            score = metric or (mean_squared_error if targets[0].is_floating_point() else accuracy)
+            values += map(score, predict_all(method, tasks), targets)
+            bar.update(len(targets))
     return interval(torch.tensor(values, dtype=torch.float64))
+
+
+def first_tasks(tasks: Tasks, count: int) -> Tasks:
+    """Return the first ``count`` tasks of a batch or of a list."""
+    return part_of(tasks, 0, count) if isinstance(tasks, Task) else tasks[:count]
 
 
 def confusion_counts(
@@ -166,19 +203,20 @@ def confusion_counts(
         classes.append(sampler.draw_classes(TASKS_PER_DRAW, generator))
         generator.set_state(state)
         tasks = sampler.sample(TASKS_PER_DRAW, generator)
-        with torch.no_grad():
+        with no_inference_mode():
             predictions = predict_all(method, tasks)
-        for prediction, target in zip(predictions, tasks.query_y, strict=True):
-            pairs = sampler.ways * target + prediction.argmax(-1)
+        for prediction, task in zip(predictions, as_list(tasks), strict=True):
+            pairs = sampler.ways * task.query_y + prediction.argmax(-1)
             counts.append(pairs.bincount(minlength=sampler.ways**2).reshape(sampler.ways, sampler.ways))
     return torch.cat(classes)[:num_tasks].cpu(), torch.stack(counts)[:num_tasks].cpu()
 
 
-def predict_all(method: Method, tasks: Task) -> Sequence[Tensor] | Tensor:
-    """Return a method's predictions for a batch of tasks, one tensor of shape (queries, ...) a task.
+def predict_all(method: Method, tasks: Tasks) -> Sequence[Tensor] | Tensor:
+    """Return a method's predictions for tasks, one tensor of shape (queries, ...) a task, in evaluation mode.
 
     A ``MetaSGD`` learner predicts for all tasks at once; any other method takes one task after the other.
     """
     if isinstance(method, MetaSGD):
         return method.predict_tasks(tasks)
-    return [method(task.support_x, task.support_y, task.query_x) for task in as_list(tasks)]
+    with torch.no_grad(), evaluation_mode(method):
+        return [method(task.support_x, task.support_y, task.query_x) for task in as_list(tasks)]

@@ -17,7 +17,8 @@ from metasgd._core.adam import adam
 from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task, num_outputs
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
-from metasgd._core.task import Task, Tasks, as_list
+from metasgd._core.modes import evaluation_mode, no_inference_mode
+from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
 from metasgd.strategies import Execution, meta_backward, predict_tasks
 
 
@@ -148,13 +149,16 @@ class MetaSGD(nn.Module):
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
         return self.predict(query_x, self.inner_update(support_x, support_y))
 
-    def predict_tasks(self, tasks: Task) -> Tensor:
-        """Adapt to every task of a batch and predict its query set, by the strategy, without gradients.
+    def predict_tasks(self, tasks: Tasks) -> Tensor | list[Tensor]:
+        """Adapt to every task and predict its query set, by the strategy, in evaluation mode and without gradients.
 
         Returns:
-            the model's outputs, (B, queries, ...), which differ from ``forward``'s by rounding alone.
+            the model's outputs, (B, queries, ...), which differ from ``forward``'s by rounding alone; a list of one
+            output a task, in the order of the tasks, where they differ in shape.
         """
-        return predict_tasks(self, tasks)
+        with no_inference_mode(), evaluation_mode(self.model):
+            batches = [predict_tasks(self, without_inference(batch)) for batch in as_batches(tasks)]
+        return in_order_of(tasks, batches)
 
     def task_loss(self, task: Task) -> Tensor:
         """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""

@@ -184,3 +184,101 @@ def test_confusions_of_no_task_are_refused() -> None:
     sampler = EpisodeSampler(torch.rand(3, 4, 2, 2), 2, 1, 1)
     with pytest.raises(ValueError, match="num_tasks is 0; at least 1"):
         confusion_counts(predict_zero, sampler, 0)
+
+
+class ListOfTasks:
+    """A sampler of tasks, in a list, with 1 to 4 examples; y = w . x, as ``regression``, without noise."""
+
+    device = torch.device("cpu")
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> list[Task]:
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        sizes = [1 + number % 4 for number in range(num_tasks)]
+        tasks = [(draw(size, 2), draw(size + 1, 2), draw(2, 1)) for size in sizes]
+        return [Task(x, x @ w, query_x, query_x @ w) for x, query_x, w in tasks]
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (4, 3, 2, 5), (4, 3, 3)])
+def test_classes_are_in_dimension_1_as_in_cross_entropy(shape: tuple[int, ...], device: torch.device) -> None:
+    """Also where another dimension has as many entries; labels (N, 1) are labels (N,)."""
+    scores = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(0))
+    labels = scores.argmax(1)
+    assert accuracy(scores, labels) == 1.0
+    assert accuracy(scores, labels.unsqueeze(1)) == 1.0
+    assert accuracy(-scores, labels) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,)])
+def test_one_logit_an_example_has_no_largest_class(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"accuracy needs a score for each class.*pass your own metric"):
+        accuracy(torch.zeros(shape), torch.zeros(6, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("labels", [(5,), (6, 2), (1, 6)])
+def test_labels_that_belong_to_other_predictions_are_refused(labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"predictions have shape \(6, 3\).*pass your own metric"):
+        accuracy(torch.zeros(6, 3), torch.zeros(labels, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
+def test_tasks_of_unequal_size_keep_their_order(strategy: str) -> None:
+    learner = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, task_lr=0.1, strategy=strategy)
+    tasks = ListOfTasks().sample(9, torch.Generator().manual_seed(7))
+    expected = [learner(*task[:3]).detach() for task in tasks]
+    for found, right in zip(learner.predict_tasks(tasks), expected, strict=True):
+        torch.testing.assert_close(found, right)
+    result = evaluate(learner, ListOfTasks(), 9, seed=7)
+    drawn = ListOfTasks().sample(20, torch.Generator().manual_seed(7))[:9]
+    losses = [learner.meta_loss([task]).item() for task in drawn]
+    assert result.per_task.tolist() == pytest.approx(losses, rel=1e-12)
+    assert evaluate(learner.forward, ListOfTasks(), 9, seed=7).per_task.tolist() == pytest.approx(losses, rel=1e-12)
+
+
+def test_a_list_of_equal_tasks_gives_one_tensor(regression: LinearRegressionSampler) -> None:
+    learner = MetaSGD(nn.Linear(2, 1), F.mse_loss, strategy="loop").to(regression.device)
+    batch = regression.sample(3, torch.Generator(regression.device).manual_seed(0))
+    tasks = [Task(*parts) for parts in zip(*batch, strict=True)]
+    torch.testing.assert_close(learner.predict_tasks(tasks), learner.predict_tasks(batch))
+
+
+@pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
+def test_inference_mode_changes_nothing(strategy: str, regression: LinearRegressionSampler) -> None:
+    learner = MetaSGD(nn.Linear(2, 1), F.mse_loss, strategy=strategy).to(regression.device)
+    expected = evaluate(learner, regression, 5)
+    with torch.inference_mode():
+        found = evaluate(learner, regression, 5)
+        tasks = regression.sample(2, torch.Generator(regression.device).manual_seed(0))
+        assert learner.predict_tasks(tasks).shape == tasks.query_y.shape
+    assert torch.equal(found.per_task, expected.per_task)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
+def test_dropout_is_off_in_evaluation_and_on_again_after_it(
+    strategy: str, regression: LinearRegressionSampler
+) -> None:
+    """One part was in evaluation mode before, and stays there."""
+    model = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1), nn.Dropout(0.5).eval())
+    learner = MetaSGD(model, F.mse_loss, strategy=strategy).to(regression.device)
+    modes = [part.training for part in learner.modules()]
+    found = evaluate(learner, regression, 5)
+    assert torch.equal(found.per_task, evaluate(learner, regression, 5).per_task)
+    tasks = regression.sample(3, torch.Generator(regression.device).manual_seed(0))
+    predicted = learner.predict_tasks(tasks)
+    assert [part.training for part in learner.modules()] == modes
+    learner.eval()
+    assert torch.equal(found.per_task, evaluate(learner, regression, 5).per_task)
+    expected = torch.stack([learner(*parts) for parts in zip(*tasks[:3], strict=True)])
+    torch.testing.assert_close(predicted, expected)
+
+
+def test_dropout_of_any_other_module_is_off_too(regression: LinearRegressionSampler) -> None:
+    class Support(nn.Module):
+        def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            assert not self.training
+            return support_y.mean(0).expand(len(query_x), 1)
+
+    method = Support()
+    evaluate(method, regression, 3)
+    assert method.training

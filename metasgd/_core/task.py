@@ -57,10 +57,42 @@ def as_batches(tasks: Tasks) -> list[Task]:
         check_batch(tasks)
         if len(tasks.support_x):
             return [tasks]
-    groups: dict[Any, list[Task]] = {}
-    for task in as_list(tasks):
-        groups.setdefault((shapes_of(task), *((x.dtype, x.device) for x in task)), []).append(task)
-    return [Task(*map(torch.stack, zip(*group, strict=True))) for group in groups.values()]
+    tasks = as_list(tasks)
+    return [Task(*map(torch.stack, zip(*(tasks[i] for i in group), strict=True))) for group in groups_of(tasks)]
+
+
+def groups_of(tasks: Sequence[Task]) -> list[list[int]]:
+    """Return the numbers of the tasks that fit into a batch together, in the order in which the sizes first occur."""
+    groups: dict[Any, list[int]] = {}
+    for number, task in enumerate(tasks):
+        groups.setdefault((shapes_of(task), *((x.dtype, x.device) for x in task)), []).append(number)
+    return list(groups.values())
+
+
+def in_order_of(tasks: Tasks, outputs: Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """Return one output a task, in the order of the tasks, from those of ``as_batches(tasks)``.
+
+    Args:
+        tasks: a batch or a list of tasks.
+        outputs: one tensor a batch, each with a leading dimension of tasks.
+
+    Returns:
+        A tensor with a leading dimension of tasks if all outputs have the same shape, else a list of tensors.
+    """
+    if isinstance(tasks, Task):
+        return outputs[0]
+    by_number = {
+        number: output
+        for group, batch in zip(groups_of(tasks), outputs, strict=True)
+        for number, output in zip(group, batch, strict=True)
+    }
+    ordered = [by_number[number] for number in range(len(tasks))]
+    return torch.stack(ordered) if len({output.shape for output in ordered}) == 1 else ordered
+
+
+def without_inference(task: Task) -> Task:
+    """Return a task whose tensors autograd can save, which those made under ``torch.inference_mode`` are not."""
+    return Task(*(values.clone() if values.is_inference() else values for values in task))
 
 
 def check_batch(batch: Task) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metasgd._core.adam import adam
 from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task, num_outputs
+from metasgd._core.functional import call_with
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode, no_inference_mode
@@ -119,7 +119,7 @@ class MetaSGD(nn.Module):
 
     def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
-        output: Tensor = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
+        output: Tensor = self.model(x) if params is None else call_with(self.model, params, x)
         return output
 
     def inner_update(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:

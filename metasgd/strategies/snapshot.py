@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metasgd._core.checks import check_scalar
+from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
 from metasgd.strategies.norm_then_pool import pool_before_norm
@@ -53,6 +53,7 @@ class LearnerSnapshot(NamedTuple):
         theta: the values of these parameters.
         alpha: their learning rates.
         fixed: frozen parameters and buffers, by name.
+        places: of parameters and buffers in the model, with their names.
         for_compiler: whether a compiler traces the computation.
     """
 
@@ -66,6 +67,7 @@ class LearnerSnapshot(NamedTuple):
     theta: Tensors
     alpha: Tensors
     fixed: dict[str, Tensor]
+    places: dict[str, str]
     for_compiler: bool = False
 
     @classmethod
@@ -87,6 +89,7 @@ class LearnerSnapshot(NamedTuple):
             [store(theta[name].detach()) for name in names],
             [store(alpha[name].detach()) for name in names],
             frozen | dict(learner.model.named_buffers()),
+            places_of_tensors(learner.model),
         )
 
     def with_own_models(self) -> LearnerSnapshot:
@@ -106,7 +109,7 @@ class LearnerSnapshot(NamedTuple):
         for_single_tasks = COMPILABLE_FUNCTIONS if self.for_compiler else FAST_FUNCTIONS
         replaced = ReplaceFunctions(VMAP_SAFE_FUNCTIONS if self.is_batch else for_single_tasks)
         with forward_precision(self.learner.execution.precision, x.device), replaced:
-            output: Tensor = functional_call(self.model, values, (x,))
+            output: Tensor = call_with(self.model, values, x, self.places)
             return output
 
     @property

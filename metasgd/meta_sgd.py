@@ -174,11 +174,7 @@ class MetaSGD(nn.Module):
         return self.meta_step(self.meta_backward(tasks), tasks)
 
     def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Compute the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha, without taking a step.
-
-        Returns:
-            the loss, a detached scalar.
-        """
+        """Put the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha; return that loss, detached."""
         self.meta_optimizer.zero_grad()
         return meta_backward(self, tasks)
 

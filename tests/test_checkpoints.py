@@ -1,5 +1,10 @@
 """Checkpoints: what is written is read, and nothing else is. Those of recipes are in ``tests/recipes``."""
 
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -111,3 +116,82 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, capsys):
 def test_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         read_checkpoint(tmp_path)
+
+
+def flipped(data, position, bit):
+    return data[:position] + bytes([data[position] ^ (1 << bit)]) + data[position + 1 :]
+
+
+def test_a_single_flipped_bit_anywhere_is_found(tmp_path):
+    write(tmp_path)
+    file = tmp_path / CHECKPOINT
+    whole, random = file.read_bytes(), np.random.default_rng(0)
+    positions = [*random.integers(len(whole), size=300), *range(len(whole) - 73, len(whole))]
+    for position in positions:
+        file.write_bytes(flipped(whole, int(position), int(random.integers(8))))
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged.*; train again, or use a copy"):
+            read_checkpoint(tmp_path)
+
+
+def test_what_follows_the_digest_is_found(tmp_path):
+    write(tmp_path)
+    file = tmp_path / CHECKPOINT
+    file.write_bytes(file.read_bytes() + b"more")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_formats_have_no_digest_and_are_read(tmp_path, version):
+    """A flipped bit in the numbers of such a file is found by the checksum of its archive."""
+    _, checkpoint = write(tmp_path)
+    content = {key: value for key, value in checkpoint._asdict().items() if key != "settings"}
+    torch.save({"format": version, **content}, tmp_path / CHECKPOINT)
+    read = read_checkpoint(tmp_path)
+    assert read._replace(state={}) == checkpoint._replace(state={})
+    assert all(torch.equal(read.state[key], value) for key, value in checkpoint.state.items() if key != "_extra_state")
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    numbers = whole.index(checkpoint.state["model.weight"].numpy().tobytes())
+    (tmp_path / CHECKPOINT).write_bytes(flipped(whole, numbers, 3))
+    with pytest.raises(ValueError, match="is damaged, truncated or not a checkpoint"):
+        read_checkpoint(tmp_path)
+
+
+def test_numbers_of_numpy_and_paths_are_converted(tmp_path):
+    config = {"folder": Path("a") / "b", "rates": (np.float32(0.5), np.int64(3)), "name": np.str_("x"), "on": np.True_}
+    history = [{"loss": 0.5, "validation": np.float64(0.25)}]
+    write_checkpoint(tmp_path, Checkpoint(1, {}, history, None, config))
+    read = read_checkpoint(tmp_path)
+    assert read.config == {"folder": str(Path("a") / "b"), "rates": (0.5, 3), "name": "x", "on": True}
+    assert type(read.history[0]["validation"]) is float
+
+
+def test_what_cannot_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"config\['net'\]\[1\] is of type torch.nn.*Linear.*give numbers, texts"):
+        write_checkpoint(tmp_path, Checkpoint(1, {}, [], None, {"net": [1, nn.Linear(1, 1)]}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_file_is_not_called_truncated(tmp_path):
+    """Earlier versions wrote paths, which are not read without executing code."""
+    torch.save({"format": 2, "config": {"folder": Path("a")}}, tmp_path / CHECKPOINT)
+    with pytest.raises(ValueError, match="is whole, but not a checkpoint that can be read without executing code"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path):
+    """A limit on the size of files stands for the full disk; the checkpoint of before is as it was."""
+    write(tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"cannot write .*checkpoint.pt \(File too large\).*there is kept; make room"
+        ):
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]

@@ -13,9 +13,17 @@ from metasgd.benchmark.contender import Contender, Start, metasgd_contender
 from metasgd.benchmark.peers import PEERS
 from metasgd.benchmark.workloads import WAYS, Settings, Workload
 from metasgd.models import convnet, mlp
+from metasgd.strategies import STRATEGIES
 
 INITIAL_RATES = (0.005, 0.1)  # alpha is drawn from this range, as in the paper
-COMPILED = ", compiled"  # ends the name of a compiled strategy
+
+
+def compiled_name(strategy: str) -> str:
+    """Return the name of a contender that is a compiled strategy."""
+    return f"{strategy}, compiled"
+
+
+COMPILED = {compiled_name(strategy): strategy for strategy in STRATEGIES}  # the strategies by these names
 
 
 def line_up(
@@ -31,7 +39,7 @@ def line_up(
     Returns:
         The names of the contenders, and for each peer that is not installed the reason why it is missing.
     """
-    names = [*strategies, *(name + COMPILED for name in compiled)]
+    names = [*strategies, *map(compiled_name, compiled)]
     missing = {}
     for name, peer in PEERS.items():
         if peer.package is None or (peer.package in packages and importlib.util.find_spec(peer.package)):
@@ -46,7 +54,7 @@ def may_fail(name: str) -> bool:
 
     This is so for peers, and for compiled strategies, as a machine may lack a compiler.
     """
-    return name in PEERS or name.endswith(COMPILED)
+    return name in PEERS or name in COMPILED
 
 
 def build_contender(
@@ -56,7 +64,7 @@ def build_contender(
     start = make_start(workload, settings, dtype, relu_first=name in PEERS)
     if name in PEERS:
         return PEERS[name].build(start)
-    return metasgd_contender(start, name.removesuffix(COMPILED), compile=name.endswith(COMPILED))
+    return metasgd_contender(start, COMPILED.get(name, name), compile=name in COMPILED)
 
 
 def make_start(workload: Workload, settings: Settings, dtype: torch.dtype, *, relu_first: bool) -> Start:

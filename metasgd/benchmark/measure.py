@@ -56,7 +56,7 @@ def measure(workload: Workload, names: Sequence[str], settings: Settings) -> dic
         if "sampling" in times:
             sampling_seconds = statistics.median(times["sampling"])
             contenders[name]["sampling_share"] = sampling_seconds / (sampling_seconds + step_seconds)
-        if settings.memory and name.endswith(COMPILED) and settings.device.type == "cpu":
+        if settings.memory and name in COMPILED and settings.device.type == "cpu":
             contenders[name]["compiler_mb"] = compiler_memory(name, workload.kind, settings)
     return {
         "workload": asdict(workload),

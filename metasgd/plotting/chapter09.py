@@ -174,9 +174,9 @@ def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
 def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> Figure:
     """Draw how many times as fast as the reference each contender of a benchmark was (chapter 9).
 
-    Each network has a panel, titled with the first two parts of the names of its workloads. A contender that ran there
-    has a row, with a mark at the median and a line over the range for each workload. The dashed line is the reference,
-    which has no row of its own. The figure is ``fig-batch-benchmark``.
+    Each network has a panel. A contender that ran there has a row, with a mark at the median and a line over the range
+    for each workload. The dashed line is the reference, which has no row of its own. The figure is
+    ``fig-batch-benchmark``.
 
     Args:
         results: the results of the package's benchmark, one for each workload.
@@ -211,9 +211,15 @@ def _ratios_by_network(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[s
     """
     networks: dict[str, dict[str, list[Mapping[str, float]]]] = {}
     for result in results:
-        network = networks.setdefault(", ".join(result["name"].split(", ")[:2]), {})
+        network = networks.setdefault(_network_title(result["workload"]), {})
         for name, contender in result["contenders"].items():
             ratio = contender["times_reference"]
             if ratio is not None and (ratio["min"], ratio["max"]) != (1, 1):
                 network.setdefault(name, []).append(ratio)
     return networks
+
+
+def _network_title(workload: Mapping[str, Any]) -> str:
+    """Return what the panel of a workload's network is called."""
+    width = workload["width"]
+    return f"convnet, {width} filters" if workload["kind"] == "convnet" else f"sine waves, 1-{width}-{width}-1"

@@ -46,7 +46,7 @@ def wave_tasks(count: int, points: int = 5) -> Task:
     return Task(x[0], x[0].sin(), x[1], x[1].sin())
 
 
-def benchmark_result(name: str, batch: int, unit: str = "tasks", **speeds: float) -> dict[str, Any]:
+def benchmark_result(kind: str, batch: int, width: int = 32, **speeds: float) -> dict[str, Any]:
     """A result of the benchmark; "reference" is the contender that all others are compared with."""
     contenders = {
         contender: {
@@ -59,7 +59,9 @@ def benchmark_result(name: str, batch: int, unit: str = "tasks", **speeds: float
         }
         for contender, speed in speeds.items()
     }
-    return {"name": name, "workload": {"meta_batch": batch}, "unit": unit, "contenders": contenders}
+    unit = "meta-steps" if kind == "sine" else "tasks"
+    workload = {"kind": kind, "width": width, "meta_batch": batch}
+    return {"name": f"{kind}, {batch}", "workload": workload, "unit": unit, "contenders": contenders}
 
 
 POSITIONS = torch.linspace(-5, 5, 21)
@@ -186,8 +188,8 @@ EXAMPLES: Mapping[str, Arguments] = {
     "ablation_bars": arguments({"loop": [0.5, 1.0, 0.25], "and threads": [0.1, 0.1, 0.1]}, tasks=2),
     "relative_speeds": arguments(
         [
-            benchmark_result("convnet, 32, 1-shot", 4, loop=9.0, reference=5.0),
-            benchmark_result("convnet, 64, 1-shot", 4, loop=4.0, reference=5.0),
+            benchmark_result("convnet", 4, loop=9.0, reference=5.0),
+            benchmark_result("convnet", 4, 64, loop=4.0, reference=5.0),
         ],
         ours=["loop"],
     ),
@@ -200,7 +202,7 @@ EXAMPLES: Mapping[str, Arguments] = {
     "contender_speeds": arguments(
         {
             "convnet": [benchmark_result("convnet", batch, loop=9.0 + batch, reference=5.0) for batch in (4, 16)],
-            "sine": [benchmark_result("sine", 4, "meta-steps", loop=90.0, reference=50.0)],
+            "sine": [benchmark_result("sine", 4, 40, loop=90.0, reference=50.0)],
         },
         ours=["loop"],
     ),

@@ -70,16 +70,17 @@ def test_relative_speeds_have_a_panel_for_each_network_and_ours_in_blue() -> Non
         return {"times_reference": {"median": ratio, "min": ratio / 2, "max": 2 * ratio}}
 
     reference = {"times_reference": {"median": 1.0, "min": 1.0, "max": 1.0}}
+    images, sine = {"kind": "convnet", "width": 32}, {"kind": "sine", "width": 40}
     results = [
-        {"name": "net, small, a", "contenders": {"loop": row(1.5), "other": row(1.0), "reference": reference}},
-        {"name": "net, large, a", "contenders": {"other": row(0.5), "late": {"times_reference": None}}},
-        {"name": "net, small, b", "contenders": {"other": row(0.25)}},
+        {"workload": images, "contenders": {"loop": row(1.5), "other": row(1.0), "reference": reference}},
+        {"workload": sine, "contenders": {"other": row(0.5), "late": {"times_reference": None}}},
+        {"workload": images, "contenders": {"other": row(0.25)}},
     ]
-    small, large = plotting.relative_speeds(results, ["loop"]).axes
-    assert [axes.get_title("left") for axes in (small, large)] == ["net, small", "net, large"]
-    assert [label.get_text() for label in small.get_yticklabels()] == ["loop", "other"]
-    assert [label.get_text() for label in large.get_yticklabels()] == ["other"]
-    marks = [line for line in small.lines if len(line.get_xdata()) == 1]
+    first, second = plotting.relative_speeds(results, ["loop"]).axes
+    assert [axes.get_title("left") for axes in (first, second)] == ["convnet, 32 filters", "sine waves, 1-40-40-1"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["loop", "other"]
+    assert [label.get_text() for label in second.get_yticklabels()] == ["other"]
+    marks = [line for line in first.lines if len(line.get_xdata()) == 1]
     assert [mark.get_xdata()[0] for mark in marks] == [1.5, 1.0, 0.25]
     assert [round(mark.get_ydata()[0]) for mark in marks] == [0, 1, 1]
     blue = mpl.colors.to_hex(plotting.COLOURS["blue"])

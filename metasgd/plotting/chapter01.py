@@ -1,6 +1,6 @@
 """The figures of chapter 1: training from scratch, and what practice on other tasks gains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -9,28 +9,35 @@ from metasgd.plotting.style import COLOURS, figure
 
 
 def accuracy_against_steps(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], levels: Mapping[str, Mapping[str, float]], chance: float
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    levels: Mapping[str, Mapping[str, float]],
+    chance: float,
+    *,
+    dashed: Collection[str] = (),
 ) -> Figure:
     """Draw accuracy against the number of steps of training on a support set (chapter 1).
 
     The figures are ``fig-why-scratch`` and ``fig-why-start``.
 
     Args:
-        panels: by the title of a panel, then by label, the accuracies in 0..1 after 0, 1, 2, ... steps. A label that
-            ends in "support" has the colour of the label before it and is dashed. "Meta-SGD" is blue; at most
-            three other labels have colours of their own.
+        panels: by the title of a panel, then by label, the accuracies in 0..1 after 0, 1, 2, ... steps. "Meta-SGD" is
+            blue; at most three other labels have colours of their own.
         levels: by the title of a panel, then by label, the accuracy of a method that takes no steps; a horizontal
             line.
         chance: the accuracy of guessing, in 0..1; a dotted line.
+        dashed: labels that are drawn dashed, each in the colour of the label before it.
     """
     with figure(1, len(panels), size=(6.8, 4.2), sharey=True) as (fig, grid):
         for axes, (title, curves) in zip(grid, panels.items(), strict=True):
             colours, colour = iter(("orange", "red", "purple")), ""
             for label, values in curves.items():
-                dashed = label.endswith("support")
-                if not dashed:
+                if label not in dashed:
                     colour = COLOURS["blue" if label == "Meta-SGD" else next(colours)]
-                style = {"marker": "o", "zorder": 4} if label == "Meta-SGD" else {"linestyle": "--" if dashed else "-"}
+                style = (
+                    {"marker": "o", "zorder": 4}
+                    if label == "Meta-SGD"
+                    else {"linestyle": "--" if label in dashed else "-"}
+                )
                 axes.plot([100 * value for value in values], color=colour, label=label, **style)
             for label, level in levels[title].items():
                 axes.axhline(100 * level, color=COLOURS["green"], linewidth=1.5, label=label)

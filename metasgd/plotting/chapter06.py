@@ -1,6 +1,6 @@
 """The figures of chapter 6: regression of sine waves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -137,6 +137,7 @@ def sine_errors(
     errors: Mapping[str, Sequence[float]],
     xlabel: str,
     *,
+    maml: Collection[str] = (),
     marked: Sequence[int] = (),
     top: float | None = None,
 ) -> Figure:
@@ -146,9 +147,10 @@ def sine_errors(
 
     Args:
         places: the numbers of points or steps. Their axis is logarithmic where none is zero.
-        errors: by learner, its mean squared error at each of these numbers. Learners with "MAML" in their name, at
-            most two, are drawn in orange and red, all others, at most three, in blue, sky and green.
+        errors: by learner, its mean squared error at each of these numbers.
         xlabel: what the numbers count.
+        maml: the learners by MAML, at most two, which are drawn in orange and red. All others, at most three, are
+            drawn in blue, sky and green.
         marked: the numbers that were used in meta-training; dotted lines.
         top: the highest error that is shown (None: all are).
     """
@@ -156,7 +158,7 @@ def sine_errors(
         maml_looks = iter((("orange", "s--"), ("red", "v--")))
         other_looks = iter((("blue", "o-"), ("sky", "^-"), ("green", "D-")))
         for label, values in errors.items():
-            colour, style = next(maml_looks if "MAML" in label else other_looks)
+            colour, style = next(maml_looks if label in maml else other_looks)
             axes.plot(places, values, style, color=COLOURS[colour], markersize=5, label=label)
         for place in marked:
             axes.axvline(place, color=COLOURS["grey"], linestyle=":", linewidth=1)

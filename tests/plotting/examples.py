@@ -95,6 +95,7 @@ EXAMPLES: Mapping[str, Arguments] = {
         {title: {"SGD": [0.2, 0.4], "SGD, support": [0.2, 0.9], "Meta-SGD": [0.2, 0.8]} for title in ("one", "five")},
         {title: {"pixels": 0.5} for title in ("one", "five")},
         chance=0.2,
+        dashed=["SGD, support"],
     ),
     "intervals_by_shots": arguments(
         {"Meta-SGD": scores(0.7, 0.9), "pixels": scores(0.5, 0.6)}, ["1 shot", "5 shots"], 0.2, highlight="Meta-SGD"
@@ -158,7 +159,8 @@ EXAMPLES: Mapping[str, Arguments] = {
         {name: {5: {5: 0.9, 10: 0.5}, 10: {5: 1.1, 10: 0.3}} for name in METHODS},
     ),
     "sine_errors": arguments(
-        [1, 5, 10], {"Meta-SGD": [3.0, 1.0, 0.5], "MAML": [4.0, 2.0, 1.0]}, "points of a new curve", marked=[5]
+        [1, 5, 10], {"Meta-SGD": [3.0, 1.0, 0.5], "MAML": [4.0, 2.0, 1.0]}, "points of a new curve",
+        maml=["MAML"], marked=[5],
     ),
     # Chapter 7
     "fold_table": arguments([(0, 1, 2, 3, 4), (2, 3, 4, 5, 6)]),

@@ -8,7 +8,8 @@ from metasgd.evaluation import Evaluation
 
 def test_figure_draws_every_accuracy_after_its_steps():
     curves = {"SGD, query": [0.2, 0.4, 0.5], "SGD, support": [0.2, 0.9, 1.0], "Meta-SGD": [0.2, 0.8]}
-    fig = plotting.accuracy_against_steps({"left": curves, "right": curves}, {"left": {"a": 0.3}, "right": {}}, 0.2)
+    levels: dict[str, dict[str, float]] = {"left": {"a": 0.3}, "right": {}}
+    fig = plotting.accuracy_against_steps(dict.fromkeys(levels, curves), levels, 0.2, dashed=["SGD, support"])
     left, right = fig.axes
     assert [line.get_ydata().tolist() for line in right.lines[:3]] == [[20, 40, 50], [20, 90, 100], [20, 80]]
     assert left.lines[0].get_color() == left.lines[1].get_color() != left.lines[2].get_color()

@@ -70,7 +70,8 @@ def test_sine_cells_draw_the_paper_with_open_marks_and_ours_with_intervals() -> 
 
 def test_sine_errors_tell_maml_from_the_others_and_mark_the_numbers_of_training() -> None:
     errors = {"Meta-SGD": [3.0, 0.5], "MAML": [4.0, 1.0], "Meta-SGD, median": [2.0, 0.25], "MAML, median": [3.5, 0.9]}
-    (axes,) = plotting.sine_errors([1, 10], errors, "points", marked=[5]).axes
+    maml = ["MAML", "MAML, median"]
+    (axes,) = plotting.sine_errors([1, 10], errors, "points", maml=maml, marked=[5]).axes
     assert {name: [y for _, y in points] for name, points in curves(axes).items()} == errors
     assert [colour(curve(axes, name)) for name in errors] == ["blue", "orange", "sky", "red"]
     assert level(axes.lines[-1], "x") == 5

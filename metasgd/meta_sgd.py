@@ -19,7 +19,7 @@ from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode, no_inference_mode
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
-from metasgd.strategies import Execution, meta_backward, predict_tasks
+from metasgd.strategies import Execution, meta_backward, predict_tasks, with_right_kernels
 
 
 class MetaSGD(nn.Module):
@@ -117,11 +117,13 @@ class MetaSGD(nn.Module):
         """The learning rate of every parameter entry, with the names and shapes of ``theta``."""
         return dict(self.rates.named_parameters())
 
+    @with_right_kernels
     def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
         output: Tensor = self.model(x) if params is None else call_with(self.model, params, x)
         return output
 
+    @with_right_kernels
     def inner_update(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Adapt theta to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
 
@@ -145,6 +147,7 @@ class MetaSGD(nn.Module):
                 }
         return params if differentiable else {name: value.detach() for name, value in params.items()}
 
+    @with_right_kernels
     def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
         return self.predict(query_x, self.inner_update(support_x, support_y))
@@ -160,6 +163,7 @@ class MetaSGD(nn.Module):
             batches = [predict_tasks(self, without_inference(batch)) for batch in as_batches(tasks)]
         return in_order_of(tasks, batches)
 
+    @with_right_kernels
     def task_loss(self, task: Task) -> Tensor:
         """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""
         check_task(task)

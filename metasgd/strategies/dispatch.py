@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks
+from metasgd.strategies.kernels import attention_by_sums_and_products
 from metasgd.strategies.precision import matmul_precision
 from metasgd.strategies.registry import STRATEGIES, Strategy
 
@@ -35,7 +36,7 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor])
     """
     name, execution = strategy_of(learner), learner.execution
     try:
-        with matmul_precision(execution.precision, device_of(learner)):
+        with matmul_precision(execution.precision, device_of(learner)), attention_by_sums_and_products():
             return compute(STRATEGIES[name])
     except torch.cuda.OutOfMemoryError:
         raise

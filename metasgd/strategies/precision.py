@@ -36,11 +36,54 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
             )
         yield
         return
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    before = read_switches()
     try:
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # PyTorch allows it for convolutions by default
+        set_switches("tf32" if precision == "tf32" else "ieee")
         yield
     finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        put_back(before)
+
+
+# PyTorch has two sets of names for the same switches, the older ones for all versions. Where both agree they are set
+# by the older names, which set the newer ones as well, since parts of PyTorch (its compiler, say) read the older ones.
+# Once a user has set the newer ones to what the older ones cannot express, reading the older ones is an error.
+
+
+def newer_switches() -> list[Any]:
+    """Return what has PyTorch's newer switch, ``fp32_precision``: products, convolutions and recurrent networks."""
+    cudnn = torch.backends.cudnn
+    places = [torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)]
+    return [place for place in places if hasattr(place, "fp32_precision")]
+
+
+def older_switches() -> tuple[str, bool] | None:
+    """Return what the older switches say, of products and of cuDNN; None if they cannot say it."""
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return None
+
+
+def read_switches() -> tuple[tuple[str, bool] | None, list[str]]:
+    """Return what ``put_back`` needs."""
+    return older_switches(), [place.fp32_precision for place in newer_switches()]
+
+
+def set_switches(value: str) -> None:
+    """Set the precision of products and convolutions of float32: ``"ieee"``, all of its digits, or ``"tf32"``."""
+    if older_switches() is not None:
+        torch.set_float32_matmul_precision("high" if value == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = value == "tf32"  # PyTorch allows it for convolutions by default
+    else:
+        for place in newer_switches():
+            place.fp32_precision = value
+
+
+def put_back(before: tuple[tuple[str, bool] | None, list[str]]) -> None:
+    """Set the switches to what ``read_switches`` returned."""
+    older, newer = before
+    if older is not None:
+        torch.set_float32_matmul_precision(older[0])
+        torch.backends.cudnn.allow_tf32 = older[1]
+    for place, value in zip(newer_switches(), newer, strict=True):
+        place.fp32_precision = value

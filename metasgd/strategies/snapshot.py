@@ -100,17 +100,24 @@ class LearnerSnapshot(NamedTuple):
 
     def loss(self, params: Tensors, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss of one task's examples with the given parameters, a scalar."""
-        with forward_precision(self.learner.execution.precision, x.device):
-            return check_scalar(self.learner.loss_fn(self.output(params, x), y))
+        with forward_precision(self.learner.execution.precision, x.device), self.replaced_functions:
+            return check_scalar(self.learner.loss_fn(self.call_model(params, x), y))
 
     def output(self, params: Tensors, x: Tensor) -> Tensor:
         """Return the model's output for one task's examples with the given parameters."""
-        values = self.fixed | dict(zip(self.names, params, strict=True))
+        with forward_precision(self.learner.execution.precision, x.device), self.replaced_functions:
+            return self.call_model(params, x)
+
+    def call_model(self, params: Tensors, x: Tensor) -> Tensor:
+        """Return the model's output, within the contexts of ``loss`` and ``output``."""
+        output: Tensor = call_with(self.model, self.fixed | dict(zip(self.names, params, strict=True)), x, self.places)
+        return output
+
+    @property
+    def replaced_functions(self) -> ReplaceFunctions:
+        """The context in which a model and a loss are called."""
         for_single_tasks = COMPILABLE_FUNCTIONS if self.for_compiler else FAST_FUNCTIONS
-        replaced = ReplaceFunctions(VMAP_SAFE_FUNCTIONS if self.is_batch else for_single_tasks)
-        with forward_precision(self.learner.execution.precision, x.device), replaced:
-            output: Tensor = call_with(self.model, values, x, self.places)
-            return output
+        return ReplaceFunctions(VMAP_SAFE_FUNCTIONS if self.is_batch else for_single_tasks)
 
     @property
     def lists(self) -> ListArithmetic:

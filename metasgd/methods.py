@@ -34,7 +34,7 @@ class Reptile(MetaSGD):
         loss_fn: see ``MetaSGD``.
         task_lr: the learning rate of the inner steps.
         inner_steps: the number of inner steps.
-        meta_lr: epsilon, which fraction of the way to theta' theta moves.
+        meta_lr: epsilon, the fraction of the way from theta to theta' that a meta-update goes.
         meta_optimizer: makes the outer optimiser (plain SGD, as in the paper).
         options: see ``MetaSGD``.
     """

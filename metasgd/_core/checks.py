@@ -67,7 +67,7 @@ def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
     Only cross entropy takes targets for class indices; any other loss is left to check its own.
 
     Raises:
-        ValueError: a label below 0, or not below ``outputs``, which is not the loss's ``ignore_index``.
+        ValueError: a label that is below 0 or not below ``outputs``, unless it is the loss's ``ignore_index``.
     """
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
     if not is_cross_entropy or target.is_floating_point() or outputs == 0:

@@ -26,8 +26,8 @@ def time_in_rounds(actions: dict[str, Callable[[], Any]], settings: Settings) ->
 
     Args:
         actions: functions without arguments, by name.
-        settings: the number of rounds, the seconds that an action runs in a round at least, the device, and the seed
-            of the orders.
+        settings: the number of rounds, the least number of seconds that an action runs in a round, the device, and the
+            seed of the orders.
 
     Returns:
         For each action, the seconds that one call takes on average, one number a round.
@@ -47,7 +47,7 @@ def time_in_rounds(actions: dict[str, Callable[[], Any]], settings: Settings) ->
 
 
 def seconds_per_call(action: Callable[[], Any], calls: int, device: torch.device) -> float:
-    """Call an action so many times, wait until the device has finished, and return the seconds of one call."""
+    """Call an action ``calls`` times, wait until the device has finished, and return the seconds of one call."""
     gc.collect()
     synchronize(device)
     started = time.perf_counter()

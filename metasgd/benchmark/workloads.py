@@ -64,7 +64,7 @@ class Settings:
     Args:
         device: where the meta-steps are computed.
         rounds: how many times each contender is timed.
-        seconds: for how long a contender runs in a round, at least.
+        seconds: how many seconds a contender runs in a round, at least.
         memory: whether the peak memory is measured, too.
         seed: decides theta, alpha, the tasks and the order of the contenders.
 

@@ -57,7 +57,7 @@ def scores_of_test(
 
 
 def tabulate(labelled: Iterable[tuple[str, Score]]) -> Table:
-    """Return accuracies by label and by (ways, shots); the first of several counts."""
+    """Return accuracies by label and by (ways, shots); of several, the first counts."""
     table: Table = {}
     for label, score in labelled:
         assert score.ways is not None  # tests of images have both
@@ -67,7 +67,7 @@ def tabulate(labelled: Iterable[tuple[str, Score]]) -> Table:
 
 
 def whole_runs(results: Results) -> list[Score]:
-    """Return the scores of runs of the table, tested with as many ways as they were trained with."""
+    """Return the scores of the table's runs that were tested with as many ways as they were trained with."""
     return [score for score in results.scores(part="table") if score.variant in VARIANTS]
 
 

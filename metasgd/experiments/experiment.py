@@ -13,12 +13,12 @@ from metasgd.recipes import Recipe
 
 TEST_SEED = 2024  # of the test tasks, on which no setting was chosen
 VALIDATION_SEED = 2023  # of the tasks on which settings are chosen
-CURVE_POINTS = 50  # of a loss curve, unless it says otherwise
+CURVE_POINTS = 50  # of a loss curve, unless an experiment asks for another number
 
 
 @dataclass(frozen=True)
 class Setup:
-    """With what all cells of an experiment are run.
+    """What all cells of an experiment are run with.
 
     Attributes:
         tasks: how many test tasks each score has.
@@ -52,13 +52,13 @@ class Setup:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of an experiment that is still to be made.
+    """One run of an experiment, before it is made.
 
     Attributes:
         part: which part of the experiment it is, e.g. ``"table"`` or ``"tuning"``.
         recipe: the settings that it follows (None: it follows no recipe).
-        run: makes it, given the setup and a folder for its checkpoint; returns what else a results file keeps of it,
-            its ``scores`` above all.
+        run: makes the run, given the setup and a folder for its checkpoint; returns what else a results file keeps of
+            it, above all its ``scores``.
         fields: what sets the cell apart and is no setting of its recipe, e.g. ``{"rung": "digits"}``.
     """
 
@@ -88,7 +88,7 @@ class Experiment:
         description: what it finds out, in one line.
         cells: returns its cells, given settings that differ from the book's in all of them.
         recipe: the class of its settings (None: it trains nothing, and has no settings).
-        data: what it needs, MNIST or Omniglot (None: nothing but random numbers).
+        data: the data it needs, MNIST or Omniglot (None: none, only random numbers).
         tasks: test tasks of each score, unless another number is asked for (0: nothing is tested).
         compiled: whether its learners can be compiled, and compute in another precision.
         print_table: prints its table for people, and returns it (None: it has none).

@@ -8,8 +8,8 @@ from metasgd.experiments.experiment import Cell, Cells, Experiment
 from metasgd.experiments.mnist_folds import run_mnist
 from metasgd.recipes.mnist import MnistRecipe
 
-LONGER = 3  # times the meta-updates, in the part "longer"
-# One ingredient more in each rung.
+LONGER = 3  # the factor by which the part "longer" has more meta-updates
+# Each rung has one ingredient more than the rung before it.
 LADDER: dict[str, dict[str, Any]] = {
     "digits": {"use_orientations": False, "augment": False, "num_composites": 0},
     "orientations": {"augment": False, "num_composites": 0},
@@ -21,9 +21,9 @@ LADDER: dict[str, dict[str, Any]] = {
 def make_cells(**changes: Any) -> Cells:
     """Return the ladder of ingredients, at 1 shot in fold 1.
 
-    Its last rung, with composites, is the whole recipe: a cell of ``mnist-folds``. The ladder stands once more with
-    two of the meta-training digits of fold 0 left out for validation; three digits alone are too few for five ways, so
-    that ladder starts one rung higher. Two rungs stand again with ``LONGER`` times the meta-updates.
+    Its last rung, with composites, is the whole recipe, and so a cell of ``mnist-folds``. A second ladder leaves out
+    two of the meta-training digits of fold 0 for validation. As the other three digits alone are too few for five
+    ways, it starts one rung higher. Two rungs are also run with ``LONGER`` times the meta-updates.
     """
     validation = MnistRecipe(**changes | {"fold": 0, "validation_digits": (7, 9)})
     composites = min(validation.num_composites, 30)  # three digits have six orientations, which make 30 pairs

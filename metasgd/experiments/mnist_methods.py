@@ -21,10 +21,10 @@ def method_cells(methods: Iterable[str], run: Mapping[str, Any], seed: int, chan
     """Return a cell for each of ``METHOD_SEEDS`` seeds, from ``seed`` on, and each method.
 
     Args:
-        methods: which.
-        run: settings of all of them.
-        seed: the first one.
-        changes: settings that take the place of all others.
+        methods: their names.
+        run: settings that all of them have.
+        seed: the first seed.
+        changes: settings that replace any others.
     """
     return {
         f"{method}-seed{start}": method_cell(

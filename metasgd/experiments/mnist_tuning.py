@@ -38,7 +38,7 @@ FINE_TUNING_GRID: list[dict[str, Any]] = [
     for lr in (0.01, 0.03, 0.1, 0.3, 1.0)
     for steps in (5, 20)
 ]
-# What each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
+# The settings that each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     **{name: {"task_lr": 0.1} for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "nonnegative")},
     **{name: {"task_lr": 0.1} for name in ("maml", "first-order", "first-order-maml")},
@@ -71,7 +71,7 @@ def method_cell(part: str, method: str, recipe: MnistRecipe) -> Cell:
 def run_method(method: str, recipe: MnistRecipe, setup: Setup, folder: Path) -> dict[str, Any]:
     """Train one method, going on from its checkpoint if there is one, and test it.
 
-    Of a test on held-out digits, the number of right answers in every task is kept, so that methods can be compared
+    In a test on held-out digits, the number of right answers in every task is kept, so that methods can be compared
     task by task.
     """
     kept: dict[str, Any] = {}
@@ -96,7 +96,7 @@ def run_method(method: str, recipe: MnistRecipe, setup: Setup, folder: Path) -> 
 def fine_tuning_tests(recipe: MnistRecipe, setup: Setup) -> list[tuple[Method, dict[str, Any]]]:
     """Train a classifier of all meta-training classes, and return what is tested, each with what its record says.
 
-    With validation digits, that is fine-tuning with all of ``FINE_TUNING_GRID``.
+    With validation digits, fine-tuning is tested with every entry of ``FINE_TUNING_GRID``.
     """
     augment = Augment() if recipe.augment else None
     network = pretrained(recipe, recipe.training_classes(setup.mnist), augment, setup.device)
@@ -114,7 +114,7 @@ def meta_learner_tests(
 ) -> tuple[list[tuple[Method, dict[str, Any]]], dict[str, Any]]:
     """Meta-train a method; return what is tested, each with what its record says, and what else is kept of the run.
 
-    What learned rates have become is kept, and Meta-SGD is tested again with changes to them.
+    A summary of the learned rates is kept, and Meta-SGD is tested again with changes to them.
     """
     contestant = Contestant(method, recipe)
     learner, history = meta_train(contestant, setup.mnist, device=setup.device, out=folder, resume=True)

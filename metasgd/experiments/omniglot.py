@@ -25,7 +25,7 @@ from metasgd.recipes.omniglot_variants import with_copies, with_fewer_ways
 FEWER_WAYS = 5
 OMNIGLOT_RECIPE: dict[str, Any] = {"width": 64, "look": "unsteady", "mirrored": True}
 OMNIGLOT_START: dict[str, Any] = {"start": "omniglot-20way", "meta_lr": 1e-3, "alpha_lr": 1e-3}
-# With --compile, half an hour of two CPU cores each, but for the two of a GPU: many hours of a CPU.
+# With --compile, each takes about half an hour on two CPU cores. Only the two that were made on a GPU take many hours.
 OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {
     "5way-meta-sgd": {"ways": 5, "iterations": 12_000},
     "5way-maml": {"ways": 5, "iterations": 12_000, "method": "maml"},
@@ -42,7 +42,7 @@ OMNIGLOT_RUNS: dict[str, dict[str, Any]] = {
 def make_cells(**changes: Any) -> Cells:
     """Return runs by Meta-SGD and by MAML, tested on the 423 characters that were left out.
 
-    At another width than the book's, no run starts from a learner that ships, as these have another.
+    If another width than the book's is asked for, no run starts from a shipped learner, whose width would differ.
     """
     if "width" in changes:
         changes["start"] = None
@@ -54,7 +54,7 @@ def run_omniglot(recipe: OmniglotRecipe, setup: Setup, folder: Path, *, copies: 
     """Train one run on Omniglot, going on from its checkpoint if there is one, and test it with one and five shots.
 
     The class means of pixels are tested on the same tasks. On characters, a learner of more than ``FEWER_WAYS``
-    classes is tested with so many of them, too.
+    classes is also tested with that many.
 
     Args:
         recipe: settings of the run.
@@ -86,8 +86,8 @@ def run_omniglot(recipe: OmniglotRecipe, setup: Setup, folder: Path, *, copies: 
 def omniglot_table(results: Results) -> Table:
     """Return the accuracy on Omniglot by method and by (ways, shots), for what the file holds.
 
-    A learner with other filters than usual has a row of its own. Class means of pixels are those of the tasks of
-    Meta-SGD, which are those of every method.
+    A learner with an unusual number of filters has a row of its own. The class means of pixels were tested on the
+    tasks of Meta-SGD, which are also those of every other method.
     """
     order = list(LABELS)
     scores = sorted(whole_runs(results), key=lambda score: order.index(score.method))

@@ -19,7 +19,7 @@ OMNIGLOT_MNIST_RUNS: dict[str, dict[str, Any]] = {
     "10way-wide": {"ways": 10, "width": 64, "iterations": 20_000},
 }
 LADDER_ITERATIONS = 400
-# What closes the gap between Omniglot and MNIST, one ingredient more in each rung; then what can take its place.
+# What closes the gap between Omniglot and MNIST: first one ingredient more in each rung, then alternatives.
 LADDER: dict[str, dict[str, Any]] = {
     "pictures": {"look": "pictures", "quarter_turns": False},
     "quarter-turns": {"look": "pictures"},

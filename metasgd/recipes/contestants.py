@@ -1,4 +1,4 @@
-"""The methods that chapters 8, 11 and 12 compare: on the same tasks, from the same network, at the same budget."""
+"""The methods that chapters 8, 11 and 12 compare, on the same tasks, from the same network, at the same budget."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -90,7 +90,7 @@ class Contestant(Recipe):
     ) -> MetaSGD:
         """Return the untrained learner: a ``SharedRates``, a ``Reptile`` or a ``PrototypicalNetwork``.
 
-        The last is no ``MetaSGD``, but has everything that training and evaluation need of one.
+        A ``PrototypicalNetwork`` is not a ``MetaSGD``, but has everything that training and evaluation need.
 
         Raises:
             ValueError: ``compile`` or ``precision`` for a prototypical network, which has no such choice.

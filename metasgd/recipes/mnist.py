@@ -108,7 +108,7 @@ class MnistRecipe(ImageRecipe):
     def validation_tasks(
         self, data: Sequence[Tensor], device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
     ) -> EpisodeSampler | None:
-        """Return tasks of the validation digits in their orientations, not augmented (None: there are no such)."""
+        """Return tasks of the validation digits in their orientations, not augmented (None: there are none)."""
         if not self.validation_digits:
             return None
         return self._tasks(orientations(data, self.validation_digits), device)

@@ -21,8 +21,8 @@ from metasgd.tasks.glyphs import glyph_classes
 
 CHARACTERS = 1623
 TRAINING = 1200  # characters of meta-training; the other 423 are for the test
-VALIDATION = 100  # of those 1,200, the last ones, where settings are chosen
-PARTS = 500  # classes of which composites are made
+VALIDATION = 100  # the last of those 1,200, on which settings are chosen
+PARTS = 500  # classes from which composites are made
 TEST_SHOTS = (1, 5)  # a learner is tested with both, whatever it was trained with
 LOOKS = ("pictures", "unsteady", "augmented", "redrawn", "varied", "measured", "glyphs", "mixed")
 # Handwriting as it varies: without the shifts and sizes that MNIST's own scaling and centring take away.
@@ -182,7 +182,7 @@ class OmniglotRecipe(ImageRecipe):
     ) -> EpisodeSampler:
         """Return tasks of upright characters, for validation or test, in the look of the run.
 
-        Pictures are left as they are. Where a run is made for other data, its validation is drawn as its training is.
+        Pictures are not changed here. Distance fields are drawn with a pen, as in meta-training.
 
         Raises:
             ValueError: no characters, as meta-training has seen all.
@@ -246,7 +246,7 @@ def digit_sampler(
 
 
 class Mixture:
-    """Draw tasks from several samplers, of each as many, or one more from the first ones."""
+    """Draw equally many tasks from each of several samplers, or one more from the first ones."""
 
     def __init__(self, samplers: Sequence[Sampler]) -> None:
         self.samplers, self.device = samplers, samplers[0].device
@@ -261,9 +261,10 @@ class Mixture:
 
 
 def starting_rates(network: nn.Module, task_lr: float, head_lr: float | None) -> dict[str, Tensor]:
-    """Return alpha at the start: ``task_lr``; with a ``head_lr``, this in the last layer, which is set to zero.
+    """Return alpha at the start: ``task_lr`` everywhere, but ``head_lr`` in the last layer if it is given.
 
-    Then all classes look the same before the step: the "zeroing trick" of Kao, Chiu and Chen 2022.
+    With ``head_lr``, the parameters of the last layer are set to zero. Then all classes look the same before the step:
+    the "zeroing trick" of Kao, Chiu and Chen 2022.
     """
     rates = {name: torch.full_like(value, task_lr) for name, value in network.named_parameters()}
     if head_lr is not None:
@@ -275,10 +276,10 @@ def starting_rates(network: nn.Module, task_lr: float, head_lr: float | None) ->
 
 
 def start_from(learner: MetaSGD, theta: Mapping[str, Tensor], alpha: Mapping[str, Tensor]) -> None:
-    """Give a learner the theta and alpha of another, of its last layer as many rows as it has classes.
+    """Give a learner the theta and alpha of another one; of the last layer, as many rows as it has classes.
 
     Raises:
-        ValueError: those of another network, or of fewer ways.
+        ValueError: the other learner has another network or fewer ways.
     """
     last_layer = list(learner.theta)[-1].rpartition(".")[0] + "."
     for own, given in ((learner.theta, theta), (learner.alpha, alpha)):

@@ -69,14 +69,14 @@ class Recipe:
     here, and define ``build_network``, ``learner_options``, ``training_tasks`` and ``test_tasks``.
 
     Attributes:
-        name: of the recipe, as checkpoints and the command line have it.
-        about: what is learned, in a few words, for the command line.
-        example: options of an example on the command line.
-        data_folder: what a folder of its data holds (empty: it needs no data).
+        name: the name of the recipe, in checkpoints and on the command line.
+        about: what is learned, in a few words; the command line shows it.
+        example: the options in the example that the command line shows.
+        data_folder: what the folder of its data contains (empty: it needs no data).
         metric: what ``test`` measures.
         num_test_tasks: tasks of a test, unless another number is asked for.
         checkpoint_every: meta-updates between two checkpoints, unless another number is asked for.
-        validate_every: meta-updates between two validations, likewise.
+        validate_every: meta-updates between two validations, unless another number is asked for.
     """
 
     name: ClassVar[str]

@@ -33,7 +33,8 @@ class SineRecipe(Recipe):
     The outer rates rise from zero during ``warmup``, and then fall to zero, along straight lines.
 
     Raises:
-        ValueError: a method that does not exist, MAML with a range of rates, or a fraction or a length that is none.
+        ValueError: a method that does not exist, MAML with a range of rates, a ``warmup`` outside [0, 1), or a
+            ``clip`` that is not positive.
     """
 
     name = "sine"

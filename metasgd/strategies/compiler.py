@@ -15,9 +15,9 @@ from metasgd._core.learner import TensorFunction
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-# Inductor computes a value again wherever it is needed, rather than write it to memory and read it back: each of the
-# values between normalisation, pooling and ReLU takes a few operations, and together, for one task of a convnet, 15
-# MB.
+# With these thresholds, Inductor computes a value again wherever it is needed, and does not write it to memory and
+# read it back. Each value between normalisation, pooling and ReLU takes only a few operations to compute, while all
+# of them together, for one task of a convnet, take 15 MB.
 OPTIONS = {"realize_reads_threshold": 40, "realize_opcount_threshold": 400, "realize_acc_reads_threshold": 60}
 MAX_SUMMED_PRODUCT = 2**16  # multiplications; a larger product is worth the call of a library of linear algebra
 

@@ -21,7 +21,7 @@ class Execution:
         compile: whether the meta-gradient is compiled.
         chunk: the number of tasks that are computed at a time (None: by the memory there is).
         precision: ``"float32"``, ``"tf32"`` or ``"bfloat16"``.
-        recompute: whether the graph of an inner step is built a second time for the way back, and not kept.
+        recompute: whether the graph of an inner step is thrown away, and built again in the backward pass.
         chosen: the strategy that ``"auto"`` stands for, once that is decided.
         tasks_at_a_time: the number of tasks that fit into memory, by ``metasgd.strategies.memory_budget.memory_key``.
         num_outputs: of the model for each example, by the form of the tasks.
@@ -29,7 +29,7 @@ class Execution:
         recordings: functions recorded as CUDA graphs.
 
     Raises:
-        ValueError: settings that do not exist, or do not go together.
+        ValueError: a setting that does not exist, or settings that cannot be combined.
     """
 
     strategy: str

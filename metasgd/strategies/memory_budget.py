@@ -13,7 +13,7 @@ from metasgd.strategies.snapshot import LearnerSnapshot, channels_last
 
 CPU_CHUNK_BYTES = 512 * 2**20  # that autograd may save for a chunk on a CPU
 GPU_CHUNK_SHARE = 0.7  # of the free memory of a GPU, that autograd may save for a chunk
-VMAP_OVERHEAD = 3  # under vmap, autograd saves up to so many times the bytes that it saves for the tasks one by one
+VMAP_OVERHEAD = 3  # under vmap, autograd saves up to three times the bytes that it saves for the tasks one by one
 CORE_TASK_BYTES = 48 * 2**20  # that autograd may save for a task if each core is to work on a task of its own
 
 

@@ -60,8 +60,8 @@ class PoolBeforeNorm(nn.Sequential):
             after += after < len(layers) and type(layers[after]) is nn.ReLU and not has_hooks(layers[after])
             pooled = None
             if after < len(layers) and are_norm_and_pooling(layer, layers[after], x):
-                # Nobody else has the output of a convolution, which itself does not keep it either: the backward pass
-                # may write over it.
+                # No other layer uses the output of a convolution, and the convolution does not keep it. So the
+                # backward pass may overwrite it.
                 is_free = index > 0 and type(layers[index - 1]) is nn.Conv2d and not has_hooks(layers[index - 1])
                 pooled = self.normalised_maxima(layer, pair(layers[after].kernel_size), x, is_free)
             if pooled is None:

@@ -16,9 +16,9 @@ class Strategy(NamedTuple):
 
     Attributes:
         backward: ``(learner, tasks) -> mean query loss``; adds the gradient of that loss to ``.grad`` of theta and
-        alpha. predict: ``(learner, tasks) -> predictions`` for the query sets of a batch of tasks, in their order and
-        in parts
-            of any size, each of shape (tasks, queries, ...).
+            alpha.
+        predict: ``(learner, tasks) -> predictions`` for the query sets of a batch of tasks, in their order and in
+            parts of any size, each of shape (tasks, queries, ...).
         device_type: the only type of device that it runs on, or None if it runs on all.
     """
 

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in order, computed by so many threads on one core each.
+    """Yield ``function(item)`` for each item, in order, computed by ``workers`` threads with one core each.
 
     With one worker, the calling thread computes everything itself, on all cores.
     """
@@ -40,7 +40,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], wo
 
 @functools.cache
 def thread_pool(workers: int) -> ThreadPoolExecutor:
-    """Return a pool of so many running threads, each of which computes on one core."""
+    """Return a pool of ``workers`` running threads, each of which computes on one core."""
     before, started = torch.get_num_threads(), threading.Barrier(workers)
     pool = ThreadPoolExecutor(workers, "metasgd", initializer=use_one_core)
     list(pool.map(lambda _: started.wait(), range(workers)))

@@ -17,11 +17,11 @@ from metasgd.tasks.strokes import BOX, SIZE
 
 MAX_STROKES, MAX_PIECES = 4, 3  # the largest numbers of strokes of a glyph and of pieces of a stroke
 POINTS = 128  # points on the path of the pen, about 0.7 pixels apart
-# Random numbers are drawn for so many classes at a time, whatever the number of classes that is asked for. So fewer
-# classes are the first ones of more classes.
+# Random numbers are always drawn for this many classes at a time, however many classes are asked for. So whoever asks
+# for fewer classes gets the first ones of those that others get.
 CLASSES_PER_DRAW = 50
-# Pictures are computed so many at a time to limit the memory: the distances of 64 * 784 pixels to POINTS points take
-# 26 MB.
+# This many pictures are computed at a time, to limit the memory: the distances of 64 * 784 pixels to POINTS points
+# take 26 MB.
 PICTURES_AT_A_TIME = 64
 PEN = (0.7, 1.6)  # the range of half the width of the ink, in pixels of 28; chosen by eye to look like MNIST
 SOFTNESS = (1.0, 1.6)  # the range of the width of the ink's edge, in pixels of 28
@@ -33,7 +33,8 @@ class Movement(NamedTuple):
     Attributes:
         lengths: of each piece, 0 for a piece that does not exist; shape (glyphs, MAX_STROKES, MAX_PIECES).
         turns: how much the direction changes from the beginning of a piece to its end; the same shape.
-        eases: how unevenly it changes, where 0 makes the piece an arc of a circle; the same shape.
+        eases: how unevenly the direction changes within a piece; with 0, the piece is an arc of a circle; the same
+            shape.
         corners: the change of direction right before a piece, or the direction of a stroke before its first piece; the
             same shape.
         own: which point of a stroke is laid on the strokes before it, from 0 (its beginning) to 1 (its end); shape

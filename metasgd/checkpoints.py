@@ -5,18 +5,24 @@ settings of the run (``settings``). Format 2 says by its entry ``recipe`` in ``c
 Format 1 called that entry ``data``. Formats 1 and 2 have no digest; the checksums of their archive are compared.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 from metasgd.meta_sgd import MetaSGD
 
@@ -55,6 +61,32 @@ def prepare_folder(folder: str | Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep other runs out of a folder for the body of a ``with``, where the file system has locks.
+
+    The lock belongs to the process and ends with it, however it ends.
+
+    Raises:
+        FileExistsError: another run has the folder.
+    """
+    descriptor = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    try:
+        if descriptor is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FileExistsError(
+                    f"{folder} belongs to a run that is still going on; wait until it ends, or choose another folder"
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 class _DigestingFile:
     """A file that is written to, with the SHA-256 of what was written."""
 
@@ -82,7 +114,7 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     content = {name: storable(value, name) for name, value in checkpoint._asdict().items()}
     try:
         with open(partial, "wb") as raw:
-            digesting = _DigestingFile(raw)
+            digesting: Any = _DigestingFile(raw)  # PyTorch writes to anything that has such methods
             torch.save({"format": FORMAT, **content}, digesting)
             raw.write(f"\nsha256 {digesting.digest.hexdigest()}\n".encode())
             raw.flush()
@@ -118,9 +150,10 @@ def storable(value: Any, name: str) -> Any:
         return storable(value.item(), name)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    for kind in (int, float, complex, bytes):
+    kinds: tuple[Any, ...] = (int, float, complex, bytes)
+    for kind in kinds:
         if isinstance(value, kind):
-            return kind(value)  # type: ignore[call-overload]
+            return kind(value)
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, Mapping):
@@ -167,12 +200,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(damaged)
     if version > FORMAT:
         raise ValueError(f"{file} has format {version}, and this version reads up to {FORMAT}; upgrade metasgd")
+    for group in outer_groups(content.get("state", {})) if version < 3 else []:
+        group["lr"] = group.pop("initial_lr", group["lr"])  # these formats stored the rates of the last iteration
     if version == 1:
         content["config"] = config_of_format_1(content["config"])
     try:
         return Checkpoint(**content)
     except TypeError as error:
         raise ValueError(damaged) from error
+
+
+def outer_groups(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameter groups of the outer optimiser in a learner's state; none if it has no such optimiser."""
+    extra = state.get("_extra_state", {})
+    groups: list[dict[str, Any]] = extra.get("meta_optimizer", {}).get("param_groups", [])
+    return groups
 
 
 def is_whole_archive(data: bytes) -> bool:
@@ -207,6 +249,16 @@ def config_of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def restore(learner: MetaSGD, state: Mapping[str, Any], source: str | Path) -> None:
     """Load a learner's state, refusing that of another model before anything is changed."""
+    check_same_model(learner, state, source)
+    learner.load_state_dict(dict(state))
+
+
+def check_same_model(learner: MetaSGD, state: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse a state whose tensors have other names or shapes than the learner's.
+
+    Raises:
+        ValueError: it belongs to another model.
+    """
     own, other = (
         {key: tuple(value.shape) for key, value in mapping.items() if isinstance(value, torch.Tensor)}
         for mapping in (learner.state_dict(), state)
@@ -218,4 +270,87 @@ def restore(learner: MetaSGD, state: Mapping[str, Any], source: str | Path) -> N
             f"{source} belongs to another model: {len(wrong)} tensors differ, e.g. {first} is {other.get(first)} "
             f"there and {own.get(first)} here; build the learner with the settings of that run"
         )
-    learner.load_state_dict(dict(state))
+
+
+def run_settings(
+    learner: MetaSGD, meta_batch: int, seed: int, schedule: Callable[[float], float], factors: Sequence[float]
+) -> dict[str, Any]:
+    """Return what a resumed run must have in common with the run, besides ``config``."""
+    rates = [float(group["lr"]) for group in learner.meta_optimizer.param_groups]
+    name = getattr(schedule, "__name__", type(schedule).__name__)
+    settings = {
+        "seed": seed,
+        "meta_batch": meta_batch,
+        "schedule": name,
+        "rates": rates,
+        **{key: getattr(learner, key, None) for key in ("inner_steps", "first_order", "learns_alpha")},
+        "iterations": len(factors),
+        "factors": [factors[0], factors[len(factors) // 2], factors[-1]],
+    }
+    return dict(storable(settings, "settings"))
+
+
+def find_run(
+    learner: MetaSGD,
+    out: str | Path | None,
+    resume: bool,
+    config: dict[str, Any],
+    settings: dict[str, Any],
+    factors: Sequence[float],
+) -> Checkpoint:
+    """Return the run to go on from: that of the folder, or one of no iterations and no state.
+
+    Args:
+        learner: as in ``train``.
+        out: as in ``train``.
+        resume: as in ``train``.
+        config: as in ``train``.
+        settings: as ``run_settings`` returns them.
+        factors: of the learning rates, one an iteration.
+
+    Raises:
+        FileExistsError, OSError, ValueError: see ``train``.
+    """
+    if out is None or not (Path(out) / CHECKPOINT).exists():
+        return Checkpoint(0, {}, [], None, config)
+    run = read_checkpoint(out)
+    if not resume:
+        raise FileExistsError(
+            f"{out} already holds a run, at iteration {run.iteration}; resume it, or choose another folder"
+        )
+    check_same_model(learner, run.state, out)
+    ignored = {"factors"}
+    if run.settings and run.settings["iterations"] != len(factors) and can_be_lengthened(run, factors):
+        ignored.add("iterations")
+    for stored, given in ((run.config, config), (run.settings, settings)):
+        changed = sorted(
+            key for key in {**stored, **given} if stored.get(key) != given.get(key) and key not in ignored
+        )
+        if changed and (stored or given is config):
+            why = ""
+            if changed == ["iterations"]:
+                why = ", with which the iterations that are done would have had other learning rates, or were fewer"
+            raise ValueError(
+                f"{out} was made with other settings of {changed}: {[stored.get(key) for key in changed]}, "
+                f"now {[given.get(key) for key in changed]}{why}; resume with the same, or choose another folder"
+            )
+    if run.settings and "iterations" not in ignored and run.settings["factors"] != settings["factors"]:
+        raise ValueError(f"{out} was made with another schedule; resume with the same, or choose another folder")
+    return run
+
+
+def can_be_lengthened(run: Checkpoint, factors: Sequence[float]) -> bool:
+    """Tell whether a run may have another number of iterations: the rates of those before must be as they were.
+
+    Only a constant schedule is recognised, from the three factors that a checkpoint holds.
+    """
+    return len(factors) >= run.iteration and {*run.settings["factors"], *factors} == {factors[0]}
+
+
+def how_to_resume(out: str | Path | None, saved: int) -> str:
+    """Say what is left of a run that lost a process: its last checkpoint, or nothing."""
+    if out is None or saved == 0:
+        return "nothing was saved yet, so start again"
+    return (
+        f"{Path(out) / CHECKPOINT} holds iteration {saved}, from which --resume goes on with any number of processes"
+    )

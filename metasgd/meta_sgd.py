@@ -13,7 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd._core.adam import adam
-from metasgd._core.checks import check_finite, check_labels, check_model, check_scalar, check_task, num_outputs
+from metasgd._core.checks import (
+    check_finite,
+    check_inner_steps,
+    check_labels,
+    check_model,
+    check_rates,
+    check_scalar,
+    check_task,
+    num_outputs,
+)
 from metasgd._core.functional import call_with
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
@@ -88,8 +97,8 @@ class MetaSGD(nn.Module):
     ) -> None:
         super().__init__()
         check_model(model)
-        if inner_steps < 1:
-            raise ValueError(f"inner_steps is {inner_steps}; adaptation needs at least 1 step")
+        check_inner_steps(inner_steps)
+        check_rates(meta_lr=meta_lr, alpha_lr=alpha_lr)
         self.model = model
         self.loss_fn = loss_fn
         self.inner_steps = inner_steps
@@ -106,6 +115,7 @@ class MetaSGD(nn.Module):
             rates = [rate for rate in self.rates.parameters() if rate.requires_grad]
             groups.append({"params": rates, "lr": meta_lr if alpha_lr is None else alpha_lr})
         self.meta_optimizer = meta_optimizer(groups)
+        self._made_with_rates = [group["lr"] for group in self.meta_optimizer.param_groups]
 
     @property
     def theta(self) -> dict[str, Tensor]:
@@ -196,12 +206,25 @@ class MetaSGD(nn.Module):
     # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
     def get_extra_state(self) -> dict[str, Any]:
         """Return what ``state_dict`` holds beside tensors of the module itself."""
-        return {"meta_optimizer": self.meta_optimizer.state_dict()}
+        return {"meta_optimizer": self.meta_optimizer.state_dict(), "made_with_rates": self._made_with_rates}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore what ``get_extra_state`` returned."""
+        """Restore what ``get_extra_state`` returned.
+
+        The outer learning rates are those of the state if it belongs to a learner with the same ``meta_lr`` and
+        ``alpha_lr``, and else stay as they are.
+        """
         # An optimiser keeps the tensors it is given; without the copy, two learners would share their moments.
-        self.meta_optimizer.load_state_dict(copy.deepcopy(state["meta_optimizer"]))
+        loaded = copy.deepcopy(state["meta_optimizer"])
+        # Version 0.1.0 kept the rates before their decay as ``initial_lr``, and that of the last iteration as ``lr``.
+        for group in loaded["param_groups"] if "made_with_rates" not in state else ():
+            group["lr"] = group.pop("initial_lr", group["lr"])
+        theirs = state.get("made_with_rates") or [group["lr"] for group in loaded["param_groups"]]
+        own = self.meta_optimizer.param_groups
+        if theirs != self._made_with_rates and len(own) == len(loaded["param_groups"]):
+            for group, mine in zip(loaded["param_groups"], own, strict=True):
+                group["lr"] = mine["lr"]
+        self.meta_optimizer.load_state_dict(loaded)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

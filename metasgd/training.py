@@ -1,15 +1,20 @@
 """Meta-training that can be killed at any moment, and resumed as if nothing had happened (chapters 8 and 10).
 
-Every random number of an iteration comes from a generator seeded by (seed, iteration), and the outer learning rates
-are a function of the iteration. So a checkpoint needs no random state, and a resumed run repeats an uninterrupted one,
-on the CPU bit for bit. Nor does a checkpoint depend on how many processes trained together (``metasgd.distributed``):
-a run may go on with another number of them. Training then starts from the learner or the checkpoint of rank zero,
-which alone validates, writes the checkpoint and shows progress, and in the end all ranks hold the same learner.
+Every random number of an iteration is seeded by (seed, iteration): the tasks by a generator of their own, and what a
+model draws, for dropout say, by PyTorch's global generator. The outer learning rates are a function of the iteration.
+So a checkpoint needs no random state, and a resumed run repeats an uninterrupted one, on the CPU bit for bit. Nor does
+a checkpoint depend on how many processes trained together (``metasgd.distributed``): a run may go on with another
+number of them. Training then starts from the learner or the checkpoint of rank zero, which alone validates, writes the
+checkpoint and shows progress, and in the end all ranks hold the same learner.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import operator
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,18 @@ from tqdm import tqdm
 
 from metasgd import distributed
 from metasgd._core.task import Tasks
-from metasgd.checkpoints import CHECKPOINT, Checkpoint, prepare_folder, read_checkpoint, restore, write_checkpoint
+from metasgd.checkpoints import (
+    CHECKPOINT,
+    Checkpoint,
+    find_run,
+    how_to_resume,
+    locked,
+    prepare_folder,
+    restore,
+    run_settings,
+    storable,
+    write_checkpoint,
+)
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
 
@@ -32,8 +48,23 @@ def cosine_decay(fraction: float) -> float:
 
 def iteration_generator(seed: int, iteration: int, device: torch.device | str) -> torch.Generator:
     """Return the generator of one iteration, independent of those of all other iterations and seeds."""
-    state = np.random.SeedSequence([seed, iteration]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) >> 1)
+    return torch.Generator(device).manual_seed(number_from(seed, iteration))
+
+
+def number_from(*seeds: int) -> int:
+    """Return a seed of 63 bits that depends on all the numbers and is independent of those of other numbers."""
+    return int(np.random.SeedSequence(list(seeds)).generate_state(1, np.uint64)[0]) >> 1
+
+
+@contextmanager
+def seeded_model(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what a model draws, e.g. for dropout, for the body of a ``with``; the global state is then as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def train(
@@ -57,52 +88,128 @@ def train(
     Inside an initialised process group of ``torch.distributed`` the processes share each meta-batch, and all must call
     this function with the same arguments (chapter 10).
 
+    The outer learning rates follow the schedule in each meta-update, and are afterwards as they were before it. The
+    first Ctrl-C stops the run after the meta-update that it is in, and saves it; the second stops it at once.
+    The function is in one piece because most of it says what the arguments are, and the rest is one loop.
+
     Args:
         learner: what to train. With ``validate``, it ends as the best validated iterate, else as the last one.
         sampler: where meta-training tasks come from.
-        iterations: meta-updates in all, those before a resume included.
+        iterations: meta-updates in all, those before a resume included. A run can be resumed with more of them if this
+            leaves the rates of those before as they were, as with a constant schedule.
         meta_batch: tasks in each meta-update.
-        seed: of the tasks.
+        seed: of the tasks, and of what the model draws.
         schedule: factor of both outer learning rates as a function of the fraction of the run that is done.
-        validate: ``validate(learner) -> score``, larger is better, on tasks that are neither trained on nor tested on.
+        validate: ``validate(learner) -> score``, larger is better and NaN is worst, on tasks that are neither trained
+            on nor tested on.
         validate_every: iterations between two validations; the last iterate is always validated.
         out: folder for the checkpoint (None: nothing is written).
-        resume: go on from the checkpoint in ``out``, if there is one.
+        resume: go on from the checkpoint in ``out``, if there is one; it must have the same ``seed``, ``meta_batch``,
+            ``schedule`` (by name), learning rates and ``config``.
         checkpoint_every: iterations between two checkpoints.
-        config: stored in the checkpoint; a resumed run must have the same.
+        config: stored in the checkpoint: numbers, texts, None, and lists and dicts of these.
         progress: show a bar on standard error.
 
     Raises:
-        FileExistsError, OSError: ``out`` holds a run already and ``resume`` is not set, or it cannot be written.
-        ValueError: the checkpoint is damaged, or belongs to another model or configuration.
+        FileExistsError, OSError: ``out`` holds a run already and ``resume`` is not set, or another run is still going
+            on there, or it cannot be written.
+        ValueError: the checkpoint is damaged, or belongs to another model, other arguments or another configuration;
+            a schedule that is not a number of at least 0; a ``config`` that cannot be stored; a validation score that
+            is not a number.
+        KeyboardInterrupt: Ctrl-C, with a message that says what is saved.
         FloatingPointError: the loss or its gradient is not finite. The state before that iteration is kept.
         metasgd.distributed.GroupError: another process was lost or has failed. The last checkpoint is kept.
     """
     check_counts(
         iterations=iterations, meta_batch=meta_batch, checkpoint_every=checkpoint_every, validate_every=validate_every
     )
-    with distributed.current_world() as world:
-        run = RunInProgress.begin(learner, world, out, resume, dict(config or {}))
-        set_rates = outer_rates(learner, schedule)
+    factors = schedule_factors(schedule, iterations)
+    settings = run_settings(learner, meta_batch, seed, schedule, factors)
+    stored_config: dict[str, Any] = storable(dict(config or {}), "config")
+    with distributed.current_world() as world, ExitStack() as stack:
+        if out is not None:
+            world.on_rank_zero(lambda: enter_folder(stack, out))
+        run = RunInProgress.begin(learner, world, out, resume, stored_config, settings, factors)
+        interrupted = stack.enter_context(catch_interrupt(world, progress))
         with run.told_where_to_resume(), run.bar(iterations, progress) as bar:
             for iteration in range(run.done, iterations):
-                set_rates(iteration / iterations)
                 tasks = sampler.sample(meta_batch, iteration_generator(seed, iteration, sampler.device))
-                metrics = run.meta_update(tasks)
+                with (
+                    outer_rates(learner, factors[iteration]),
+                    seeded_model(number_from(seed, iteration, 1 + world.rank), next(learner.parameters()).device),
+                ):
+                    metrics = run.meta_update(tasks)
                 if validate is not None and (run.done % validate_every == 0 or run.done == iterations):
                     metrics["validation"] = run.validate(validate)
                 run.history.append(metrics)
-                if run.done % checkpoint_every == 0 or run.done == iterations:
+                if run.done % checkpoint_every == 0 or run.done == iterations or interrupted.is_set():
                     run.save()
                 show(bar, metrics)
+                if interrupted.is_set() and run.done < iterations:
+                    raise KeyboardInterrupt(f"stopped after iteration {run.done}; {how_to_resume(out, run.saved)}")
     return run.finish()
 
 
 def check_counts(**counts: int) -> None:
-    """Refuse a number, given by its name, that is below 1."""
+    """Refuse a number, given by its name, that is not whole or is below 1."""
     for name, value in counts.items():
+        try:
+            operator.index(value)
+        except TypeError:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number") from None
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
+
+
+def schedule_factors(schedule: Callable[[float], float], iterations: int) -> list[float]:
+    """Return the factor of the outer rates in each iteration.
+
+    Raises:
+        ValueError: a factor that is negative or not finite.
+    """
+    factors = [float(schedule(iteration / iterations)) for iteration in range(iterations)]
+    for iteration, factor in enumerate(factors):
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ValueError(
+                f"schedule({iteration / iterations:.3g}) is {factor}; a factor of the learning rates must be finite "
+                "and at least 0"
+            )
+    return factors
+
+
+def enter_folder(stack: ExitStack, out: str | Path) -> None:
+    """Make the folder of a run, and keep other runs out of it until the stack is closed."""
+    stack.enter_context(locked(prepare_folder(out)))
+
+
+@contextmanager
+def catch_interrupt(world: distributed.World, progress: bool) -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets, in place of an error in the middle of a meta-update.
+
+    Several processes are told to stop together by a signal of another kind; see ``metasgd.distributed``. Nor is the
+    handler exchanged where it is not Python's own, or outside of the main thread.
+    """
+    interrupted = threading.Event()
+    if (
+        world.size > 1
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield interrupted
+        return
+
+    def stop(*_: Any) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if progress:
+            with suppress(RuntimeError):  # of a signal that came in the middle of another line
+                print("\nstopping after this meta-update; Ctrl-C again stops at once", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def show(bar: "tqdm[Any]", metrics: Mapping[str, float]) -> None:
@@ -111,16 +218,18 @@ def show(bar: "tqdm[Any]", metrics: Mapping[str, float]) -> None:
     bar.update()
 
 
-def outer_rates(learner: MetaSGD, schedule: Callable[[float], float]) -> Callable[[float], None]:
-    """Return a function that sets both outer rates after a fraction of the run."""
+@contextmanager
+def outer_rates(learner: MetaSGD, factor: float) -> Iterator[None]:
+    """Multiply the outer rates by a factor for the body of a ``with``."""
     groups = learner.meta_optimizer.param_groups
-    initial_rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-
-    def set_rates(fraction: float) -> None:
-        for group, rate in zip(groups, initial_rates, strict=True):
-            group["lr"] = rate * schedule(fraction)
-
-    return set_rates
+    rates = [group["lr"] for group in groups]
+    try:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * factor
+        yield
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
 
 @dataclass
@@ -135,19 +244,36 @@ class RunInProgress:
     history: list[dict[str, float]]
     best: dict[str, Any] | None
     saved: int
+    settings: dict[str, Any]
     iteration: int = 0  # the one that is worked on
 
     @classmethod
     def begin(
-        cls, learner: MetaSGD, world: distributed.World, out: str | Path | None, resume: bool, config: dict[str, Any]
+        cls,
+        learner: MetaSGD,
+        world: distributed.World,
+        out: str | Path | None,
+        resume: bool,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        factors: Sequence[float],
     ) -> "RunInProgress":
-        """Return the run of the folder, or a new one; on all ranks, with the learner as it is on rank zero."""
-        found = world.on_rank_zero(lambda: find_run(out, resume, config))
+        """Return the run of the folder, or a new one; on all ranks, with the learner as it is on rank zero.
+
+        Raises:
+            FileExistsError, OSError, ValueError: see ``train``.
+        """
+        found = world.on_rank_zero(lambda: find_run(learner, out, resume, config, settings, factors))
         if world.size > 1 and not found.state:
             found = found._replace(state=world.on_rank_zero(learner.state_dict))
         if found.state:
             restore(learner, found.state, out if out is not None and found.iteration else "process 0")
-        return cls(learner, world, out, config, found.iteration, list(found.history), found.best, found.iteration)
+        if out is not None:
+            storable(
+                learner.state_dict(), "state"
+            )  # before any work, if a state of the learner's own cannot be stored
+        history = list(found.history)
+        return cls(learner, world, out, config, found.iteration, history, found.best, found.iteration, settings)
 
     def meta_update(self, tasks: Tasks) -> dict[str, float]:
         """Take one meta-step and return its metrics; if it fails, save the state before it.
@@ -166,9 +292,14 @@ class RunInProgress:
         return metrics
 
     def validate(self, score_of: Callable[[MetaSGD], float]) -> float:
-        """Score the learner, and keep a copy of it if no iterate before was better."""
-        score = self.world.on_rank_zero(lambda: score_of(self.learner))
-        if self.best is None or score > self.best["score"]:
+        """Score the learner, and keep a copy of it if no iterate before was better.
+
+        Raises:
+            ValueError: the score is not one number.
+        """
+        score = number(self.world.on_rank_zero(lambda: score_of(self.learner)))
+        beaten = self.best is None or math.isnan(self.best["score"]) or score > self.best["score"]
+        if beaten and not math.isnan(score):
             state = {key: value for key, value in self.learner.state_dict().items() if key != "_extra_state"}
             state = {key: value.clone() for key, value in state.items()}
             self.best = {"score": score, "iteration": self.done, "state": state}
@@ -180,7 +311,10 @@ class RunInProgress:
         if out is not None:
             self.world.on_rank_zero(
                 lambda: write_checkpoint(
-                    out, Checkpoint(self.done, self.learner.state_dict(), self.history, self.best, self.config)
+                    out,
+                    Checkpoint(
+                        self.done, self.learner.state_dict(), self.history, self.best, self.config, self.settings
+                    ),
                 )
             )
         self.saved = self.done
@@ -212,32 +346,13 @@ class RunInProgress:
         return self.history
 
 
-def find_run(out: str | Path | None, resume: bool, config: dict[str, Any]) -> Checkpoint:
-    """Return the run to go on from: that of the folder, or one of no iterations and no state.
+def number(score: Any) -> float:
+    """Return a validation score as a number of Python.
 
     Raises:
-        FileExistsError, OSError, ValueError: see ``train``.
+        ValueError: it is not one number.
     """
-    if out is None or not (prepare_folder(out) / CHECKPOINT).exists():
-        return Checkpoint(0, {}, [], None, config)
-    run = read_checkpoint(out)
-    if not resume:
-        raise FileExistsError(
-            f"{out} already holds a run, at iteration {run.iteration}; resume it, or choose another folder"
-        )
-    if run.config != config:
-        changed = sorted(key for key in {**run.config, **config} if run.config.get(key) != config.get(key))
-        raise ValueError(
-            f"{out} was made with other settings of {changed}: {[run.config.get(key) for key in changed]}, "
-            f"now {[config.get(key) for key in changed]}; resume with the same, or choose another folder"
-        )
-    return run
-
-
-def how_to_resume(out: str | Path | None, saved: int) -> str:
-    """Say what is left of a run that lost a process: its last checkpoint, or nothing."""
-    if out is None or saved == 0:
-        return "nothing was saved yet, so start again"
-    return (
-        f"{Path(out) / CHECKPOINT} holds iteration {saved}, from which --resume goes on with any number of processes"
-    )
+    try:
+        return float(score)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"validate returned {score!r}; it must return one number, larger being better") from None

@@ -1,18 +1,20 @@
 """Meta-training: it learns, it can be killed at any moment, and it never loses or mixes up a run."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from metasgd import MetaSGD, evaluate
-from metasgd.checkpoints import CHECKPOINT, read_checkpoint
+from metasgd.checkpoints import CHECKPOINT, locked, read_checkpoint
 from metasgd.tasks import LinearRegressionSampler
 from metasgd.training import cosine_decay, train
 
@@ -59,9 +61,17 @@ def test_cosine_decay_goes_from_one_to_zero():
 def test_both_outer_rates_follow_the_schedule():
     torch.manual_seed(0)
     learner = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, meta_lr=0.08, alpha_lr=0.04)
+    update, rates = learner.meta_update, []
+
+    def recording(tasks):
+        rates.append([group["lr"] for group in learner.meta_optimizer.param_groups])
+        return update(tasks)
+
+    learner.meta_update = recording
     train(learner, make_sampler(), 4, schedule=lambda fraction: 1 - fraction, progress=False)
-    rates = [group["lr"] for group in learner.meta_optimizer.param_groups]
-    assert rates == pytest.approx([0.02, 0.01])  # the last of 4 iterations starts at 3/4 of the run
+    # The last of 4 iterations starts at 3/4 of the run.
+    assert rates == [pytest.approx([0.08 * factor, 0.04 * factor]) for factor in (1, 0.75, 0.5, 0.25)]
+    assert [group["lr"] for group in learner.meta_optimizer.param_groups] == [0.08, 0.04]  # as before the run
 
 
 @pytest.mark.parametrize("stop", [1, 5, 10])
@@ -214,3 +224,153 @@ def test_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
 def test_counts_below_one_are_refused(option):
     with pytest.raises(ValueError, match=f"{option} is 0"):
         train(make_learner(), make_sampler(), **{"iterations": 5, option: 0})
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([math.nan, 0.1, 0.2], 2), ([0.3, math.nan, 0.2], 0), ([math.nan, math.nan, math.nan], None)]
+)
+def test_a_score_of_nan_is_worse_than_any_other(tmp_path, scores, best):
+    seen, given = [], iter(scores)
+
+    def validate(learner):
+        seen.append(learner.theta["weight"].clone())
+        return np.float64(next(given))
+
+    learner, _ = trained(12, validate=validate, validate_every=5, out=tmp_path)
+    assert torch.equal(learner.theta["weight"], seen[-1 if best is None else best])
+    stored = read_checkpoint(tmp_path)
+    assert stored.best is None if best is None else stored.best["score"] == scores[best]
+    assert type(stored.history[4]["validation"]) is float
+
+
+def test_a_validation_that_returns_no_number_is_named():
+    with pytest.raises(ValueError, match="validate returned None; it must return one number"):
+        trained(validate=lambda learner: None, validate_every=5)
+
+
+def test_a_config_that_cannot_be_stored_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(MetaSGD, "meta_update", lambda *_: pytest.fail("work was done first"))
+    with pytest.raises(ValueError, match=r"config\['net'\] is of type .*Linear"):
+        trained(out=tmp_path, config={"net": nn.Linear(1, 1)})
+
+
+def test_a_path_in_config_can_be_resumed(tmp_path):
+    trained(6, schedule=constant, out=tmp_path, config={"data": tmp_path})
+    assert len(trained(6, schedule=constant, out=tmp_path, config={"data": tmp_path}, resume=True)[1]) == 6
+
+
+def constant(fraction):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 1}, r"settings of \['seed'\]: \[0\], now \[1\]"),
+        ({"meta_batch": 3}, r"\['meta_batch'\]: \[4\], now \[3\]"),
+        ({"schedule": constant}, r"\['schedule'\]: \['cosine_decay'\], now \['constant'\]"),
+        ({"iterations": 20}, r"\['iterations'\]: \[12\], now \[20\], with which .* other learning rates"),
+    ],
+)
+def test_resuming_with_other_arguments_is_refused(tmp_path, changed, message):
+    trained(out=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        trained(**{"iterations": 12, **changed}, out=tmp_path, resume=True)
+
+
+def test_resuming_with_other_rates_is_refused(tmp_path):
+    trained(out=tmp_path)
+    other = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, meta_lr=0.01, task_lr=0.1)
+    with pytest.raises(ValueError, match=r"\['rates'\]: \[\[0.05, 0.05\]\], now \[\[0.01, 0.01\]\]"):
+        train(other, make_sampler(), 12, out=tmp_path, resume=True, progress=False)
+
+
+def test_a_run_with_a_constant_schedule_can_be_lengthened(tmp_path):
+    whole, history = trained(9, schedule=constant)
+    trained(4, schedule=constant, out=tmp_path, config={"iterations": 4})
+    resumed, found = trained(9, schedule=constant, out=tmp_path, config={"iterations": 9}, resume=True)
+    assert_same_state(resumed, whole)
+    assert found == history
+    with pytest.raises(ValueError, match=r"\['iterations'\]: \[9\], now \[4\]"):
+        trained(4, schedule=constant, out=tmp_path, config={"iterations": 4}, resume=True)
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
+    with locked(tmp_path), pytest.raises(FileExistsError, match="a run that is still going on; wait until it ends"):
+        trained(out=tmp_path)
+    trained(out=tmp_path)
+
+
+class InterruptedSampler(LinearRegressionSampler):
+    """Tasks whose fourth meta-batch comes with Ctrl-C, and its fifth too if it is pressed twice."""
+
+    calls = 0
+
+    def sample(self, num_tasks, generator=None):
+        self.calls += 1
+        if self.calls == 4:
+            signal.raise_signal(signal.SIGINT)
+        return super().sample(num_tasks, generator)
+
+
+def test_ctrl_c_saves_and_says_so(tmp_path):
+    sampler = InterruptedSampler([1.0, 2.0], [1.0, 0.5], dtype=torch.float64)
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after iteration 4; .*checkpoint.pt holds iteration 4"):
+        train(make_learner(), sampler, 12, out=tmp_path, progress=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    whole, history = trained()
+    resumed, found = trained(out=tmp_path, resume=True)
+    assert_same_state(resumed, whole)
+    assert found == history
+
+
+@pytest.mark.parametrize("factor", [math.nan, -1.0, math.inf])
+def test_a_schedule_that_is_no_factor_is_refused_before_training(monkeypatch, factor):
+    monkeypatch.setattr(MetaSGD, "meta_update", lambda *_: pytest.fail("work was done first"))
+    with pytest.raises(ValueError, match=r"schedule\(0.5\) is .*must be finite and at least 0"):
+        trained(schedule=lambda fraction: 1.0 if fraction < 0.5 else factor)
+
+
+def test_a_run_with_dropout_is_resumed_bit_for_bit(tmp_path):
+    """Nor does training depend on the global random state, or change it."""
+
+    def run(iterations, seed, **options):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+        learner = MetaSGD(net, F.mse_loss, meta_lr=0.05, task_lr=0.1, strategy="loop")
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        train(learner, make_sampler(), iterations, schedule=constant, progress=False, **options)
+        assert torch.equal(torch.get_rng_state(), before)
+        return learner
+
+    run(4, 1, out=tmp_path)
+    assert_same_state(run(9, 2, out=tmp_path, resume=True), run(9, 3))
+
+
+def test_a_learner_with_other_rates_keeps_them_when_it_loads_a_state():
+    """With the same ones, it gets the rates of the state, as anyone may have changed them by hand."""
+
+    def rates(learner):
+        return [group["lr"] for group in learner.meta_optimizer.param_groups]
+
+    learner, _ = trained()
+    other = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, meta_lr=0.2, alpha_lr=0.1)
+    other.load_state_dict(learner.state_dict())
+    assert rates(other) == [0.2, 0.1]
+    learner.meta_optimizer.param_groups[0]["lr"] = 0.01
+    same = make_learner()
+    same.load_state_dict(learner.state_dict())
+    assert rates(same) == [0.01, 0.05]
+
+
+def test_a_state_of_version_0_1_0_has_the_rates_before_their_decay():
+    learner, _ = trained()
+    state = learner.state_dict()
+    state["_extra_state"] = {"meta_optimizer": state["_extra_state"]["meta_optimizer"]}
+    for group in state["_extra_state"]["meta_optimizer"]["param_groups"]:
+        group.update(lr=1e-6, initial_lr=0.05)
+    other = make_learner()
+    other.load_state_dict(state)
+    assert [group["lr"] for group in other.meta_optimizer.param_groups] == [0.05, 0.05]

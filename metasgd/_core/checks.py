@@ -1,6 +1,7 @@
 """Checks of what a user passes in: each error names the value that is wrong and says what would be right."""
 
 import math
+import operator
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,23 @@ def check_num_tasks(num_tasks: int) -> None:
     """Refuse fewer than one task."""
     if num_tasks < 1:
         raise ValueError(f"num_tasks is {num_tasks}; at least 1 task is needed")
+
+
+def check_inner_steps(inner_steps: int) -> None:
+    """Refuse a number of steps that is not whole, or below 1."""
+    try:
+        operator.index(inner_steps)
+    except TypeError:
+        raise ValueError(f"inner_steps is {inner_steps!r}; it must be a whole number") from None
+    if inner_steps < 1:
+        raise ValueError(f"inner_steps is {inner_steps}; adaptation needs at least 1 step")
+
+
+def check_rates(**rates: float | None) -> None:
+    """Refuse a learning rate, given by its name, that is negative or not finite; None stands for a default."""
+    for name, rate in rates.items():
+        if rate is not None and not (math.isfinite(rate) and rate >= 0):
+            raise ValueError(f"{name} is {rate}; a learning rate must be finite and at least 0")
 
 
 def check_model(model: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """The learning rates alpha at the start of meta-training."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -18,7 +19,8 @@ def initial_rates(
         seed: for drawing.
 
     Raises:
-        ValueError: a range with low above high, or a dict whose names or shapes are not theta's.
+        ValueError: a rate that is not finite, a negative number, a range with low above high, or a dict whose names
+            or shapes are not theta's.
     """
     if isinstance(task_lr, Mapping):
         shapes = {name: tuple(value.shape) for name, value in theta.items()}
@@ -28,10 +30,19 @@ def initial_rates(
             raise ValueError(
                 f"task_lr must have the names and shapes of the model's parameters; it differs at {wrong}"
             )
+        if wrong := sorted(name for name, value in task_lr.items() if not value.isfinite().all()):
+            raise ValueError(f"task_lr has rates that are NaN or infinite, at {wrong}; a rate must be finite")
         return dict(task_lr)
     if isinstance(task_lr, (int, float)):
+        if not (math.isfinite(task_lr) and task_lr >= 0):
+            raise ValueError(
+                f"task_lr is {task_lr}; a rate must be finite, and at the start at least 0, as a negative one climbs "
+                "the loss (a dict of tensors may hold rates of either sign)"
+            )
         return {name: torch.full_like(value, task_lr) for name, value in theta.items()}
     low, high = task_lr
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"task_lr is the range ({low}, {high}); both ends must be finite")
     if low > high:
         raise ValueError(f"task_lr is the range ({low}, {high}), whose low end is above its high end")
     generator = torch.Generator().manual_seed(seed)  # on the CPU, so that the rates are the same on every device

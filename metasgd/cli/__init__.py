@@ -25,7 +25,7 @@ from metasgd.cli.train import add_train
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    An expected failure is one line on standard error, and status 2.
+    An expected failure is one line on standard error, and status 2; so is Ctrl-C, with status 130.
 
     Args:
         argv: what follows the program's name (None: what was typed).
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # If rank zero was killed, its progress bar has left an unfinished line.
         print("metasgd:" if processes == 1 else f"\nmetasgd, process {rank}:", f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"\nmetasgd: {error}" if str(error) else "\nmetasgd: stopped by Ctrl-C", file=sys.stderr)
+        return 130
     if rank == 0:
         print(json.dumps(result))
     return 0

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metasgd._core.checks import check_labels, check_rates, check_scalar, num_outputs
+from metasgd._core.learner import LossFn
+from metasgd._core.modes import evaluation_mode
 from metasgd.evaluation import Method
 
 
@@ -54,16 +57,29 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def from_scratch(
-    model: nn.Module, optimizer: Callable[..., torch.optim.Optimizer], *, lr: float, steps: int
+    model: nn.Module,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    *,
+    lr: float,
+    steps: int,
+    loss_fn: LossFn = F.cross_entropy,
 ) -> Method:
     """Return a method that trains a copy of a network on nothing but the support set of a task (chapter 8).
+
+    It predicts in evaluation mode, so that dropout drops nothing.
 
     Args:
         model: the network at its random start. Every task gets its own copy, so ``model`` itself is not changed.
         optimizer: the class of the optimiser, e.g. ``torch.optim.SGD``.
         lr: its learning rate.
-        steps: the number of steps, each on the cross-entropy of the whole support set.
+        steps: the number of steps, each on the loss of the whole support set.
+        loss_fn: ``loss_fn(prediction, target) -> scalar``, e.g. ``F.mse_loss`` for regression.
+
+    Raises:
+        ValueError: the rate is negative or not finite; and, by the method, cross-entropy of a single output, which is
+            always 0, labels that are out of range, or a loss that is not a scalar.
     """
+    check_rates(lr=lr)
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         network = copy.deepcopy(model)
@@ -71,10 +87,27 @@ def from_scratch(
         with torch.enable_grad():
             for _ in range(steps):
                 descent.zero_grad()
-                F.cross_entropy(network(support_x), support_y).backward()
+                prediction = network(support_x)
+                check_has_classes(loss_fn, prediction)
+                check_labels(loss_fn, num_outputs(prediction), support_y)
+                check_scalar(loss_fn(prediction, support_y)).backward()
                 descent.step()
-        with torch.no_grad():
-            prediction: Tensor = network(query_x)
-        return prediction
+        with torch.no_grad(), evaluation_mode(network):
+            output: Tensor = network(query_x)
+        return output
 
     return method
+
+
+def check_has_classes(loss_fn: LossFn, prediction: Tensor) -> None:
+    """Refuse cross-entropy over a single output: it is 0 whatever the network says, so that nothing is learned.
+
+    Raises:
+        ValueError: the predictions have one output an example, and the loss is cross-entropy.
+    """
+    is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
+    if is_cross_entropy and prediction.ndim > 1 and prediction.shape[1] == 1:
+        raise ValueError(
+            f"the loss is cross-entropy, but predictions have shape {tuple(prediction.shape)}, one output an example, "
+            "for which it is always 0; for regression, pass loss_fn=F.mse_loss"
+        )

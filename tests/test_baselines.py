@@ -66,3 +66,32 @@ def test_training_from_scratch_takes_full_steps_on_the_support_set_alone(float64
         torch.testing.assert_close(prediction, query_x @ weight.detach().T + bias.detach())
         assert not prediction.requires_grad
     assert all(torch.equal(parameter, value) for parameter, value in zip(model.parameters(), start, strict=True))
+
+
+def test_regression_from_scratch_is_a_step_of_the_loss_that_is_given() -> None:
+    """One step from w = 0 on the mean of (w x - y)^2 at (1, 2) and (2, 4): w = 0.1 * mean(2 x y) = 0.1 * 10 = 1."""
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    x = torch.tensor([[1.0], [2.0]])
+    method = from_scratch(net, torch.optim.SGD, lr=0.1, steps=1, loss_fn=F.mse_loss)
+    torch.testing.assert_close(method(x, 2 * x, torch.tensor([[3.0]])), torch.tensor([[3.0]]))
+    assert net.weight.item() == 0
+
+
+@pytest.mark.parametrize("loss_fn", [F.cross_entropy, nn.CrossEntropyLoss()])
+def test_cross_entropy_of_one_output_is_refused(loss_fn) -> None:
+    method = from_scratch(nn.Linear(2, 1), torch.optim.SGD, lr=0.1, steps=1, loss_fn=loss_fn)
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), one output an example.*pass loss_fn=F.mse_loss"):
+        method(SUPPORT_X, SUPPORT_Y[:, None].float(), SUPPORT_X)
+
+
+def test_dropout_drops_nothing_when_a_network_from_scratch_predicts() -> None:
+    net = nn.Sequential(nn.Linear(2, 50), nn.Dropout(0.5), nn.Linear(50, 2))
+    method = from_scratch(net, torch.optim.SGD, lr=0.0, steps=1)
+    expected = net.eval()(SUPPORT_X).detach()
+    torch.testing.assert_close(method(SUPPORT_X, SUPPORT_Y, SUPPORT_X), expected)
+
+
+def test_a_rate_that_is_no_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="lr is nan; a learning rate must be finite"):
+        from_scratch(nn.Linear(2, 2), torch.optim.SGD, lr=float("nan"), steps=1)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from collections.abc import Callable
 
 import pytest
@@ -436,3 +437,20 @@ def test_what_is_not_finite_stops_the_step_and_changes_nothing(
     learner.loss_fn = F.mse_loss
     assert_same_bits(learner, untouched)
     assert_same_bits(trained(learner, device), trained(untouched, device))  # nor did the optimiser's state move
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"meta_lr": -1}, "meta_lr is -1; a learning rate must be finite and at least 0"),
+        ({"meta_lr": math.nan}, "meta_lr is nan"),
+        ({"alpha_lr": math.inf}, "alpha_lr is inf"),
+        ({"task_lr": -0.1}, "task_lr is -0.1; .* climbs the loss"),
+        ({"task_lr": math.nan}, "task_lr is nan"),
+        ({"task_lr": (0.1, math.nan)}, "both ends must be finite"),
+        ({"inner_steps": 2.5}, "inner_steps is 2.5; it must be a whole number"),
+    ],
+)
+def test_rates_and_steps_that_are_none_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MetaSGD(nn.Linear(2, 1), F.mse_loss, **options)

@@ -1,11 +1,13 @@
 """The command line: train, then evaluate, from any folder; errors are one line that names the value and the remedy."""
 
 import json
+import signal
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from metasgd import MetaSGD
 from metasgd.cli import main, make_parser
 from metasgd.cli.options import recipe_from, typed_command
 from metasgd.recipes import RECIPES, meta_train, omniglot
@@ -333,3 +335,29 @@ def test_an_experiment_that_is_not_compiled_says_so(capsys):
 def test_the_recorded_command_makes_the_whole_file_whichever_part_came_last(monkeypatch, shard):
     monkeypatch.setattr("sys.argv", ["metasgd", "experiment", "sine", *shard, "--threads", "1"])
     assert typed_command() == "python -m metasgd experiment sine --threads 1"
+
+
+def test_ctrl_c_is_one_line_and_status_130_and_the_run_goes_on(capsys, monkeypatch):
+    update, calls = MetaSGD.meta_update, []
+
+    def interrupted(self, tasks):
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, tasks)
+
+    monkeypatch.setattr(MetaSGD, "meta_update", interrupted)
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/stopped")
+    assert (status, out) == (130, "")
+    assert "metasgd: stopped after iteration 3; runs/stopped/checkpoint.pt holds iteration 3" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    status, out, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/stopped", "--resume")
+    assert status == 0, err
+    assert json.loads(out)["iterations"] == 4
+
+
+def test_a_negative_rate_is_refused_before_training(capsys):
+    status, _, err = run(capsys, "train", "mnist", *SMALL, "--meta-lr", -1, "--out", "runs/negative")
+    assert status == 2
+    assert "meta_lr is -1.0; a learning rate must be finite and at least 0" in err
+    assert not Path("runs/negative").exists()

@@ -52,19 +52,19 @@ def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
 
 
 @pytest.mark.parametrize(
-    ("cell", "scores"),
+    ("cell", "part", "scores"),
     [
-        ("meta-sgd-seed0", ["meta-sgd", "nearest class mean", "from scratch, SGD", "from scratch, Adam"]),
-        ("fine-tuning-seed0", ["fine-tuning", "class means of features"]),
-        ("protonet-60way-seed0", ["protonet"]),
+        ("meta-sgd-seed0", "methods", ["meta-sgd", "nearest class mean", "from scratch, SGD", "from scratch, Adam"]),
+        ("fine-tuning-seed0", "methods", ["fine-tuning", "class means of features"]),
+        ("protonet-60way-seed0", "larger tasks", ["protonet"]),
     ],
 )
-def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch, cell, scores):
+def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch, cell, part, scores):
     """The code path of the stored results. Thirty characters train, in four turns, and thirty test."""
     monkeypatch.setitem(omniglot_methods.LARGER_TASKS, "ways", 40)
     cells = EXPERIMENTS["omniglot-methods"].make_cells({"width": 4, "iterations": 2, "characters": 30})
-    larger = cell.startswith("protonet-60way")
-    assert cells[cell].part == ("larger tasks" if larger else "methods")
+    larger = part == "larger tasks"
+    assert cells[cell].part == part
     found = StoredCell(cell, cells[cell].describe() | cells[cell].run(Setup(3, root=folder), tmp_path))
     ways = (5, 20) if larger else (5,)
     expected = {(n, score, shots) for n in ways for score in scores for shots in (1, 5)}
@@ -136,9 +136,10 @@ def test_the_stored_comparison_is_complete():
     assert stored.command.startswith("python -m metasgd experiment omniglot-methods")
     assert stored.header["tasks"] >= 600
     for cell in stored:
-        assert (cell["part"], OmniglotRecipe(**cell.config)) == (cells[cell.name].part, cells[cell.name].recipe)
+        made = cells[cell.name]
+        assert (cell["part"], OmniglotRecipe(**cell.config)) == (made.part, made.recipe)
         larger = cell["part"] == "larger tasks"
-        assert cell["method"] == ("protonet" if larger else cell.name.removesuffix("-seed0"))
+        assert cell["method"] == ("protonet" if larger else made.fields["method"])
         ways = omniglot_methods.TEST_WAYS if larger else (5,)
         found = {(score.ways, score.shots) for score in cell.scores(method=cell["method"])}
         assert found == {(n, shots) for n in ways for shots in (1, 5)}

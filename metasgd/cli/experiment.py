@@ -43,10 +43,10 @@ def add_experiment(commands: Any) -> None:
     # An option that is not named is left out, and the experiment uses its own default.
     left_out: dict[str, Any] = {"type": int, "default": argparse.SUPPRESS}
     command.add_argument("--tasks", help="test tasks of each cell (default: as in the book)", **left_out)
+    command.add_argument("--iterations", help="meta-updates of each cell (default: as in the book)", **left_out)
     command.add_argument(
-        "--iterations", help="meta-updates of each cell (default: as the results file in the book)", **left_out
+        "--width", help="filters of each convolution, for images (default: as in the book)", **left_out
     )
-    command.add_argument("--width", help="filters of each convolution (default: 32; not for sine)", **left_out)
     command.add_argument("--seed", help="of the start and of the training tasks (default: 0)", **left_out)
     command.add_argument("--threads", type=int, help="CPU threads of this process (default: all)")
     command.add_argument(

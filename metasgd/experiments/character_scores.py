@@ -13,7 +13,7 @@ from metasgd.experiments.results import Results, Score, score_record
 from metasgd.recipes.omniglot import TEST_SHOTS, OmniglotRecipe
 
 PIXELS = "nearest class mean"
-# In the words of a table: methods, and variants of them.
+# The labels of methods, and of their variants, in a table.
 LABELS = {"meta-sgd": "Meta-SGD", "maml": "MAML", PIXELS: PIXELS}
 VARIANTS = {None: "", "copies": "with copies"}
 

@@ -30,7 +30,7 @@ def is_benchmark(name: str) -> bool:
 
 def facts_of_an_experiment(results: Results) -> dict[str, str]:
     """Return the facts of ``how_made`` for the results of an experiment."""
-    whole = results.header.get("provenance", {})  # where the file says it once for all
+    whole = results.header.get("provenance", {})  # where the file says it once for all cells
     made = [cell.provenance for cell in results if cell.provenance] or [whole]
     seconds = whole.get("seconds") or sum(part.get("seconds", 0) for part in made)
     tested = {
@@ -97,10 +97,10 @@ def book_folder() -> Path:
 
 
 def this_computer(device: torch.device | str) -> dict[str, str]:
-    """Return with what the pages of a build are computed, by the name of each fact.
+    """Return what the pages of a build are computed with, by the name of each fact.
 
     Args:
-        device: of the pages.
+        device: the device that computes them.
     """
     made = provenance(device)
     labels = {

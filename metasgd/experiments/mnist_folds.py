@@ -30,8 +30,8 @@ def make_cells(**changes: Any) -> Cells:
 def run_mnist(recipe: MnistRecipe, setup: Setup, folder: Path, *, others: bool = False) -> dict[str, Any]:
     """Train one run, going on from its checkpoint if there is one, and test it.
 
-    A run with validation digits is tested on these, another one on the digits that it holds out and on its own. The
-    run is validated once, at the end, and so keeps its last iterate: cells are compared at equal budgets.
+    A run with validation digits is tested on these, any other run on the digits that it holds out and on its own. The
+    run is validated only once, at the end, and so keeps its last iterate: cells are compared at equal budgets.
 
     Args:
         recipe: settings of the run.

@@ -12,11 +12,11 @@ from metasgd.recipes.navigation import NavigationRecipe, returns_on_new_goals
 from metasgd.recipes.recipe import METHODS
 
 NAVIGATION_SEEDS = 5
-NAVIGATION_SETTINGS: dict[str, dict[str, Any]] = {  # the best of those below
-    "meta-sgd": {},  # which are its defaults
+NAVIGATION_SETTINGS: dict[str, dict[str, Any]] = {  # the best of NAVIGATION_TUNING
+    "meta-sgd": {},  # the defaults of the recipe are the best
     "maml": {"meta_lr": 3e-3, "task_lr": 0.02},
 }
-# Tried with random starts, and with a seed that the table does not have.
+# Settings that were tried with random starts, and with a seed that the table does not have.
 NAVIGATION_TUNING: dict[str, list[dict[str, Any]]] = {
     "meta-sgd": [
         {"meta_lr": meta_lr, "alpha_lr": alpha_lr}
@@ -35,9 +35,9 @@ NAVIGATION_STARTS: dict[str, dict[str, Any]] = {
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
-    """Return what tuned both methods, the paper's table, and the naive meta-gradient.
+    """Return the runs that tuned both methods, those of the paper's table, and those with the naive meta-gradient.
 
-    The tuning has random starts, a seed of its own, and is tested on goals of its own.
+    The tuning has random starts and a seed of its own, and is tested on goals of its own.
     """
     seeds = range(seed, seed + NAVIGATION_SEEDS)
     cells = {}

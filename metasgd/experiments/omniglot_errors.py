@@ -1,4 +1,4 @@
-"""The experiment ``omniglot-errors``: what shipped learners take for what (chapter 12)."""
+"""The experiment ``omniglot-errors``: which characters shipped learners take for each other (chapter 12)."""
 
 import base64
 import math

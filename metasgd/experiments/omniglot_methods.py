@@ -25,8 +25,8 @@ OMNIGLOT_CONTESTANTS = (
 LARGER_TASKS: dict[str, Any] = {
     "ways": 60, "train_queries": 4, "meta_batch": 1, "meta_lr": 3e-3, "iterations": 4800,
 }  # fmt: skip
-TEST_WAYS = (5, 20)  # of a test of such a network
-# In the words of a table.
+TEST_WAYS = (5, 20)  # with which such a network is tested
+# The label of each method in a table.
 COMPARED = {
     "meta-sgd": "Meta-SGD",
     "layer-rates": "Meta-SGD, a rate a layer",
@@ -95,7 +95,7 @@ def run_method(method: str, recipe: OmniglotRecipe, setup: Setup, folder: Path) 
 def comparison_table(results: Results) -> Table:
     """Return the accuracy on Omniglot of every method by (ways, shots), the best one first.
 
-    The first number of a row decides. Prototypes that were trained with larger tasks have a row of their own.
+    Rows are sorted by their first number. Prototypes that were trained with larger tasks have a row of their own.
     """
     table = tabulate(
         (COMPARED[score.method] + (", 60-way tasks" if score.cell["part"] == "larger tasks" else ""), score)

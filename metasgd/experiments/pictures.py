@@ -18,7 +18,7 @@ NUM_GLYPHS = 2000
 
 
 def make_cells() -> Cells:
-    """Return MNIST, Omniglot as its pictures are and as chapter 12 redraws them, and glyphs: a cell for each."""
+    """Return a cell for each set of pictures: MNIST, Omniglot as it is and as chapter 12 redraws it, and glyphs."""
     sets: dict[str, Callable[[str | Path | None], Tensor]] = {
         "MNIST": lambda root: torch.cat([digit[:200] for digit in load_mnist_sample()]),
         "Omniglot": lambda root: load_omniglot(root)[:, 0],
@@ -93,7 +93,7 @@ def stroke_width(ink: Tensor) -> Tensor:
 
 
 def quantiles(values: Tensor) -> Tensor:
-    """Return what 5%, 25%, 50%, 75% and 95% of the values are at most."""
+    """Return the quantiles of some values at 5%, 25%, 50%, 75% and 95%."""
     return values.quantile(torch.tensor(QUANTILES, device=values.device))
 
 

@@ -106,12 +106,12 @@ class StoredCell:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Code, versions, machine and seconds; empty where the file says it once for all."""
+        """Code, versions, machine and seconds; empty where the file says them once for all cells."""
         found: dict[str, Any] = self.content.get("provenance", {})
         return found
 
     def get(self, key: str) -> Any:
-        """Return what the cell says of a field: itself, else by its config (None: nothing)."""
+        """Return the value of a field, or else of a setting in the config (None: the cell has neither)."""
         return self.content.get(key, self.config.get(key))
 
     def scores(self, **wanted: Any) -> list[Score]:
@@ -154,7 +154,7 @@ class Results:
         return command
 
     def select(self, **wanted: Any) -> "Results":
-        """Return the cells whose fields, or else settings, have these values.
+        """Return the cells that have these values in their fields, or else in their settings.
 
         Raises:
             LookupError: no cell has a field of that name.
@@ -168,10 +168,10 @@ class Results:
         return Results(self.name, self.header, cells)
 
     def cell(self, **wanted: Any) -> StoredCell:
-        """Return the one cell whose fields, or else settings, have these values.
+        """Return the one cell that has these values in its fields, or else in its settings.
 
         Raises:
-            LookupError: there is none, or more than one; it lists those that there are.
+            LookupError: there is none, or more than one; the error lists those that there are.
         """
         found = self.select(**wanted).cells
         if len(found) != 1:
@@ -186,7 +186,8 @@ class Results:
 
         Args:
             wanted: by name, fields of ``SCORE_FIELDS``, which are those of the score; all others are fields or
-                settings of its cell. ``variant=None`` stands for methods as they are; without it, all are returned.
+                settings of its cell. ``variant=None`` selects methods as they are; without it, all variants are
+                returned.
 
         Raises:
             LookupError: no cell has a field of that name.
@@ -199,7 +200,7 @@ class Results:
         """Return the one score that has these values, named as for ``scores``.
 
         Raises:
-            LookupError: there is none, or more than one; it lists those that there are.
+            LookupError: there is none, or more than one; the error lists those that there are.
         """
         found = self.scores(**wanted)
         if len(found) != 1:
@@ -252,7 +253,7 @@ def score_record(
         shots: support examples.
         variant: of the method.
         settings: of this test.
-        answers: how many each task has: so the number of right ones in every task is kept, too.
+        answers: how many answers each task has; if given, the number of right ones in every task is kept, too.
     """
     record: dict[str, Any] = {"metric": metric, "method": method, "data": data, "ways": ways, "shots": shots}
     if variant is not None:
@@ -281,7 +282,7 @@ def described(wanted: Mapping[str, Any]) -> str:
 
 
 def choices(scores: Sequence[Score]) -> str:
-    """Return by which fields some scores can be told apart, and the values that these have, for an error message."""
+    """Return the fields by which some scores can be told apart, with their values, for an error message."""
     fields = {name: [getattr(score, name) for score in scores] for name in SCORE_FIELDS}
     fields["cell"] = [score.cell.name for score in scores]
     values = {name: dict.fromkeys(map(repr, found)) for name, found in fields.items()}

@@ -1,4 +1,4 @@
-"""The experiment ``sine``: the paper's first table, and what its recipe is made of (chapter 6)."""
+"""The experiment ``sine``: the paper's first table, and what the ingredients of its recipe add (chapter 6)."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ SINE_SEEDS = 2
 SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
 SINE_RATES = {"meta-sgd": SineRecipe().task_lr, "maml": 0.02}  # alpha at the start; MAML's is the best of those above
 SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
-# The recipe's ingredients, each as one would have it without thinking, or as in the paper.
+# The recipe's ingredients, each replaced by what one would choose without thinking, or by what the paper has.
 SINE_PLAIN: dict[str, dict[str, Any]] = {
     "smaller-rate": {"meta_lr": 3e-3},
     "no-warm-up": {"warmup": 0.0},
@@ -36,9 +36,9 @@ SINE_CHANGES: dict[str, dict[str, Any]] = {
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
-    """Return the paper's table by Meta-SGD and by MAML, what tuned MAML's rate, and what each ingredient adds.
+    """Return the runs of the paper's table, those that tuned MAML's rate, and those that change an ingredient.
 
-    The last two are shorter, and are tested on curves of their own.
+    The last two kinds are shorter, and are tested on curves of their own.
     """
     seeds = range(seed, seed + SINE_SEEDS)
     cells = {}
@@ -97,7 +97,8 @@ def sine_scores(results: Results, method: str, trained: int, tested: int) -> lis
 def sine_mean(results: Results, method: str, trained: int, tested: int) -> Evaluation:
     """Return one entry of the table: the mean over the seeds; the arguments are those of ``sine_scores``.
 
-    The seeds are tested on the same curves, so more of them do not narrow the interval: it is their mean interval.
+    The seeds are tested on the same curves, so more of them do not narrow the interval. So its half-width is the mean
+    of their half-widths.
     """
     scores = sine_scores(results, method, trained, tested)
     return Evaluation(fmean(s.mean for s in scores), fmean(s.half_width for s in scores), torch.empty(0))

@@ -32,7 +32,7 @@ def export_learner(
         recipe: its settings, of which the page needs ``groups``.
         path: the file.
         scalar_rate: the best single rate.
-        record: what else the header says, such as accuracies and versions.
+        record: what else the header is to say, such as accuracies and versions.
     """
     tensors, numbers, offset = [], [], 0
     for kind, own in (("theta", learner.theta), ("alpha", learner.alpha)):
@@ -61,7 +61,7 @@ def load_exported(path: str | Path) -> tuple[MetaSGD, dict[str, Any]]:
     """Return the learner of a file of ``export_learner``, and the file's header.
 
     Raises:
-        ValueError: not such a file, or a damaged one.
+        ValueError: it is not such a file, or a damaged one.
     """
     script = Path(path).read_text(encoding="utf-8", errors="replace")
     try:

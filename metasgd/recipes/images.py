@@ -1,4 +1,4 @@
-"""What recipes of few-shot image classification share: their network, and how methods are compared on their tasks."""
+"""What the recipes of few-shot image classification share: the network, and the comparison of methods."""
 
 from collections.abc import Mapping
 from typing import Any

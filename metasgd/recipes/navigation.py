@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from tqdm import tqdm
 
 from metasgd._core.adam import clipped_adam
 from metasgd._core.task import Task
@@ -116,7 +117,7 @@ class NavigationRecipe(Recipe):
     ) -> dict[str, Evaluation]:
         """Return the mean return on new goals, see ``returns_on_new_goals`` and ``Recipe.test``."""
         count = self.num_test_tasks if num_tasks is None else num_tasks
-        return returns_on_new_goals(learner, self, num_tasks=count, seed=seed)
+        return returns_on_new_goals(learner, self, num_tasks=count, seed=seed, progress=progress)
 
 
 def adapt(learner: MetaSGD, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -185,18 +186,18 @@ def before_and_after(
 
 
 def returns_on_new_goals(
-    learner: MetaSGD, recipe: NavigationRecipe, *, num_tasks: int = 1000, seed: int = 0
+    learner: MetaSGD, recipe: NavigationRecipe, *, num_tasks: int = 1000, seed: int = 0, progress: bool = False
 ) -> dict[str, Evaluation]:
     """Return the mean return on new tasks, ``"before"`` and ``"after"`` one step, and that of an ``"oracle"``.
 
     The same seed gives every learner the same starts and goals. The oracle knows the goal and walks there. The value
-    of a task is the mean over its trajectories.
+    of a task is the mean over its trajectories. With ``progress``, a bar is shown on standard error.
     """
     like = learner.theta["log_std"]
     generator = torch.Generator(like.device).manual_seed(seed)
     drawn = draw_navigation(num_tasks, generator, random_start=recipe.random_start, dtype=like.dtype)
     found: dict[str, list[Tensor]] = {"before": [], "after": [], "oracle": []}
-    for first in range(0, num_tasks, TEST_BATCH):
+    for first in tqdm(range(0, num_tasks, TEST_BATCH), disable=not progress, unit="batch"):
         tasks = NavigationTasks(*(part[first : first + TEST_BATCH] for part in drawn))
         before, after = before_and_after(learner, recipe, tasks, generator)
         best = move(walk_straight(tasks.goal), tasks, 1, recipe.horizon)

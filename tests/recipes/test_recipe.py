@@ -7,7 +7,7 @@ import torch
 
 from metasgd import MetaSGD, Task, checkpoints, training
 from metasgd.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from metasgd.data import load_mnist
+from metasgd.data import load_mnist_sample
 from metasgd.recipes import RECIPES, Contestant, Recipe, load_run, meta_train, recipe_of, setting
 from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.contestants import META_LEARNERS
@@ -39,7 +39,7 @@ def data():
     """MNIST's sample, and random drawings in place of Omniglot's, by what a recipe is about."""
     drawn = torch.randint(256, (CHARACTERS, 20, 28, 28), generator=torch.Generator().manual_seed(0))
     drawings = drawn.to(torch.uint8)
-    digits = load_mnist(quiet=True)
+    digits = load_mnist_sample()
 
     def data_of(recipe: Recipe):
         problem = recipe.problem if isinstance(recipe, Contestant) else recipe

@@ -64,7 +64,9 @@ class FusedAdam(torch.optim.Adam):
 
 def adam(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     """Return Adam with one kernel for all parameters, which is far faster for a small network, where there is one."""
-    groups = list(groups)
+    groups = [{**group, "params": list(group["params"])} for group in groups]
+    if any(parameter.is_complex() for group in groups for parameter in group["params"]):
+        return torch.optim.Adam(groups)  # the kernel would refuse complex parameters at its first step
     try:
         return FusedAdam([dict(group) for group in groups], fused=True)
     except RuntimeError:  # PyTorch has no such kernel for this device or dtype

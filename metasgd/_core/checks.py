@@ -118,7 +118,7 @@ def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -
     # itself would take longer than the whole meta-step of a small network. A sum of finite terms may overflow, hence
     # the second test.
     numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
-    if math.isfinite(numbers.sum().item()) or numbers.isfinite().all():
+    if math.isfinite(abs(numbers.sum().item())) or numbers.isfinite().all():
         return
     for index, task in enumerate(as_list(tasks)):
         for field, values in task._asdict().items():

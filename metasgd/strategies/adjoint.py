@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
 from metasgd._core.task import Task
-from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors
+from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors, copy_sharing_tensors
 from metasgd.strategies.tensor_lists import FOREACH
 
 
@@ -28,11 +28,18 @@ def meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
     if not execution.compile:
         return uncompiled_meta_gradient(snapshot, tasks)
     inputs = snapshot.tensors(tasks)
-    function = snapshot._replace(for_compiler=True).as_function_of_tensors(uncompiled_meta_gradient)
+    function = snapshot._replace(for_compiler=True).as_function_of_tensors(meta_gradient_by_a_copy)
     compiled = execution.compiled.get_or_make(snapshot.cache_key, function, inputs)
     if compiled is None:  # compilation has failed, and a warning has said so
         return uncompiled_meta_gradient(snapshot, tasks)
     return snapshot.as_meta_gradient(compiled(*inputs))
+
+
+def meta_gradient_by_a_copy(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
+    """Return the meta-gradient by a copy of the model, so that what the model notes in a trace is not kept in it."""
+    if snapshot.is_batch:  # by threads, each has copies already
+        snapshot = snapshot._replace(model=copy_sharing_tensors(snapshot.model))
+    return uncompiled_meta_gradient(snapshot, tasks)
 
 
 def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
@@ -54,10 +61,10 @@ def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGrad
     for params, g in reversed(visited):
         if learner.learns_alpha:
             with torch.no_grad():
-                products = lists.mul(v, g)
+                products = lists.mul(v, conjugated(g))
             products = [product.sum(0) for product in products] if snapshot.is_batch else products
             alpha_gradient = lists.add(alpha_gradient, products) if alpha_gradient else products
-        direction = lists.mul(snapshot.alpha, v)
+        direction = lists.mul(conjugated(snapshot.alpha), v)
         if snapshot.is_batch and params is visited[0][0]:
             v = [w.sum(0) for w in v]  # all tasks start from the same theta, so that from here on their sum will do
         if second_order:
@@ -142,6 +149,11 @@ def leaves(tensors: Iterable[Tensor]) -> Tensors:
 def detached(tensors: Iterable[Tensor]) -> Tensors:
     """Return the tensors without their graph."""
     return [tensor.detach() for tensor in tensors]
+
+
+def conjugated(tensors: Tensors) -> Tensors:
+    """Return the complex conjugates, which a derivative takes of complex factors; real tensors stay as they are."""
+    return [tensor.conj_physical() if tensor.is_complex() else tensor for tensor in tensors]
 
 
 def summed(parts: Iterable[MetaGradient]) -> Tensors:

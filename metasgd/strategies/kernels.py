@@ -26,7 +26,8 @@ def attention_by_sums_and_products() -> Iterator[None]:
     It does what ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` does, in a twentieth of the time, which a small
     network notices. The switches are PyTorch's own, for all threads.
     """
-    cuda, mha = torch.backends.cuda, getattr(torch.backends, "mha", None)
+    cuda: Any = torch.backends.cuda
+    mha: Any = getattr(torch.backends, "mha", None)
     names = [name for name in ATTENTION if hasattr(cuda, f"enable_{name}_sdp")]
     before = [getattr(cuda, f"{name}_sdp_enabled")() for name in names]
     fast_path = mha.get_fastpath_enabled() if mha is not None else False

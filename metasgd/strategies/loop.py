@@ -22,6 +22,9 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
             loss = learner.task_loss(task) / len(tasks)
         loss.backward()
         total = total.to(loss) + loss.detach()
+    for variable in (*learner.theta.values(), *(learner.alpha.values() if learner.learns_alpha else ())):
+        if variable.requires_grad and variable.grad is None:  # the loss does not depend on it; as by other strategies
+            variable.grad = torch.zeros_like(variable)
     return total
 
 

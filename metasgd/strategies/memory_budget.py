@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from metasgd._core.memory import give_freed_memory_back
 from metasgd._core.task import Task, shapes_of
 from metasgd.strategies.adjoint import uncompiled_meta_gradient
-from metasgd.strategies.snapshot import LearnerSnapshot, channels_last
+from metasgd.strategies.snapshot import LearnerSnapshot, channels_last, copy_sharing_tensors
 
 CPU_CHUNK_BYTES = 512 * 2**20  # that autograd may save for a chunk on a CPU
 GPU_CHUNK_SHARE = 0.7  # of the free memory of a GPU, that autograd may save for a chunk
@@ -66,7 +66,10 @@ def saved_bytes(snapshot: LearnerSnapshot, task: Task) -> int:
         return tensor
 
     with saved_tensors_hooks(note_size, lambda tensor: tensor):
-        uncompiled_meta_gradient(snapshot._replace(is_batch=False), task)
+        if snapshot.is_batch:  # the model may note something at each call; by threads, each has copies already
+            own = copy_sharing_tensors(snapshot.model)
+            snapshot = snapshot._replace(model=own, query_model=own, is_batch=False)
+        uncompiled_meta_gradient(snapshot, task)
     return max(1, sum(sizes.values()))
 
 

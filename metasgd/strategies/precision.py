@@ -22,6 +22,11 @@ def forward_precision(precision: str, device: torch.device) -> AbstractContextMa
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
+def autocast_of_the_caller(device: torch.device) -> torch.dtype | None:
+    """Return the dtype of the ``torch.autocast`` in which the calling thread computes on a device (None: in none)."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+
+
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Switch TensorFloat-32 on or off for a GPU's matrix products and convolutions, and restore the switches after it.

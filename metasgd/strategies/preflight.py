@@ -24,6 +24,7 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) 
         ValueError: as ``check_task``, ``check_labels`` and ``num_outputs_of`` say.
         RuntimeError: as ``num_outputs_of`` says.
     """
+    check_hooks(learner)
     known = learner.execution.num_outputs
     for task in tasks:
         key = (is_batch, *((values.shape, values.dtype, values.device) for values in task))
@@ -33,6 +34,18 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) 
             known[key] = num_outputs_of(learner, first.support_x)
         for target in (task.support_y, task.query_y):
             check_labels(learner.loss_fn, known[key], target)
+
+
+def check_hooks(learner: Learner) -> None:
+    """Refuse hooks on theta or alpha, which autograd calls only where it computes their gradients itself: in the loop.
+
+    Raises:
+        RuntimeError: there is a hook.
+    """
+    for variables in (learner.theta, learner.alpha):
+        for name, variable in variables.items():
+            if variable._backward_hooks or getattr(variable, "_post_accumulate_grad_hooks", None):
+                raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
 
 
 def num_outputs_of(learner: Learner, x: Tensor) -> int:
@@ -46,11 +59,15 @@ def num_outputs_of(learner: Learner, x: Tensor) -> int:
     versions = [buffer._version for buffer in model.buffers()]
     with torch.no_grad(), torch.random.fork_rng(gpus):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
-        prediction = model(x)
+        given = x.clone()  # the model may write into it
+        version = given._version
+        prediction = model(given)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
     for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
         if buffer._version != version:
             raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
     if learner.execution.recompute and not all(map(torch.equal, before, after)):
         raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
+    if learner.execution.recompute and given._version != version:
+        raise ValueError("the model writes into its input, which differs the second time; use recompute=False")
     return num_outputs(prediction)

@@ -13,8 +13,9 @@ from metasgd._core.checks import check_scalar
 from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
+from metasgd.strategies.held_by_python import held_by_python
 from metasgd.strategies.norm_then_pool import pool_before_norm
-from metasgd.strategies.precision import forward_precision
+from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
 from metasgd.strategies.replaced_functions import (
     COMPILABLE_FUNCTIONS,
     FAST_FUNCTIONS,
@@ -54,6 +55,8 @@ class LearnerSnapshot(NamedTuple):
         alpha: their learning rates.
         fixed: frozen parameters and buffers, by name.
         places: of parameters and buffers in the model, with their names.
+        autocast: the dtype of the caller's ``torch.autocast``, if there is one.
+        held: what Python holds that a compiled function depends on.
         for_compiler: whether a compiler traces the computation.
     """
 
@@ -68,6 +71,8 @@ class LearnerSnapshot(NamedTuple):
     alpha: Tensors
     fixed: dict[str, Tensor]
     places: dict[str, str]
+    autocast: torch.dtype | None = None
+    held: tuple[Hashable, ...] = ()
     for_compiler: bool = False
 
     @classmethod
@@ -77,6 +82,7 @@ class LearnerSnapshot(NamedTuple):
         names = tuple(name for name, value in theta.items() if value.requires_grad)
         frozen = {name: value.detach() for name, value in theta.items() if not value.requires_grad}
         store = Tensor.detach if is_batch else channels_last
+        records = "streams" in (learner.execution.strategy, learner.execution.chosen)
         learned = (theta, alpha) if learner.learns_alpha else (theta,)
         return cls(
             learner,
@@ -90,6 +96,8 @@ class LearnerSnapshot(NamedTuple):
             [store(alpha[name].detach()) for name in names],
             frozen | dict(learner.model.named_buffers()),
             places_of_tensors(learner.model),
+            autocast_of_the_caller(next(iter(theta.values())).device),
+            held_by_python(learner) if learner.execution.compile or records else (),
         )
 
     def with_own_models(self) -> LearnerSnapshot:
@@ -164,6 +172,8 @@ class LearnerSnapshot(NamedTuple):
             learner.learns_alpha,
             learner.execution.precision,
             learner.execution.recompute,
+            self.autocast,
+            self.held,
             *(module.training for module in self.model.modules()),
         )
 

@@ -8,9 +8,12 @@ of threads.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from metasgd._core.learner import Learner
@@ -51,10 +54,14 @@ def map_over_tasks(
     for own in (snapshot, *(snapshot.with_own_models() for _ in range(workers - 1))):
         unused.put(own)
 
+    device, dtype = snapshot.theta[0].device, snapshot.autocast
+    autocast = partial(torch.autocast, device.type, dtype, enabled=dtype is not None, cache_enabled=False)
+
     def compute(task: Task) -> Result:
         own = unused.get()
         try:
-            return function(own, images_channels_last(task))
+            with nullcontext() if dtype is None else autocast():  # each thread has a setting of its own
+                return function(own, images_channels_last(task))
         finally:
             unused.put(own)
 

@@ -42,10 +42,12 @@ def check_hooks(learner: Learner) -> None:
     Raises:
         RuntimeError: there is a hook.
     """
-    for variables in (learner.theta, learner.alpha):
-        for name, variable in variables.items():
-            if variable._backward_hooks or getattr(variable, "_post_accumulate_grad_hooks", None):
-                raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
+    variables = [variable for group in learner.meta_optimizer.param_groups for variable in group["params"]]
+    for variable in variables:
+        if variable._backward_hooks or getattr(variable, "_post_accumulate_grad_hooks", None):
+            named = (*learner.theta.items(), *learner.alpha.items())
+            name = next((name for name, value in named if value is variable), "")
+            raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
 
 
 def num_outputs_of(learner: Learner, x: Tensor) -> int:

@@ -75,9 +75,9 @@ def second_derivatives(function: Function, variables: list[Tensor], *, batched: 
         ]
         gradients = [torch.stack(values) for values in zip(*by_task, strict=True)]
     total = sum(gradient.sin().sum() for gradient in gradients)
-    if not total.requires_grad:  # type: ignore[union-attr]
+    if not total.requires_grad:
         return [torch.zeros_like(value) for value in variables]
-    return list(torch.autograd.grad(total, variables, materialize_grads=True))  # type: ignore[arg-type]
+    return list(torch.autograd.grad(total, variables, materialize_grads=True))
 
 
 def relative_error(operator: Function, sample: Any) -> float | None:

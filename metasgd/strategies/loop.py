@@ -22,10 +22,18 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
             loss = learner.task_loss(task) / len(tasks)
         loss.backward()
         total = total.to(loss) + loss.detach()
-    for variable in (*learner.theta.values(), *(learner.alpha.values() if learner.learns_alpha else ())):
-        if variable.requires_grad and variable.grad is None:  # the loss does not depend on it; as by other strategies
-            variable.grad = torch.zeros_like(variable)
+    give_gradients_of_zero(learner)
     return total
+
+
+def give_gradients_of_zero(learner: Learner) -> None:
+    """Give what the loss does not depend on the gradient 0, as the other strategies do, and not None."""
+    alpha = learner.alpha if learner.learns_alpha else {}
+    for name, value in learner.theta.items():
+        if value.requires_grad:  # a frozen parameter and its rate have no gradient at all
+            for variable in (value, alpha.get(name)):
+                if variable is not None and variable.grad is None:
+                    variable.grad = torch.zeros_like(variable)
 
 
 def predict(learner: Learner, tasks: Task) -> Iterator[Tensor]:

@@ -24,6 +24,14 @@ class FunctionCacheLike(Protocol):
         ...
 
 
+class HeldByPythonLike(Protocol):
+    """What Python holds for a learner: ``metasgd.strategies.held_by_python.HeldByPython`` says more."""
+
+    def key(self, learner: "Learner") -> tuple[Hashable, ...]:
+        """Return a key that changes with what Python holds."""
+        ...
+
+
 class ExecutionLike(Protocol):
     """How a learner computes, and what it has found out about that: ``metasgd.strategies.Execution`` says more."""
 
@@ -44,6 +52,11 @@ class ExecutionLike(Protocol):
     @property
     def recordings(self) -> FunctionCacheLike:
         """Functions recorded as CUDA graphs."""
+        ...
+
+    @property
+    def held(self) -> HeldByPythonLike:
+        """What Python holds that compiled and recorded functions depend on."""
         ...
 
 

@@ -34,9 +34,9 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor])
         Exception: that of the strategy which was asked for, or, with ``"auto"``, that of the plain loop, if even this
             fails: then the fault lies with the model or the tasks, not with the strategy.
     """
-    name, execution = strategy_of(learner), learner.execution
+    name, execution, device = strategy_of(learner), learner.execution, device_of(learner)
     try:
-        with matmul_precision(execution.precision, device_of(learner)), attention_by_sums_and_products():
+        with matmul_precision(execution.precision, device), attention_by_sums_and_products:
             return compute(STRATEGIES[name])
     except torch.cuda.OutOfMemoryError:
         raise
@@ -44,7 +44,7 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor])
         if execution.strategy != "auto" or name == "loop":
             raise
         reason = str(error).splitlines()[0]
-        execution.chosen = next_simpler(name, device_of(learner))
+        execution.chosen = next_simpler(name, device)
     try:
         result = compute_by_strategy(learner, compute)
     except Exception:

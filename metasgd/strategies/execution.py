@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from metasgd.strategies.compiler import compile_or_warn
 from metasgd.strategies.cuda_graphs import record_cuda_graph
 from metasgd.strategies.function_cache import FunctionCache
+from metasgd.strategies.held_by_python import HeldByPython
 from metasgd.strategies.precision import check_precision
 from metasgd.strategies.registry import STRATEGIES
 
@@ -27,6 +28,7 @@ class Execution:
         num_outputs: of the model for each example, by the form of the tasks.
         compiled: compiled functions.
         recordings: functions recorded as CUDA graphs.
+        held: what Python holds that compiled and recorded functions depend on.
 
     Raises:
         ValueError: a setting that does not exist, or settings that cannot be combined.
@@ -37,11 +39,15 @@ class Execution:
     chunk: int | None
     precision: str
     recompute: bool
-    chosen: str | None = None
-    tasks_at_a_time: dict[Hashable, int] = field(default_factory=dict)
-    num_outputs: dict[Hashable, int] = field(default_factory=dict)
-    compiled: FunctionCache = field(default_factory=lambda: FunctionCache(compile_or_warn))
-    recordings: FunctionCache = field(default_factory=lambda: FunctionCache(record_cuda_graph, MAX_RECORDINGS))
+    # What it has found out, which nobody passes in:
+    chosen: str | None = field(default=None, init=False)
+    tasks_at_a_time: dict[Hashable, int] = field(default_factory=dict, init=False)
+    num_outputs: dict[Hashable, int] = field(default_factory=dict, init=False)
+    compiled: FunctionCache = field(default_factory=lambda: FunctionCache(compile_or_warn), init=False)
+    recordings: FunctionCache = field(
+        default_factory=lambda: FunctionCache(record_cuda_graph, MAX_RECORDINGS), init=False
+    )
+    held: HeldByPython = field(default_factory=HeldByPython, init=False)
 
     def __post_init__(self) -> None:
         if self.strategy not in ("auto", *STRATEGIES):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from metasgd._core.learner import TensorFunction
 
+UNKNOWN: Any = object()  # None is a function that could not be made
+
 
 class FunctionCache:
     """Functions of tensors in a faster form, one for each key and each form of the inputs.
@@ -39,11 +41,15 @@ class FunctionCache:
 
         The functions given with one key must differ in nothing but their inputs.
         """
-        key = (key, torch.get_num_threads(), *((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
-        if key not in self._functions:
+        key = (key, torch.get_num_threads(), *[(x.shape, x.stride(), x.dtype, x.device) for x in inputs])
+        made: TensorFunction | None = self._functions.get(
+            key, UNKNOWN
+        )  # looked for once: the hash of so many shapes takes its time
+        if made is UNKNOWN:
             with self._lock:  # if two threads need the same function, one of them makes it
-                if key not in self._functions:
+                made = self._functions.get(key, UNKNOWN)
+                if made is UNKNOWN:
                     if self._max_size is not None and len(self._functions) >= self._max_size:
                         del self._functions[next(iter(self._functions))]
-                    self._functions[key] = self._make(function, inputs)
-        return self._functions[key]
+                    made = self._functions[key] = self._make(function, inputs)
+        return made

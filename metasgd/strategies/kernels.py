@@ -16,32 +16,55 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 AnyLearner = TypeVar("AnyLearner", bound=Any)
 
-ATTENTION = ("flash", "mem_efficient", "cudnn", "math")  # the kernels of attention, of which the last is made of sums
+# The switches of the kernels of attention, of which the last computes by sums and products.
+ATTENTION = ("flash", "mem_efficient", "cudnn", "math")
+SWITCHES = [  # is the kernel on, turn it on or off, and which of these is wanted
+    (
+        getattr(torch.backends.cuda, f"{name}_sdp_enabled"),
+        getattr(torch.backends.cuda, f"enable_{name}_sdp"),
+        name == "math",
+    )
+    for name in ATTENTION
+    if hasattr(torch.backends.cuda, f"enable_{name}_sdp")
+]
+FAST_PATH = getattr(torch.backends, "mha", None)  # of whole encoder layers in evaluation mode
 
 
-@contextmanager
-def attention_by_sums_and_products() -> Iterator[None]:
-    """Compute attention by sums and products, as all other kernels of it have one derivative only.
+class AttentionBySumsAndProducts:
+    """The context in which attention is computed by sums and products; its other kernels have one derivative only.
 
     It does what ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` does, in a twentieth of the time, which a small
-    network notices. The switches are PyTorch's own, for all threads.
+    network notices. The switches are PyTorch's own, for all threads: the first thread that enters turns them, and the
+    last one that leaves turns them back.
     """
-    cuda: Any = torch.backends.cuda
-    mha: Any = getattr(torch.backends, "mha", None)
-    names = [name for name in ATTENTION if hasattr(cuda, f"enable_{name}_sdp")]
-    before = [getattr(cuda, f"{name}_sdp_enabled")() for name in names]
-    fast_path = mha.get_fastpath_enabled() if mha is not None else False
-    try:
-        for name in names:
-            getattr(cuda, f"enable_{name}_sdp")(name == "math")
-        if fast_path:  # of whole encoder layers in evaluation mode
-            mha.set_fastpath_enabled(False)
-        yield
-    finally:
-        for name, enabled in zip(names, before, strict=True):
-            getattr(cuda, f"enable_{name}_sdp")(enabled)
-        if fast_path:
-            mha.set_fastpath_enabled(True)
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._turned: list[tuple[Callable[[bool], Any], bool]] = []
+        self._fast_path = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._turned = [(turn, wanted) for is_on, turn, wanted in SWITCHES if is_on() != wanted]
+                self._fast_path = FAST_PATH is not None and FAST_PATH.get_fastpath_enabled()
+                self._turn(back=False)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._turn(back=True)
+
+    def _turn(self, *, back: bool) -> None:
+        for turn, wanted in self._turned:
+            turn(wanted != back)
+        if FAST_PATH is not None and self._fast_path:
+            FAST_PATH.set_fastpath_enabled(back)
+
+
+attention_by_sums_and_products = AttentionBySumsAndProducts()
 
 
 def has_switches(device: torch.device) -> bool:
@@ -63,7 +86,7 @@ def right_kernels(learner: Learner) -> Iterator[None]:
     try:
         with (
             matmul_precision(learner.execution.precision, device) if has_switches(device) else nullcontext(),
-            attention_by_sums_and_products(),
+            attention_by_sums_and_products,
             ReplaceFunctions(RIGHT_FUNCTIONS),
         ):
             yield

@@ -27,7 +27,7 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) 
     check_hooks(learner)
     known = learner.execution.num_outputs
     for task in tasks:
-        key = (is_batch, *((values.shape, values.dtype, values.device) for values in task))
+        key = (is_batch, learner.model.training, *((values.shape, values.dtype, values.device) for values in task))
         if key not in known:
             first = type(task)(*(values[0] for values in task)) if is_batch else task
             check_task(first)
@@ -42,12 +42,12 @@ def check_hooks(learner: Learner) -> None:
     Raises:
         RuntimeError: there is a hook.
     """
-    variables = [variable for group in learner.meta_optimizer.param_groups for variable in group["params"]]
-    for variable in variables:
-        if variable._backward_hooks or getattr(variable, "_post_accumulate_grad_hooks", None):
-            named = (*learner.theta.items(), *learner.alpha.items())
-            name = next((name for name, value in named if value is variable), "")
-            raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
+    for group in learner.meta_optimizer.param_groups:
+        for variable in group["params"]:
+            if variable._backward_hooks or variable._post_accumulate_grad_hooks:
+                named = (*learner.theta.items(), *learner.alpha.items())
+                name = next((name for name, value in named if value is variable), "")
+                raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
 
 
 def num_outputs_of(learner: Learner, x: Tensor) -> int:
@@ -62,7 +62,7 @@ def num_outputs_of(learner: Learner, x: Tensor) -> int:
     with torch.no_grad(), torch.random.fork_rng(gpus):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
         given = x.clone()  # the model may write into it
-        version = given._version
+        version_given = given._version
         prediction = model(given)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
     for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
@@ -70,6 +70,6 @@ def num_outputs_of(learner: Learner, x: Tensor) -> int:
             raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
     if learner.execution.recompute and not all(map(torch.equal, before, after)):
         raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
-    if learner.execution.recompute and given._version != version:
+    if learner.execution.recompute and given._version != version_given:
         raise ValueError("the model writes into its input, which differs the second time; use recompute=False")
     return num_outputs(prediction)

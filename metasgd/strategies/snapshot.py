@@ -13,7 +13,6 @@ from metasgd._core.checks import check_scalar
 from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
-from metasgd.strategies.held_by_python import held_by_python
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
 from metasgd.strategies.replaced_functions import (
@@ -54,7 +53,7 @@ class LearnerSnapshot(NamedTuple):
         theta: the values of these parameters.
         alpha: their learning rates.
         fixed: frozen parameters and buffers, by name.
-        places: of parameters and buffers in the model, with their names.
+        places: of parameters and buffers in the model, with their names (None: to be found at each call).
         autocast: the dtype of the caller's ``torch.autocast``, if there is one.
         held: what Python holds that a compiled function depends on.
         for_compiler: whether a compiler traces the computation.
@@ -70,7 +69,7 @@ class LearnerSnapshot(NamedTuple):
     theta: Tensors
     alpha: Tensors
     fixed: dict[str, Tensor]
-    places: dict[str, str]
+    places: dict[str, str] | None
     autocast: torch.dtype | None = None
     held: tuple[Hashable, ...] = ()
     for_compiler: bool = False
@@ -81,7 +80,7 @@ class LearnerSnapshot(NamedTuple):
         theta, alpha = learner.theta, learner.alpha
         names = tuple(name for name, value in theta.items() if value.requires_grad)
         frozen = {name: value.detach() for name, value in theta.items() if not value.requires_grad}
-        store = Tensor.detach if is_batch else channels_last
+        store = Tensor.detach if is_batch else detached_channels_last
         records = "streams" in (learner.execution.strategy, learner.execution.chosen)
         learned = (theta, alpha) if learner.learns_alpha else (theta,)
         return cls(
@@ -92,12 +91,12 @@ class LearnerSnapshot(NamedTuple):
             num_tasks,
             [values[name] for values in learned for name in names],
             names,
-            [store(theta[name].detach()) for name in names],
-            [store(alpha[name].detach()) for name in names],
+            [store(theta[name]) for name in names],
+            [store(alpha[name]) for name in names],
             frozen | dict(learner.model.named_buffers()),
-            places_of_tensors(learner.model),
+            None if learner.execution.compile else places_of_tensors(learner.model),
             autocast_of_the_caller(next(iter(theta.values())).device),
-            held_by_python(learner) if learner.execution.compile or records else (),
+            learner.execution.held.key(learner) if learner.execution.compile or records else (),
         )
 
     def with_own_models(self) -> LearnerSnapshot:
@@ -118,7 +117,8 @@ class LearnerSnapshot(NamedTuple):
 
     def call_model(self, params: Tensors, x: Tensor) -> Tensor:
         """Return the model's output, within the contexts of ``loss`` and ``output``."""
-        output: Tensor = call_with(self.model, self.fixed | dict(zip(self.names, params, strict=True)), x, self.places)
+        tensors = self.fixed | dict(zip(self.names, params, strict=True))
+        output: Tensor = call_with(self.model, tensors, x, self.places)
         return output
 
     @property
@@ -173,8 +173,7 @@ class LearnerSnapshot(NamedTuple):
             learner.execution.precision,
             learner.execution.recompute,
             self.autocast,
-            self.held,
-            *(module.training for module in self.model.modules()),
+            self.held,  # with which modules are in training mode
         )
 
 
@@ -182,6 +181,11 @@ def copy_sharing_tensors(model: nn.Module) -> nn.Module:
     """Return a copy of a module that shares its parameters and buffers."""
     tensors = (*model.parameters(), *model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
+def detached_channels_last(tensor: Tensor) -> Tensor:
+    """Return a tensor without its graph, stored as ``channels_last`` says."""
+    return channels_last(tensor.detach())
 
 
 def channels_last(tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Functions whose second derivatives PyTorch has wrong or lacks: right in every strategy, or refused."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -149,11 +150,29 @@ def test_kernels_of_attention_are_put_back() -> None:
         return [getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in names]
 
     before, fast_path = switches(), torch.backends.mha.get_fastpath_enabled()
-    with kernels.attention_by_sums_and_products():
+    with kernels.attention_by_sums_and_products:
         assert switches() == [False] * (len(before) - 1) + [True]
         assert not torch.backends.mha.get_fastpath_enabled()
     assert switches() == before
     assert torch.backends.mha.get_fastpath_enabled() == fast_path
+
+
+def test_kernels_of_attention_are_put_back_by_the_last_of_several_threads() -> None:
+    before, entered, may_leave = torch.backends.cuda.flash_sdp_enabled(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with kernels.attention_by_sums_and_products:
+            entered.set()
+            may_leave.wait(10)
+
+    thread = threading.Thread(target=work)
+    with kernels.attention_by_sums_and_products:
+        thread.start()
+        assert entered.wait(10)
+    assert not torch.backends.cuda.flash_sdp_enabled()
+    may_leave.set()
+    thread.join()
+    assert torch.backends.cuda.flash_sdp_enabled() == before
 
 
 @pytest.mark.usefixtures("traced")

@@ -104,3 +104,38 @@ def test_looking_at_the_model_draws_no_random_numbers(strategy: str, device: tor
     before = torch.get_rng_state()
     check_tasks(learner, draw_tasks(device))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class ShiftsItsInput(nn.Linear):
+    """A layer with a buffer that may write into its input."""
+
+    def __init__(self, writes: bool) -> None:
+        super().__init__(3, 2)
+        self.writes = writes
+        self.register_buffer("shift", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.add_(self.shift) if self.writes else x + self.shift)
+
+
+@FAST
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("writes", [False, True])
+def test_recompute_refuses_a_model_that_writes_into_its_input_and_no_other(strategy: str, writes: bool) -> None:
+    learner = make_learner(lambda: ShiftsItsInput(writes), torch.device("cpu"), strategy=strategy, recompute=True)
+    tasks = draw_tasks(torch.device("cpu"))
+    if not writes:
+        expected = meta_gradient(with_options(learner, "loop"), tasks)
+        assert relative_error(meta_gradient(learner, tasks), expected) < EXACT
+        return
+    with pytest.raises(ValueError, match="writes into its input"):
+        learner.meta_backward(tasks)
+
+
+@FAST
+def test_what_evaluation_mode_allows_is_refused_in_training(strategy: str) -> None:
+    learner = make_learner(dropout_net, torch.device("cpu"), strategy=strategy, recompute=True)
+    tasks = draw_tasks(torch.device("cpu"))
+    learner.predict_tasks(tasks)
+    with pytest.raises(ValueError, match="draws random numbers"):
+        learner.meta_backward(tasks)

@@ -6,17 +6,12 @@ Format 1 called that entry ``data``. Formats 1 and 2 have no digest; the checksu
 """
 
 import contextlib
-import hashlib
-import io
 import os
-import re
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 try:
@@ -24,12 +19,12 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
+from metasgd._core.archives import CHECKPOINT as CHECKPOINT
+from metasgd._core.archives import read_archive, write_archive
+from metasgd._core.archives import storable as storable  # both names are handed on to those who write checkpoints
 from metasgd.meta_sgd import MetaSGD
 
 FORMAT = 3
-CHECKPOINT = "checkpoint.pt"
-DIGEST = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")  # the last bytes of a file
-DIGEST_LENGTH = 73
 
 
 class Checkpoint(NamedTuple):
@@ -87,21 +82,6 @@ def locked(folder: str | Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-class _DigestingFile:
-    """A file that is written to, with the SHA-256 of what was written."""
-
-    def __init__(self, file: Any) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        written: int = self.file.write(data)
-        return written
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint in one atomic step: a program that is killed leaves the old or the new one.
 
@@ -109,64 +89,8 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
         ValueError: it holds a value that cannot be stored; see ``storable``.
         OSError: the file cannot be written, e.g. as the disk is full. The checkpoint of before is kept.
     """
-    file = Path(folder) / CHECKPOINT
-    partial = file.with_name(CHECKPOINT + ".partial")
     content = {name: storable(value, name) for name, value in checkpoint._asdict().items()}
-    try:
-        with open(partial, "wb") as raw:
-            digesting: Any = _DigestingFile(raw)  # PyTorch writes to anything that has such methods
-            torch.save({"format": FORMAT, **content}, digesting)
-            raw.write(f"\nsha256 {digesting.digest.hexdigest()}\n".encode())
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(partial, file)
-    except (OSError, RuntimeError) as error:  # PyTorch turns an error of the file into a RuntimeError
-        partial.unlink(missing_ok=True)
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, OSError):
-            cause = cause.__cause__ or cause.__context__
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(error).split("\n")[0]
-        kept = "; the checkpoint that was there is kept" if file.exists() else ""
-        raise OSError(f"cannot write {file} ({reason}){kept}; make room there, or choose another folder") from error
-
-
-def storable(value: Any, name: str) -> Any:
-    """Return a value as a checkpoint can store it: a tensor, number, text or None, or a list, tuple or dict of these.
-
-    A number of NumPy becomes one of Python, and a path a text.
-
-    Args:
-        value: what is to be stored.
-        name: what to call it in an error.
-
-    Raises:
-        ValueError: a value of another kind, which could not be read back without executing code.
-    """
-    if value is None or isinstance(value, bool | torch.Size | torch.dtype | torch.device):
-        return value
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, np.generic):
-        return storable(value.item(), name)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    kinds: tuple[Any, ...] = (int, float, complex, bytes)
-    for kind in kinds:
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, Mapping):
-        return {storable(key, name): storable(entry, f"{name}[{key!r}]") for key, entry in value.items()}
-    if isinstance(value, set | frozenset):
-        return {storable(entry, name) for entry in value}
-    if isinstance(value, list | tuple):
-        items = [storable(entry, f"{name}[{number}]") for number, entry in enumerate(value)]
-        return tuple(items) if isinstance(value, tuple) else items
-    raise ValueError(
-        f"{name} is of type {type(value).__module__}.{type(value).__qualname__}, which a checkpoint cannot store; "
-        "give numbers, texts, None, tensors, or lists and dicts of them"
-    )
+    write_archive(Path(folder) / CHECKPOINT, {"format": FORMAT, **content}, "checkpoint")
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -180,23 +104,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     file = path / CHECKPOINT if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {file}; name the folder given to train as out")
-    data = file.read_bytes()
-    digest = DIGEST.fullmatch(data[-DIGEST_LENGTH:])
-    body = data[:-DIGEST_LENGTH] if digest else data
-    if digest and hashlib.sha256(body).hexdigest() != digest[1].decode():
-        raise ValueError(f"{file} is damaged: its bytes are not those of its SHA-256; train again, or use a copy")
+    content, has_digest = read_archive(file, "checkpoint")
+    version = content.pop("format", None)
     damaged = f"{file} is damaged, truncated or not a checkpoint; train again, or use a copy"
-    if not digest and not is_whole_archive(body):
-        raise ValueError(damaged)
-    try:
-        content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        version = content.pop("format")
-    except Exception as error:  # of any kind, as the bytes may be anything
-        raise ValueError(
-            f"{file} is whole, but not a checkpoint that can be read without executing code "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); train again, or use another file"
-        ) from error
-    if not isinstance(version, int) or (version == FORMAT and not digest):
+    if not isinstance(version, int) or (version == FORMAT and not has_digest):
         raise ValueError(damaged)
     if version > FORMAT:
         raise ValueError(f"{file} has format {version}, and this version reads up to {FORMAT}; upgrade metasgd")
@@ -215,15 +126,6 @@ def outer_groups(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     extra = state.get("_extra_state", {})
     groups: list[dict[str, Any]] = extra.get("meta_optimizer", {}).get("param_groups", [])
     return groups
-
-
-def is_whole_archive(data: bytes) -> bool:
-    """Tell whether the bytes are a zip archive whose entries have the checksums that it states."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return archive.testzip() is None
-    except Exception:  # of any kind, as the bytes may be anything
-        return False
 
 
 def config_of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:

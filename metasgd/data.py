@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metasgd._core.messages import logger
 from metasgd.tasks.strokes import distance_fields
 
 # The MD5 of each of the four uncompressed files. The tests check them against a full copy.
@@ -46,7 +47,7 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
     Args:
         root: the folder that contains ``MNIST/raw/``, which is the layout of ``torchvision.datasets.MNIST``.
         download: let torchvision download the files into the folder first, if they are not there.
-        quiet: do not print which source was used.
+        quiet: do not say which source was used; else it is a message, see ``metasgd.show_messages``.
 
     Raises:
         FileNotFoundError: one of the four files is not in the folder.
@@ -65,7 +66,7 @@ def load_mnist(root: str | Path | None = None, *, download: bool = False, quiet:
         source, classes = f"the files in {folder}", _load_mnist_folder(Path(folder).expanduser(), download)
     if not quiet:
         total = sum(map(len, classes))
-        print(f"MNIST: {total:,} images of {len(classes)} digits, from {source}")
+        logger.info(f"MNIST: {total:,} images of {len(classes)} digits, from {source}")
     return classes
 
 
@@ -119,7 +120,7 @@ def load_omniglot(root: str | Path | None = None, *, download: bool = False, qui
             ``images_background`` and ``images_evaluation`` are, as folders or as zip files (None: the folder that the
             environment variable ``METASGD_DATA`` names).
         download: let torchvision download Omniglot into the folder first, if it is not there.
-        quiet: do not print which source was used.
+        quiet: do not say which source was used; else it is a message, see ``metasgd.show_messages``.
 
     Returns:
         uint8 of shape (1623, 20, 28, 28): the background set, then the evaluation set, each sorted by name.
@@ -162,7 +163,7 @@ class _Part(NamedTuple):
 def _omniglot(
     root: str | Path | None, download: bool, quiet: bool, kind: str, convert: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return Omniglot in one form, from the cache if it is there, and print which source was used.
+    """Return Omniglot in one form, from the cache if it is there, and say which source was used.
 
     Args:
         root: see ``load_omniglot``.
@@ -192,7 +193,7 @@ def _omniglot(
         images = torch.stack([convert(drawings) for part in parts for drawings in _drawings(part)])
         _write_cache(cache, images)
     if not quiet:
-        print(f"Omniglot: {DRAWINGS * characters:,} drawings of {characters:,} characters, from {root}")
+        logger.info(f"Omniglot: {DRAWINGS * characters:,} drawings of {characters:,} characters, from {root}")
     return images
 
 
@@ -284,4 +285,4 @@ def _write_cache(file: Path, images: Tensor) -> None:
             np.savez_compressed(stream, images=images.numpy())
         os.replace(partial, file)
     except OSError as error:
-        print(f"Omniglot cannot be kept in {file.parent} ({error.strerror}), and is prepared again next time")
+        logger.warning(f"Omniglot cannot be kept in {file.parent} ({error.strerror}), and is prepared again next time")

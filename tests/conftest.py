@@ -1,5 +1,6 @@
 """What the tests share: the device they run on, float64, a browser, and the full MNIST where there is one."""
 
+import logging
 import os
 import threading
 import zipfile
@@ -72,6 +73,15 @@ def float64() -> Iterator[None]:
 def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``threads`` compute the small pictures of a test in its own way, and not leave them to PyTorch."""
     monkeypatch.setattr(pooling, "SMALL_CHANNEL", 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_messages_shown() -> None:
+    """Begin each test with the package's messages as they are in a new program, which has not asked for them."""
+    logger = logging.getLogger("metasgd")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metasgd import data
+from metasgd import data, show_messages
 from metasgd.data import MNIST_FILES, SAMPLE_SHA256, load_mnist, pixels_sha256
 from metasgd.tools.make_mnist_sample import OFFICIAL_TEST_COUNTS, make_sample
 
@@ -43,7 +43,10 @@ def test_an_empty_environment_variable_names_no_folder(monkeypatch: pytest.Monke
     assert sum(map(len, load_mnist(quiet=True))) == 10_000
 
 
-def test_the_source_is_printed(capsys: pytest.CaptureFixture) -> None:
+def test_the_source_is_said_to_who_asks(capsys: pytest.CaptureFixture) -> None:
+    load_mnist()
+    assert capsys.readouterr().out == ""
+    show_messages()
     load_mnist()
     printed = capsys.readouterr().out
     assert printed == "MNIST: 10,000 images of 10 digits, from the embedded sample\n"

@@ -58,6 +58,42 @@ def test_long_code_is_found_unless_its_docstring_has_the_reason() -> None:
     assert too_long('"""It is in one piece because it is a table."""\n' + "x = 1\n" * LONGEST_MODULE) == []
 
 
+def prints_of(source: str) -> list[str]:
+    """Name the functions that print to standard output without saying so in their name, as ``print_table`` does."""
+    tree, found = ast.parse(source), []
+    allowed = {
+        call
+        for node in ast.walk(tree)
+        if isinstance(node, Function) and node.name.startswith("print_")
+        for call in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node not in allowed:
+            is_print = isinstance(node.func, ast.Name) and node.func.id == "print"
+            if is_print and not any(keyword.arg == "file" for keyword in node.keywords):
+                found.append(f"line {node.lineno}")
+            if ast.unparse(node.func) == "sys.stdout.write":
+                found.append(f"line {node.lineno}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in ("cli", "tools")],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_a_library_does_not_print(path: Path) -> None:
+    """Its messages go to the logger ``metasgd``, whose handler alone prints, when somebody has asked for it."""
+    found = prints_of(path.read_text(encoding="utf-8"))
+    assert len(found) == (1 if path.name == "messages.py" else 0), found
+
+
+def test_a_print_is_found() -> None:
+    assert prints_of("def f():\n    print(1)\n") == ["line 2"]
+    assert prints_of("import sys\nsys.stdout.write('1')\nprint(1, file=sys.stderr)\n") == ["line 2"]
+    assert prints_of("def print_table():\n    print(1)\n") == []
+
+
 def test_every_module_and_folder_at_the_top_has_its_floor() -> None:
     """Each is named once in the contract on imports, and is a Python package or module that can be imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

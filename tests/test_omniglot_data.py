@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from metasgd import data
+from metasgd import data, show_messages
 from metasgd.data import OMNIGLOT_SHA256, load_omniglot, load_omniglot_strokes
 from metasgd.tasks import distance_fields
 
@@ -63,6 +63,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     omniglot_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file where the folder would be")
+    show_messages()
     assert len(load_omniglot(omniglot_folder)) == 60
     printed = capsys.readouterr().out
     assert "prepared again next time" in printed

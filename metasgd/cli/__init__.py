@@ -13,6 +13,7 @@ from pathlib import Path
 
 from metasgd import distributed
 from metasgd._core.memory import keep_freed_memory
+from metasgd._core.messages import messages_shown
 from metasgd._core.version import __version__
 from metasgd.cli.benchmark import add_benchmark
 from metasgd.cli.evaluate import add_evaluate
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Standard output is for the result alone, whatever libraries print. Under torchrun, rank zero alone shows it.
         stream = sys.stderr if rank == 0 else io.StringIO()
-        with redirect_stdout(stream), redirect_stderr(stream):
+        with redirect_stdout(stream), redirect_stderr(stream), messages_shown():
             result = arguments.run(arguments)
     except (ValueError, OSError, FloatingPointError, distributed.GroupError, distributed.Terminated) as error:
         # If rank zero was killed, its progress bar has left an unfinished line.

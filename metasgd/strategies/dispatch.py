@@ -1,12 +1,12 @@
 """The choice of a strategy, and the work by the one that was chosen (chapter 10)."""
 
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from metasgd._core.learner import Learner
+from metasgd._core.messages import inform_once
 from metasgd._core.task import Task, Tasks
 from metasgd.strategies.kernels import attention_by_sums_and_products
 from metasgd.strategies.precision import matmul_precision
@@ -28,7 +28,7 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor])
     """Return ``compute(strategy)`` for the learner's strategy.
 
     If ``"auto"`` has chosen a strategy that cannot compute the model, the next simpler one is taken instead, from then
-    on, and a line printed that says why.
+    on, and the logger ``metasgd`` says why.
 
     Raises:
         Exception: that of the strategy which was asked for, or, with ``"auto"``, that of the plain loop, if even this
@@ -50,7 +50,7 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor])
     except Exception:
         execution.chosen = name
         raise
-    print_once(f"MetaSGD: strategy '{execution.chosen}', as '{name}' cannot compute this: {reason}")
+    inform_once(f"MetaSGD: strategy '{execution.chosen}', as '{name}' cannot compute this: {reason}")
     return result
 
 
@@ -62,13 +62,13 @@ def next_simpler(name: str, device: torch.device) -> str:
 
 
 def strategy_of(learner: Learner) -> str:
-    """Return the name of the learner's strategy; ``"auto"`` is decided at its first use, and the choice printed."""
+    """Return the name of the learner's strategy; ``"auto"`` is decided at its first use, and the choice logged."""
     execution = learner.execution
     if execution.strategy != "auto":
         return execution.strategy
     if execution.chosen is None:
         execution.chosen, why = choose_strategy(learner)
-        print_once(f"MetaSGD: strategy '{execution.chosen}', as {why}")
+        inform_once(f"MetaSGD: strategy '{execution.chosen}', as {why}")
     return execution.chosen
 
 
@@ -86,12 +86,6 @@ def choose_strategy(learner: Learner) -> tuple[str, str]:
     if has_convolutions:
         return "threads", "a CPU is slow at convolutions in a batch of tasks"
     return "batched", "a batch of tasks is a few large matrix products"
-
-
-@functools.cache
-def print_once(message: str) -> None:
-    """Print a message unless this process has printed it before."""
-    print(message)
 
 
 def device_of(learner: Learner) -> torch.device:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metasgd import MetaSGD
+from metasgd import MetaSGD, show_messages
+from metasgd._core import messages
 from metasgd.strategies import STRATEGIES, dispatch
 from tests.strategies.helpers import (
     draw_tasks,
@@ -21,6 +22,12 @@ from tests.strategies.helpers import (
 )
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
+
+
+def forget_and_show() -> None:
+    """Show the package's messages, also those that an earlier test has seen."""
+    messages._inform.cache_clear()
+    show_messages()
 
 
 def recurrent_net() -> nn.Module:
@@ -44,7 +51,7 @@ def spectral_net() -> nn.Module:
 def test_auto_chooses_by_the_model_on_a_cpu_and_says_why_once(
     build: Callable, shape: tuple[int, ...], strategy: str, reason: str, capsys: pytest.CaptureFixture
 ) -> None:
-    dispatch.print_once.cache_clear()
+    forget_and_show()
     for _ in range(2):
         learner = make_learner(build, torch.device("cpu"))
         learner.meta_update(draw_tasks(torch.device("cpu"), shape))
@@ -58,7 +65,7 @@ def test_auto_chooses_by_the_model_on_a_cpu_and_says_why_once(
 
 def test_auto_chooses_batches_elsewhere(capsys: pytest.CaptureFixture) -> None:
     """The meta device stands for a GPU: nothing is computed."""
-    dispatch.print_once.cache_clear()
+    forget_and_show()
     learner = make_learner(small_convnet, torch.device("cpu"))
     learner.model.to("meta")
     assert dispatch.strategy_of(learner) == "batched"
@@ -89,6 +96,7 @@ def test_auto_goes_on_without_a_recording_where_none_can_be_made(
     monkeypatch.setitem(STRATEGIES, "streams", STRATEGIES["streams"]._replace(backward=fail))
     learner, tasks = make_learner(mlp, device), draw_tasks(device)
     learner.execution.chosen = "streams"
+    forget_and_show()
     expected = meta_gradient(with_options(learner, "batched"), tasks)
     assert torch.equal(meta_gradient(learner, tasks), expected)
     assert learner.execution.chosen == "batched"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from metasgd import benchmark
-from metasgd.cli.options import HelpFormatter, add_device, choose_device, typed_command
+from metasgd.cli.options import COUNT, SEED, HelpFormatter, add_device, choose_device, number_from, typed_command
 from metasgd.strategies import STRATEGIES, strategies_on
 
 
@@ -36,11 +36,11 @@ def add_benchmark(commands: Any) -> None:
         default=["convnet", "sine"],
         help="few-shot images by a convnet, or sine waves by a small network",
     )
-    work.add_argument("--widths", type=int, nargs="+", default=[32], metavar="N", help="filters of the convnet")
-    work.add_argument("--shots", type=int, nargs="+", default=[1], metavar="N", help="support images of a class")
-    work.add_argument("--queries", type=int, default=15, help="query images of a class")
-    work.add_argument("--meta-batch", type=int, nargs="+", default=[4, 32], metavar="N", help="tasks of the convnet")
-    work.add_argument("--sine-meta-batch", type=int, nargs="+", default=[4, 25], metavar="N", help="sine waves")
+    work.add_argument("--widths", type=COUNT, nargs="+", default=[32], metavar="N", help="filters of the convnet")
+    work.add_argument("--shots", type=COUNT, nargs="+", default=[1], metavar="N", help="support images of a class")
+    work.add_argument("--queries", type=COUNT, default=15, help="query images of a class")
+    work.add_argument("--meta-batch", type=COUNT, nargs="+", default=[4, 32], metavar="N", help="tasks of the convnet")
+    work.add_argument("--sine-meta-batch", type=COUNT, nargs="+", default=[4, 25], metavar="N", help="sine waves")
     who = command.add_argument_group("contenders")
     who.add_argument(
         "--strategies", nargs="*", choices=STRATEGIES, help="of MetaSGD (default: all that the device allows)"
@@ -55,11 +55,13 @@ def add_benchmark(commands: Any) -> None:
         help="packages to measure where installed; the algorithm of learn2learn takes part without the package",
     )  # fmt: skip
     how = command.add_argument_group("measurement")
-    how.add_argument("--rounds", type=int, default=default.rounds, help="times that each contender runs")
-    how.add_argument("--seconds", type=float, default=default.seconds, help="of a contender in a round, at least")
+    how.add_argument("--rounds", type=COUNT, default=default.rounds, help="times that each contender runs")
+    how.add_argument(
+        "--seconds", type=number_from(float, 0), default=default.seconds, help="of a contender in a round, at least"
+    )
     how.add_argument("--no-memory", dest="memory", action="store_false", help="do not start processes to find memory")
-    how.add_argument("--threads", type=int, help="CPU threads, and cores of this process (default: all)")
-    how.add_argument("--seed", type=int, default=default.seed, help="of theta, alpha, the tasks and the order")
+    how.add_argument("--threads", type=COUNT, help="CPU threads, and cores of this process (default: all)")
+    how.add_argument("--seed", type=SEED, default=default.seed, help="of theta, alpha, the tasks and the order")
     add_device(how)
     how.add_argument("--out", metavar="FILE", help="write the result here, too, after every workload")
     how.add_argument("--add", action="store_true", help="keep what FILE holds of other workloads")

@@ -5,7 +5,7 @@ from typing import Any
 
 from metasgd._core.provenance import provenance
 from metasgd.baselines import nearest_class_mean
-from metasgd.cli.options import HelpFormatter, add_data_root, add_device, choose_device
+from metasgd.cli.options import COUNT, SEED, HelpFormatter, add_data_root, add_device, choose_device
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import TEST_SEED
 from metasgd.experiments.character_scores import PIXELS, Test, scores_of_test
@@ -37,10 +37,10 @@ def add_evaluate(commands: Any) -> None:
         + ", ".join(weights_names()),
     )  # fmt: skip
     command.add_argument(
-        "--tasks", type=int, metavar="N",
+        "--tasks", type=COUNT, metavar="N",
         help="test tasks (default: 600 of pictures, 2000 sine waves, 1000 goals, 1000 for the browser's learner)",
     )  # fmt: skip
-    command.add_argument("--seed", type=int, default=0, help=f"of the test tasks; results files have {TEST_SEED}")
+    command.add_argument("--seed", type=SEED, default=0, help=f"of the test tasks; results files have {TEST_SEED}")
     command.add_argument(
         "--baselines",
         action="store_true",

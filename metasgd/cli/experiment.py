@@ -7,6 +7,8 @@ import torch
 
 from metasgd.checkpoints import prepare_folder
 from metasgd.cli.options import (
+    COUNT,
+    SEED,
     HelpFormatter,
     add_data_root,
     add_device,
@@ -41,16 +43,23 @@ def add_experiment(commands: Any) -> None:
     command.add_argument("--out", default="book/results", metavar="FOLDER", help="where the results file goes")
     command.add_argument("--work", default="runs/experiments", metavar="FOLDER", help="checkpoints and finished cells")
     # An option that is not named is left out, and the experiment uses its own default.
-    left_out: dict[str, Any] = {"type": int, "default": argparse.SUPPRESS}
+    left_out: dict[str, Any] = {"type": COUNT, "default": argparse.SUPPRESS}
     command.add_argument("--tasks", help="test tasks of each cell (default: as in the book)", **left_out)
     command.add_argument("--iterations", help="meta-updates of each cell (default: as in the book)", **left_out)
     command.add_argument(
         "--width", help="filters of each convolution, for images (default: as in the book)", **left_out
     )
-    command.add_argument("--seed", help="of the start and of the training tasks (default: 0)", **left_out)
-    command.add_argument("--threads", type=int, help="CPU threads of this process (default: all)")
     command.add_argument(
-        "--shard", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="run cells I, I + N, ... (default: all)"
+        "--seed", help="of the start and of the training tasks (default: 0)", **left_out | {"type": SEED}
+    )
+    command.add_argument("--threads", type=COUNT, help="CPU threads of this process (default: all)")
+    command.add_argument(
+        "--shard",
+        type=SEED,
+        nargs=2,
+        default=(0, 1),
+        metavar=("I", "N"),
+        help="run cells I, I + N, ... (default: all)",
     )
     add_execution(command)
     add_data_root(command, "folder that holds MNIST/raw/, or Omniglot for its experiments")

@@ -1,6 +1,7 @@
 """What several commands share: options made from a recipe's settings, and options of data, device and execution."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, fields
@@ -103,6 +104,22 @@ def or_none(kind: type) -> Any:
 
     read.__name__ = f"{kind.__name__} or none"  # argparse names it in its message on a value that cannot be read
     return read
+
+
+def number_from(kind: type[int] | type[float], least: float) -> Any:
+    """Return the reader of an option whose numbers are of a kind, finite, and at least so large."""
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not least <= number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not allowed; it must be at least {least}")
+        return number
+
+    read.__name__ = kind.__name__  # argparse names it in its message on a text that is no number
+    return read
+
+
+COUNT, SEED = number_from(int, 1), number_from(int, 0)
 
 
 def recipe_from(arguments: argparse.Namespace, recipe: type[R]) -> R:

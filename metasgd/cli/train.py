@@ -8,6 +8,7 @@ from metasgd import distributed
 from metasgd._core.provenance import provenance
 from metasgd.checkpoints import CHECKPOINT
 from metasgd.cli.options import (
+    COUNT,
     HelpFormatter,
     add_data_root,
     add_device,
@@ -58,7 +59,7 @@ def add_run(group: Any, recipe: type[Recipe]) -> None:
         ("--checkpoint-every", recipe.checkpoint_every, "meta-updates between two checkpoints"),
         ("--validate-every", recipe.validate_every, "meta-updates between two validations, where there are any"),
     ):
-        group.add_argument(option, type=int, default=default, metavar="N", help=what)
+        group.add_argument(option, type=COUNT, default=default, metavar="N", help=what)
     add_execution(group)
     add_device(group)
     if recipe.data_folder:

@@ -37,16 +37,16 @@ class BrowserRecipe(Recipe):
     num_test_tasks = 1000
     method = "meta-sgd"
 
-    width: int = setting(32, "filters of each convolution")
-    groups: int = setting(4, "groups of filters that are normalised together")
-    iterations: int = setting(10_000, "meta-updates in all")
-    meta_batch: int = setting(4, "tasks in a meta-update")
-    train_queries: int = setting(5, "query examples of a class in meta-training")
-    meta_lr: float = setting(3e-3, "beta, Adam's rate for theta")
-    alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha")
-    task_lr: float = setting(0.1, "alpha at the start, but for the last layer")
-    head_lr: float = setting(1.0, "alpha of the last layer at the start")
-    seed: int = setting(0, "of the network's start and of the training tasks")
+    width: int = setting(32, "filters of each convolution", least=1)
+    groups: int = setting(4, "groups of filters that are normalised together", least=1)
+    iterations: int = setting(10_000, "meta-updates in all", least=1)
+    meta_batch: int = setting(4, "tasks in a meta-update", least=1)
+    train_queries: int = setting(5, "query examples of a class in meta-training", least=1)
+    meta_lr: float = setting(3e-3, "beta, Adam's rate for theta", least=0)
+    alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha", least=0)
+    task_lr: float = setting(0.1, "alpha at the start, but for the last layer", least=0)
+    head_lr: float = setting(1.0, "alpha of the last layer at the start", least=0)
+    seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def build_network(self) -> nn.Sequential:
         """Return the page's network, drawing its start from the global random state."""

@@ -31,28 +31,28 @@ class MnistRecipe(ImageRecipe):
     data_folder = "MNIST/raw/; without a folder, the sample in the package is used"
 
     fold: int = setting(0, "fold k holds out the digits 2k, ..., 2k + 4, modulo 10, for the test")
-    ways: int = setting(5, "classes in a task")
-    shots: int = setting(1, "support examples of a class")
+    ways: int = setting(5, "classes in a task", least=1)
+    shots: int = setting(1, "support examples of a class", least=1)
     method: str = setting(
         "meta-sgd",
         "what is trained: first-order is Meta-SGD without second derivatives, maml holds alpha at task_lr",
         choices=("meta-sgd", "first-order", "maml"),
     )
-    width: int = setting(32, "filters of each convolution")
-    inner_steps: int = setting(1, "gradient steps on a support set")
-    iterations: int = setting(700, "meta-updates in all")
-    meta_batch: int = setting(4, "tasks in a meta-update")
-    train_queries: int = setting(5, "query examples of a class in meta-training")
-    meta_lr: float = setting(2e-3, "beta, Adam's rate for theta")
-    alpha_lr: float = setting(2e-3, "gamma, Adam's rate for alpha")
-    task_lr: float = setting(0.1, "alpha at the start")
+    width: int = setting(32, "filters of each convolution", least=1)
+    inner_steps: int = setting(1, "gradient steps on a support set", least=1)
+    iterations: int = setting(700, "meta-updates in all", least=1)
+    meta_batch: int = setting(4, "tasks in a meta-update", least=1)
+    train_queries: int = setting(5, "query examples of a class in meta-training", least=1)
+    meta_lr: float = setting(2e-3, "beta, Adam's rate for theta", least=0)
+    alpha_lr: float = setting(2e-3, "gamma, Adam's rate for alpha", least=0)
+    task_lr: float = setting(0.1, "alpha at the start", least=0)
     use_orientations: bool = setting(True, "turn digits by quarter turns into new classes")
-    num_composites: int = setting(100, "new classes, each made of the halves of two others")
+    num_composites: int = setting(100, "new classes, each made of the halves of two others", least=0)
     augment: bool = setting(True, "change every picture of meta-training at random")
     validation_digits: tuple[int, ...] = setting(
         (), "meta-training digits that are left out of training, and whose tasks choose the best iterate"
     )
-    seed: int = setting(0, "of the network's start and of the training tasks")
+    seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,20 +43,20 @@ class NavigationRecipe(Recipe):
 
     method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
     random_start: bool = setting(False, "let every task start anywhere, not in the middle")
-    iterations: int = setting(80, "meta-updates in all")
-    meta_batch: int = setting(20, "goals in a meta-update")
+    iterations: int = setting(80, "meta-updates in all", least=1)
+    meta_batch: int = setting(20, "goals in a meta-update", least=1)
     trajectories: int = setting(20, "trajectories of a task before the step, and as many after it", least=2)
     horizon: int = setting(HORIZON, "actions in a trajectory", least=1)
     hidden: int = setting(100, "units in each of the policy's two hidden layers", least=1)
     estimator: str = setting(
         "dice", "of the second derivative of the expected return, see policy_loss", choices=ESTIMATORS
     )
-    meta_lr: float = setting(2e-3, "beta, Adam's rate for theta, at its highest")
-    alpha_lr: float = setting(1e-2, "gamma, Adam's rate for alpha, at its highest")
-    task_lr: float = setting(0.01, "alpha at the start")
-    clip: float | None = setting(1.0, "length to which a longer meta-gradient is shortened (none: never)")
+    meta_lr: float = setting(2e-3, "beta, Adam's rate for theta, at its highest", least=0)
+    alpha_lr: float = setting(1e-2, "gamma, Adam's rate for alpha, at its highest", least=0)
+    task_lr: float = setting(0.01, "alpha at the start", least=0)
+    clip: float | None = setting(1.0, "length to which a longer meta-gradient is shortened (none: never)", above=0)
     deviation: float = setting(0.2, "the policy's standard deviation at the start, in units of the largest velocity")
-    seed: int = setting(0, "of the policy's start and of the training tasks")
+    seed: int = setting(0, "of the policy's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

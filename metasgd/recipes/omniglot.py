@@ -66,19 +66,21 @@ class OmniglotRecipe(ImageRecipe):
     example = "--ways 5 --data-root data"
     data_folder = "omniglot-py/ or omniglot/"
 
-    ways: int = setting(5, "classes in a task")
-    shots: int = setting(1, "support examples of a class in meta-training; the test has 1 and 5")
+    ways: int = setting(5, "classes in a task", least=1)
+    shots: int = setting(1, "support examples of a class in meta-training; the test has 1 and 5", least=1)
     method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
-    width: int = setting(32, "filters of each convolution")
-    inner_steps: int = setting(1, "gradient steps on a support set")
-    iterations: int = setting(3000, "meta-updates in all")
-    meta_batch: int = setting(4, "tasks in a meta-update")
-    train_queries: int = setting(5, "query examples of a class in meta-training")
-    meta_lr: float = setting(3e-3, "beta, Adam's rate for theta")
-    alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha")
-    task_lr: float = setting(0.1, "alpha at the start")
+    width: int = setting(32, "filters of each convolution", least=1)
+    inner_steps: int = setting(1, "gradient steps on a support set", least=1)
+    iterations: int = setting(3000, "meta-updates in all", least=1)
+    meta_batch: int = setting(4, "tasks in a meta-update", least=1)
+    train_queries: int = setting(5, "query examples of a class in meta-training", least=1)
+    meta_lr: float = setting(3e-3, "beta, Adam's rate for theta", least=0)
+    alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha", least=0)
+    task_lr: float = setting(0.1, "alpha at the start", least=0)
     head_lr: float | None = setting(
-        None, "alpha of the last layer at the start, where this layer starts at zero (none: as the other layers)"
+        None,
+        "alpha of the last layer at the start, where this layer starts at zero (none: as the other layers)",
+        least=0,
     )
     characters: int = setting(
         TRAINING, "characters of meta-training: 1100 leave 100 for validation, 1623 none for the test, which is MNIST"
@@ -86,11 +88,11 @@ class OmniglotRecipe(ImageRecipe):
     look: str = setting("pictures", "how the network sees a drawing", choices=LOOKS)
     quarter_turns: bool = setting(True, "turn characters by quarter turns into new classes")
     mirrored: bool = setting(False, "mirror characters into new classes")
-    num_composites: int = setting(0, "new classes, each made of the halves of two others")
+    num_composites: int = setting(0, "new classes, each made of the halves of two others", least=0)
     start: str | None = setting(
         None, "a learner in the package with as many ways or more, where theta and alpha start (none: at random)"
     )
-    seed: int = setting(0, "of the network's start and of the training tasks")
+    seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

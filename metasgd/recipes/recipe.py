@@ -4,11 +4,13 @@ A recipe is a frozen dataclass. Its fields decide a run completely, apart from w
 computes. ``metasgd.recipes.meta_train`` trains any of them, and ``metasgd.recipes.load_run`` reads what it saved.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, field, fields
 from inspect import cleandoc
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -26,16 +28,24 @@ M = TypeVar("M", bound=nn.Module)
 R = TypeVar("R", bound="Recipe")
 
 
-def setting(default: T, help: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> T:
+def setting(
+    default: T,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    above: float | None = None,
+) -> T:
     """Return a field of a recipe.
 
     Args:
         default: its value where none is given.
         help: what it decides, for the documentation of the class and for the command line.
         choices: the texts that are allowed (none given: any).
-        least: the smallest number that is allowed (None: any).
+        least: the smallest number that is allowed (None: any that is finite).
+        above: a number that is too small, while all larger ones are allowed (None: there is none).
     """
-    made: Any = field(default=default, metadata={"help": help, "choices": choices, "least": least})
+    made: Any = field(default=default, metadata={"help": help, "choices": choices, "least": least, "above": above})
     return made  # type: ignore[no-any-return]  # dataclasses themselves declare a field as its value
 
 
@@ -50,6 +60,30 @@ def in_words(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def check_numbers(one: Field[Any], value: Any) -> None:
+    """Refuse a setting that is not a number where it must be one, or with a number that is not allowed.
+
+    Raises:
+        ValueError: a number that is not finite, too small, or not whole where a whole one is due.
+    """
+    least, above = one.metadata.get("least"), one.metadata.get("above")
+    if one.type in (int, "int") and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise ValueError(f"{one.name} is {value!r}; it must be a whole number")
+    numbers = value if isinstance(value, tuple) else (value,)
+    or_none = ", or None" if type(None) in get_args(one.type) else ""
+    for number in numbers:
+        if not isinstance(number, Real):
+            if number is None or (least is None and above is None):
+                continue
+            raise ValueError(f"{one.name} is {value!r}; it must be a number")
+        if not math.isfinite(number):
+            raise ValueError(f"{one.name} is {value}; it must be finite")
+        if least is not None and number < least:
+            raise ValueError(f"{one.name} is {value}; it must be at least {least}{or_none}")
+        if above is not None and number <= above:
+            raise ValueError(f"{one.name} is {value}; it must be above {above}{or_none}")
 
 
 def seeded(seed: int, build: Callable[[], M]) -> M:
@@ -104,11 +138,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value, choices, least = getattr(self, one.name), one.metadata.get("choices"), one.metadata.get("least")
+            value, choices = getattr(self, one.name), one.metadata.get("choices")
             if choices and value not in choices:
                 raise ValueError(f"{one.name} {value!r} does not exist; choose one of {', '.join(choices)}")
-            if least is not None and value < least:
-                raise ValueError(f"{one.name} is {value}; it must be at least {least}")
+            check_numbers(one, value)
 
     # The learner
 

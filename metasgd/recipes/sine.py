@@ -44,19 +44,19 @@ class SineRecipe(Recipe):
     num_test_tasks = 2000
     checkpoint_every = 1000
 
-    shots: int = setting(10, "support points of a curve in meta-training; the test has 5, 10 and 20")
+    shots: int = setting(10, "support points of a curve in meta-training; the test has 5, 10 and 20", least=1)
     method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
-    iterations: int = setting(6000, "meta-updates in all")
-    meta_batch: int = setting(100, "curves in a meta-update")
-    train_queries: int = setting(10, "query points of a curve in meta-training")
-    meta_lr: float = setting(3e-2, "beta and gamma, Adam's rate for theta and alpha, at its highest")
+    iterations: int = setting(6000, "meta-updates in all", least=1)
+    meta_batch: int = setting(100, "curves in a meta-update", least=1)
+    train_queries: int = setting(10, "query points of a curve in meta-training", least=1)
+    meta_lr: float = setting(3e-2, "beta and gamma, Adam's rate for theta and alpha, at its highest", least=0)
     task_lr: float | tuple[float, float] = setting(
-        0.02, "alpha at the start: a number, or the two ends of a range from which every entry is drawn"
+        0.02, "alpha at the start: a number, or the two ends of a range from which every entry is drawn", least=0
     )
-    clip: float | None = setting(1.0, "length to which a longer meta-gradient is shortened (none: never)")
+    clip: float | None = setting(1.0, "length to which a longer meta-gradient is shortened (none: never)", above=0)
     warmup: float = setting(0.1, "fraction of the run in which the outer rates rise")
-    inner_steps: int = setting(1, "gradient steps on a support set")
-    seed: int = setting(0, "of the network's start, of alpha drawn from a range, and of the training tasks")
+    inner_steps: int = setting(1, "gradient steps on a support set", least=1)
+    seed: int = setting(0, "of the network's start, of alpha drawn from a range, and of the training tasks", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,8 +64,6 @@ class SineRecipe(Recipe):
             raise ValueError(f"MAML has one rate for all parameters, but task_lr is {self.task_lr}; name one number")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is {self.warmup}; it is a fraction of the run, at least 0 and below 1")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip is {self.clip}; it must be above 0, or None for no clipping")
 
     def build_network(self) -> nn.Module:
         """Return the paper's network, 1-40-40-1 with ReLU, drawing its start from the global random state."""

@@ -89,6 +89,9 @@ def test_the_best_validated_iterate_is_evaluated(capsys):
         (["--download"], "download=True needs a folder"),
         (["--iterations", 0], "iterations is 0; it must be at least 1"),
         (["--width", 0], "width is 0; it must be at least 1"),
+        (["--meta-batch", -2], "meta_batch is -2; it must be at least 1"),
+        (["--alpha-lr", "nan"], "alpha_lr is nan; it must be finite"),
+        (["--seed", -1], "seed is -1; it must be at least 0"),
     ],
 )
 def test_bad_settings_are_one_line(capsys, arguments, message):
@@ -239,6 +242,8 @@ def test_every_setting_reaches_the_recipe(name):
         (["mnist", "--data", "mnist"], "unrecognized arguments: --data mnist"),
         (["navigation", "--data-root", "data"], "unrecognized arguments: --data-root data"),
         (["letters"], "invalid choice: 'letters'"),
+        (["mnist", "--checkpoint-every", "0"], "argument --checkpoint-every: 0 is not allowed; it must be at least 1"),
+        (["mnist", "--validate-every", "x"], "argument --validate-every: invalid int value: 'x'"),
         ([], "the following arguments are required: recipe"),
     ],
 )
@@ -292,9 +297,10 @@ def test_a_recipe_without_baselines_says_so(capsys):
 
 def test_a_test_of_no_tasks_is_refused(capsys):
     meta_train(SineRecipe(iterations=1, meta_batch=2), out="run", progress=False)
-    status, _, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 0, "--device", "cpu")
-    assert status == 2
-    assert "num_tasks is 0; at least 1 task is needed" in err
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--checkpoint", "run", "--tasks", "0", "--device", "cpu"])
+    assert stop.value.code == 2
+    assert "argument --tasks: 0 is not allowed; it must be at least 1" in capsys.readouterr().err
 
 
 def test_metasgd_is_a_console_script():
@@ -359,5 +365,5 @@ def test_ctrl_c_is_one_line_and_status_130_and_the_run_goes_on(capsys, monkeypat
 def test_a_negative_rate_is_refused_before_training(capsys):
     status, _, err = run(capsys, "train", "mnist", *SMALL, "--meta-lr", -1, "--out", "runs/negative")
     assert status == 2
-    assert "meta_lr is -1.0; a learning rate must be finite and at least 0" in err
+    assert "meta_lr is -1.0; it must be at least 0" in err
     assert not Path("runs/negative").exists()

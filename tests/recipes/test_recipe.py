@@ -1,7 +1,9 @@
 """What every recipe promises: documented and frozen settings, a learner, tasks, a test, and runs that can be read."""
 
+import math
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,6 +94,32 @@ def test_a_setting_with_choices_or_a_least_number_is_checked():
         Cake(cream="soap")
     with pytest.raises(ValueError, match="layers is 0; it must be at least 1"):
         Cake(layers=0)
+    with pytest.raises(ValueError, match=r"layers is 2.5; it must be a whole number"):
+        Cake(layers=2.5)
+    assert Cake(layers=np.int64(3)).layers == 3
+
+
+NUMBERS = [
+    (recipe, one.name)
+    for recipe in RECIPES.values()
+    for one in fields(recipe)
+    if isinstance(one.default, int | float) and not isinstance(one.default, bool)
+]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1])
+@pytest.mark.parametrize(("recipe", "name"), NUMBERS, ids=lambda value: getattr(value, "name", value))
+def test_a_number_that_is_not_finite_or_below_zero_is_refused(recipe, name, number):
+    """Also the fold, and the number of characters, whose own sentences say how many there are."""
+    with pytest.raises(ValueError, match=rf"{name} (is )?{number}(; |\.0; | does not exist)"):
+        recipe(**{name: number})
+
+
+def test_an_end_of_a_range_is_checked():
+    with pytest.raises(ValueError, match=r"task_lr is \(0.005, nan\); it must be finite"):
+        SineRecipe(task_lr=(0.005, math.nan))
+    with pytest.raises(ValueError, match="clip is 0; it must be above 0"):
+        SineRecipe(clip=0)
 
 
 @small

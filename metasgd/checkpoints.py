@@ -33,7 +33,8 @@ class Checkpoint(NamedTuple):
     ``state`` is the learner's state after ``iteration`` meta-updates, ``history`` one entry an iteration (``loss``,
     and ``validation`` where it was measured), ``best`` the best validated iterate (``score``, ``iteration``,
     ``state``) or None, ``config`` whatever the caller needs to build the learner again, and ``settings`` the
-    arguments of ``train`` that a resumed run must have in common with it (empty in formats 1 and 2).
+    arguments of ``train`` that a resumed run must have in common with it (empty in formats 1 and 2). ``stop`` says
+    which callback has stopped the run, and why (None: no callback has).
     """
 
     iteration: int
@@ -42,6 +43,7 @@ class Checkpoint(NamedTuple):
     best: dict[str, Any] | None
     config: dict[str, Any]
     settings: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    stop: tuple[str, str] | None = None
 
 
 def prepare_folder(folder: str | Path) -> Path:

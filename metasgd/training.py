@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,11 @@ import torch
 from tqdm import tqdm
 
 from metasgd import distributed
-from metasgd._core.task import Tasks
-from metasgd.checkpoints import (
-    CHECKPOINT,
-    Checkpoint,
-    find_run,
-    how_to_resume,
-    locked,
-    prepare_folder,
-    restore,
-    run_settings,
-    storable,
-    write_checkpoint,
-)
+from metasgd.callbacks import Callback, check_callbacks
+from metasgd.checkpoints import how_to_resume, locked, prepare_folder, run_settings, storable
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
+from metasgd.run_in_progress import RunInProgress
 
 
 def cosine_decay(fraction: float) -> float:
@@ -82,6 +71,7 @@ def train(
     resume: bool = False,
     checkpoint_every: int = 100,
     config: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Meta-train a learner in place and return its history, one dict an iteration (chapter 8).
@@ -109,6 +99,10 @@ def train(
             ``schedule`` (by name), learning rates and ``config``.
         checkpoint_every: iterations between two checkpoints.
         config: stored in the checkpoint: numbers, texts, None, and lists and dicts of these.
+        callbacks: functions that are called after each iteration, in the first process alone, where there are several;
+            one of them may stop the run by raising ``StopTraining``. See ``metasgd.callbacks``. A run that was stopped
+            is finished: resuming it leaves it as it is, as long as the callback that has stopped it is among
+            ``callbacks``, by its name.
         progress: show a bar on standard error.
 
     Raises:
@@ -126,6 +120,7 @@ def train(
     )
     factors = schedule_factors(schedule, iterations)
     settings = run_settings(learner, meta_batch, seed, schedule, factors)
+    callbacks = check_callbacks(callbacks, validates=validate is not None)
     stored_config: dict[str, Any] = storable(dict(config or {}), "config")
     with distributed.current_world() as world, ExitStack() as stack:
         if out is not None:
@@ -133,7 +128,7 @@ def train(
         run = RunInProgress.begin(learner, world, out, resume, stored_config, settings, factors)
         interrupted = stack.enter_context(catch_interrupt(world, progress))
         with run.told_where_to_resume(), run.bar(iterations, progress) as bar:
-            for iteration in range(run.done, iterations):
+            for iteration in run.iterations_left(iterations, callbacks):
                 tasks = sampler.sample(meta_batch, iteration_generator(seed, iteration, sampler.device))
                 with (
                     outer_rates(learner, factors[iteration]),
@@ -143,9 +138,13 @@ def train(
                 if validate is not None and (run.done % validate_every == 0 or run.done == iterations):
                     metrics["validation"] = run.validate(validate)
                 run.history.append(metrics)
-                if run.done % checkpoint_every == 0 or run.done == iterations or interrupted.is_set():
+                if callbacks:
+                    run.tell(callbacks, factors)
+                if run.done % checkpoint_every == 0 or run.done == iterations or interrupted.is_set() or run.stop:
                     run.save()
                 show(bar, metrics)
+                if run.stop:
+                    break
                 if interrupted.is_set() and run.done < iterations:
                     raise KeyboardInterrupt(f"stopped after iteration {run.done}; {how_to_resume(out, run.saved)}")
     return run.finish()
@@ -231,129 +230,3 @@ def outer_rates(learner: MetaSGD, factor: float) -> Iterator[None]:
     finally:
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
-
-
-@dataclass
-class RunInProgress:
-    """What a run has reached: ``done`` meta-updates, of which ``saved`` are in the checkpoint."""
-
-    learner: MetaSGD
-    world: distributed.World
-    out: str | Path | None
-    config: dict[str, Any]
-    done: int
-    history: list[dict[str, float]]
-    best: dict[str, Any] | None
-    saved: int
-    settings: dict[str, Any]
-    iteration: int = 0  # the one that is worked on
-
-    @classmethod
-    def begin(
-        cls,
-        learner: MetaSGD,
-        world: distributed.World,
-        out: str | Path | None,
-        resume: bool,
-        config: dict[str, Any],
-        settings: dict[str, Any],
-        factors: Sequence[float],
-    ) -> "RunInProgress":
-        """Return the run of the folder, or a new one; on all ranks, with the learner as it is on rank zero.
-
-        Raises:
-            FileExistsError, OSError, ValueError: see ``train``.
-        """
-        found = world.on_rank_zero(lambda: find_run(learner, out, resume, config, settings, factors))
-        if world.size > 1 and not found.state:
-            found = found._replace(state=world.on_rank_zero(learner.state_dict))
-        if found.state:
-            restore(learner, found.state, out if out is not None and found.iteration else "process 0")
-        if out is not None:
-            storable(
-                learner.state_dict(), "state"
-            )  # before any work, if a state of the learner's own cannot be stored
-        history = list(found.history)
-        return cls(learner, world, out, config, found.iteration, history, found.best, found.iteration, settings)
-
-    def meta_update(self, tasks: Tasks) -> dict[str, float]:
-        """Take one meta-step and return its metrics; if it fails, save the state before it.
-
-        Raises:
-            FloatingPointError, metasgd.distributed.GroupError, metasgd.distributed.Terminated: the step failed.
-        """
-        self.iteration = self.done
-        try:
-            metrics = self.world.meta_update(self.learner, tasks)
-        except (FloatingPointError, distributed.Terminated) as error:
-            self.save()  # the failed update changed nothing
-            kept = f"; {Path(self.out) / CHECKPOINT} holds the state before it" if self.out is not None else ""
-            raise type(error)(f"iteration {self.iteration}: {error}{kept}") from error
-        self.done += 1
-        return metrics
-
-    def validate(self, score_of: Callable[[MetaSGD], float]) -> float:
-        """Score the learner, and keep a copy of it if no iterate before was better.
-
-        Raises:
-            ValueError: the score is not one number.
-        """
-        score = number(self.world.on_rank_zero(lambda: score_of(self.learner)))
-        beaten = self.best is None or math.isnan(self.best["score"]) or score > self.best["score"]
-        if beaten and not math.isnan(score):
-            state = {key: value for key, value in self.learner.state_dict().items() if key != "_extra_state"}
-            state = {key: value.clone() for key, value in state.items()}
-            self.best = {"score": score, "iteration": self.done, "state": state}
-        return score
-
-    def save(self) -> None:
-        """Write the checkpoint, if there is a folder for it."""
-        out = self.out
-        if out is not None:
-            self.world.on_rank_zero(
-                lambda: write_checkpoint(
-                    out,
-                    Checkpoint(
-                        self.done, self.learner.state_dict(), self.history, self.best, self.config, self.settings
-                    ),
-                )
-            )
-        self.saved = self.done
-
-    def bar(self, iterations: int, progress: bool) -> "tqdm[Any]":
-        """Return the progress bar, which rank zero alone shows."""
-        return tqdm(
-            total=iterations,
-            initial=self.done,
-            disable=not progress or self.world.rank > 0,
-            unit="step",
-            desc="meta-training",
-        )
-
-    @contextmanager
-    def told_where_to_resume(self) -> Iterator[None]:
-        """If another process is lost, say in which iteration, and from where the run can go on."""
-        try:
-            yield
-        except distributed.GroupError as error:
-            raise distributed.GroupError(
-                f"iteration {self.iteration}: {error}; {how_to_resume(self.out, self.saved)}"
-            ) from error
-
-    def finish(self) -> list[dict[str, float]]:
-        """Leave the learner at its best validated iterate, if any, and return the history."""
-        if self.best is not None:
-            self.learner.load_state_dict(self.learner.state_dict() | self.best["state"])
-        return self.history
-
-
-def number(score: Any) -> float:
-    """Return a validation score as a number of Python.
-
-    Raises:
-        ValueError: it is not one number.
-    """
-    try:
-        return float(score)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"validate returned {score!r}; it must return one number, larger being better") from None

@@ -17,7 +17,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from metasgd import MetaSGD, distributed, training
+from metasgd import MetaSGD, distributed, run_in_progress
 from metasgd.__main__ import main
 from metasgd.checkpoints import CHECKPOINT, read_checkpoint
 from metasgd.tasks import LinearRegressionSampler
@@ -127,7 +127,7 @@ def run_scenarios(folder):
     """The program of each of two processes: train in all the ways that the tests ask about, one after the other."""
     folder, rank, results = Path(folder), int(os.environ["RANK"]), {}
     if rank == 1:
-        training.write_checkpoint = lambda *_: pytest.fail("process 0 writes for all")
+        run_in_progress.write_checkpoint = lambda *_: pytest.fail("process 0 writes for all")
     with distributed.process_group(torch.device("cpu")):
         for meta_batch in (1, 3, 4):
             results[f"meta-batch {meta_batch}"] = run(make_learner(), meta_batch=meta_batch)

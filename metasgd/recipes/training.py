@@ -1,10 +1,12 @@
 """Meta-training of any recipe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from metasgd.callbacks import Callback
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes.recipe import Recipe
 from metasgd.training import train
@@ -19,6 +21,7 @@ def meta_train(
     resume: bool = False,
     checkpoint_every: int | None = None,
     validate_every: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
     compile: bool = False,
     precision: str = "float32",
@@ -33,6 +36,7 @@ def meta_train(
         resume: go on from the checkpoint in ``out``, if there is one.
         checkpoint_every: meta-updates between two checkpoints (None: as usual for the recipe).
         validate_every: meta-updates between two validations (None: as usual for the recipe).
+        callbacks: functions that are called after each iteration, as in ``metasgd.training.train``.
         progress: show a bar on standard error.
         compile: as in ``MetaSGD``.
         precision: as in ``MetaSGD``.
@@ -58,6 +62,7 @@ def meta_train(
         resume=resume,
         checkpoint_every=recipe.checkpoint_every if checkpoint_every is None else checkpoint_every,
         config=recipe.config(data),
+        callbacks=callbacks,
         progress=progress,
     )
     return learner, history

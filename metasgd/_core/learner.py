@@ -27,8 +27,8 @@ class FunctionCacheLike(Protocol):
 class HeldByPythonLike(Protocol):
     """What Python holds for a learner: ``metasgd.strategies.held_by_python.HeldByPython`` says more."""
 
-    def key(self, learner: "Learner") -> tuple[Hashable, ...]:
-        """Return a key that changes with what Python holds."""
+    def key(self, learner: "Learner") -> tuple[Hashable, ...] | None:
+        """Return a key that changes with what Python holds, or None if it changes too often."""
         ...
 
 

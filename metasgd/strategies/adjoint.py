@@ -25,10 +25,14 @@ from metasgd.strategies.tensor_lists import FOREACH
 def meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
     """Return what one task, or a batch of them, contributes to the meta-gradient, compiled if the learner says so."""
     execution = snapshot.learner.execution
-    if not execution.compile:
+    if not execution.compile or snapshot.held is None:
         return uncompiled_meta_gradient(snapshot, tasks)
     inputs = snapshot.tensors(tasks)
-    function = snapshot._replace(for_compiler=True).as_function_of_tensors(meta_gradient_by_a_copy)
+
+    def function(*tensors: Tensor) -> tuple[Tensor, ...]:
+        to_trace = snapshot._replace(for_compiler=True)
+        return to_trace.as_function_of_tensors(meta_gradient_by_a_copy)(*tensors)
+
     compiled = execution.compiled.get_or_make(snapshot.cache_key, function, inputs)
     if compiled is None:  # compilation has failed, and a warning has said so
         return uncompiled_meta_gradient(snapshot, tasks)

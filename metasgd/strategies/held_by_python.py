@@ -1,36 +1,29 @@
-"""What Python holds that a compiled or recorded function has taken in, so that a change of it is noticed."""
+"""What Python holds that a compiled or recorded function has taken in, so that a change of it is noticed.
+
+A compiled function knows nothing of Python: it was traced once, and whatever Python decided then is decided. So what
+the model and the loss can read belongs to its key. ``metasgd.strategies.reachable`` finds it, by the names in their
+code. That takes long, but to see that all of it is still the same takes a few microseconds.
+
+Some things cannot be noticed: the time, random numbers of Python and NumPy, and files; a name that is made up while
+the code runs (``getattr(config, "sc" + "ale")``); the state of objects that libraries write in C; what a fused
+optimiser does to a tensor that is not the learner's.
+"""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import operator
-import types
+import warnings
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from metasgd._core.learner import Learner
+from metasgd.strategies.reachable import MAX_OBJECTS, MISSING, Reachable, contents, numbers_of, version_of
 
-MAX_DEPTH = 4  # of objects within objects
-PLAIN = (int, float, complex, str, bytes, type(None))
-# Of a module: tensors are inputs of a compiled function, and modules within it are looked at by themselves.
-NOT_ATTRIBUTES = {"_parameters", "_buffers", "_modules"}
-
-
-class Same:
-    """A key that is equal for one and the same object alone, in the same version if it is a tensor."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value  # held, so that no other object gets its address
-        self.version = value._version if isinstance(value, Tensor) and not value.is_inference() else 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value and self.version == other.version
-
-    def __hash__(self) -> int:
-        return hash((id(self.value), self.version))
+MAX_KEYS = 8  # of which each is compiled, for a minute; PyTorch's own compiler has the same limit
 
 
 class Parts:
@@ -48,123 +41,134 @@ class Parts:
 
 
 class HeldByPython:
-    """The key of what Python holds for a learner; that of its model is kept while nothing in the model is exchanged.
-
-    To look at every attribute takes a good part of the meta-step of a small network. Most models hold nothing that can
-    change without being exchanged: numbers, texts, and lists and dicts that are empty. Of these, it is enough to see
-    that every attribute of every module is still the same object, and that what was empty still is. A copy of the
-    object starts anew.
-    """
+    """The key of what Python holds for a learner, kept while all of that stays the same. A copy starts anew."""
 
     def __init__(self) -> None:
-        self._loss: Same | None = None  # None: a loss that must be looked at every time
         self._model: nn.Module | None = None
-        self._key: Parts | None = None  # None: of a model that must be looked at every time
-        self._dicts: list[dict[str, Any]] = []  # the attributes of each module, and the modules in it
-        self._sizes: list[int] = []
-        self._values: list[Any] = []  # of all these dicts
-        self._empty: list[Any] = []
+        self._losses: tuple[Any, ...] = ()
+        self._found: Found | None = None
+        self._keys: set[Parts] = set()
+        self._has_warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return HeldByPython, ()
 
-    def key(self, learner: Learner) -> tuple[Hashable, ...]:
-        """Return a key of the loss and the model: their attributes, and the variables that a function of theirs sees.
+    def key(self, learner: Learner) -> tuple[Hashable, ...] | None:
+        """Return a key of all that the model and the loss can read besides parameters, buffers and their arguments.
 
         Args:
             learner: always the same one.
+
+        Returns:
+            None, with a warning at the first time, if compilation is of no use: there have been too many keys already,
+            or the loss reads what every meta-step changes.
         """
-        loss_fn = learner.loss_fn
-        if self._loss is None or self._loss.value is not loss_fn:
-            self._loss = Same(loss_fn) if is_of_pytorch(loss_fn) else None
-        loss = [self._loss] if self._loss is not None else entries(loss_fn, 0)
-        return (*loss, self.key_of(learner.model))
+        losses = (learner.loss_fn, getattr(learner, "query_loss_fn", None))
+        found = self._found
+        if (
+            found is None
+            or learner.model is not self._model
+            or not all(map(operator.is_, losses, self._losses))
+            or not found.is_unchanged()
+        ):
+            self._model, self._losses = learner.model, losses
+            variables = {id(p) for group in learner.meta_optimizer.param_groups for p in group["params"]}
+            found = self._found = self._look(found, variables)
+        if found.key not in self._keys:
+            return None
+        return torch.get_default_dtype(), found.key
 
-    def key_of(self, model: nn.Module) -> Parts:
-        """Return the key of a model."""
-        if self._key is not None and model is self._model and self._is_unchanged():
-            return self._key
-        modules = list(model.modules())
-        key = Parts(tuple(part for module in modules for part in attributes(module, 0)))
-        held = [value for module in modules for name, value in vars(module).items() if name not in NOT_ATTRIBUTES]
-        self._model, self._key = model, key if all(map(is_fixed, held)) else None
-        self._dicts = [part for module in modules for part in (vars(module), module._modules)]
-        self._sizes = list(map(len, self._dicts))
-        self._values = [value for part in self._dicts for value in part.values()]
-        self._empty = [value for value in held if is_container(value)]
-        return key
+    def _look(self, before: Found | None, variables: set[int]) -> Found:
+        """Return what there is now, and count it, unless it is one of theta and alpha themselves."""
+        assert self._model is not None
+        found = Found(self._model, self._losses)
+        if not found.is_complete:
+            self._warn(
+                f"the model and the loss hold more than {MAX_OBJECTS} objects, and changes are noticed in the first "
+                "of them only; pass large data another way, or use compile=False"
+            )
+        if any(id(tensor) in variables for tensor in found.tensors):
+            self._warn(
+                "the meta-gradient runs uncompiled, as the loss, or a function that the model calls, holds parameters "
+                "of the model itself, whose values a compiled function would keep"
+            )
+        elif found.key in self._keys or len(self._keys) < MAX_KEYS:
+            self._keys.add(found.key)
+        else:
+            name = before.what_changed() if before else ""
+            self._warn(
+                "the meta-gradient runs uncompiled from now on where it is new, as what the model or the loss reads "
+                f"has changed {MAX_KEYS} times{f', at last {name!r}' if name else ''}; make it a buffer or an input"
+            )
+        return found
 
-    def _is_unchanged(self) -> bool:
-        values = itertools.chain.from_iterable(map(dict.values, self._dicts))
-        return (
-            not any(self._empty)
-            and list(map(len, self._dicts)) == self._sizes
-            and all(map(operator.is_, values, self._values))
-        )
-
-
-def is_of_pytorch(value: Any) -> bool:
-    """Return whether a value is a function of PyTorch, which sees nothing that changes."""
-    return isinstance(value, types.FunctionType) and (value.__module__ or "").startswith("torch.")
-
-
-def is_container(value: Any) -> bool:
-    """Return whether a value may get other contents and still be the same object."""
-    return isinstance(value, (list, set, dict))
-
-
-def is_fixed(value: Any) -> bool:
-    """Return whether a value cannot change, or is empty."""
-    if is_container(value):
-        return not value
-    if isinstance(value, tuple):
-        return all(isinstance(part, PLAIN) for part in value)
-    return isinstance(value, (*PLAIN, type, types.BuiltinFunctionType))
+    def _warn(self, message: str) -> None:
+        """Give a warning unless there has been one."""
+        if not self._has_warned:
+            warnings.warn(message, RuntimeWarning, 2)
+        self._has_warned = True
 
 
-def entries(value: Any, depth: int) -> Iterator[Hashable]:
-    """Yield what an object is, and what it holds."""
-    if isinstance(value, PLAIN):
-        yield type(value), value
-        return
-    if isinstance(value, (list, tuple, set, frozenset, dict)) and depth < MAX_DEPTH:
-        yield type(value), len(value)
-        for part in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from entries(part, depth + 1)
-        return
-    if not isinstance(value, types.MethodType):  # a new object at each access
-        yield Same(value)
-    if depth >= MAX_DEPTH:
-        return
-    if isinstance(value, types.FunctionType):
-        if is_of_pytorch(value):
-            return
-        names = [name for name in value.__code__.co_names if name in value.__globals__]
-        cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
-        found = [value.__globals__[name] for name in names]
-        plain = [part for part in found if isinstance(part, (*PLAIN, Tensor, list, tuple, dict))]
-        for part in (*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *plain):
-            yield from entries(part, depth + 1)
-    elif isinstance(value, types.MethodType):
-        yield from entries(value.__func__, depth + 1)
-        yield from entries(value.__self__, depth + 1)
-    elif isinstance(value, functools.partial):
-        yield from entries((value.func, value.args, value.keywords), depth + 1)
-    elif isinstance(value, nn.Module):
-        for module in value.modules():
-            yield from attributes(module, depth)
-            yield from (Same(tensor) for tensor in (*module._parameters.values(), *module._buffers.values()))
-    elif not isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, Tensor)):
-        yield from attributes(value, depth)
+class Found(Reachable):
+    """What was found, with what it held then."""
+
+    def __init__(self, model: nn.Module, functions: tuple[Any, ...]) -> None:
+        super().__init__(model, functions)
+        self.sized += self.tables
+        self.key = Parts(tuple(self.parts))
+        self._sizes = list(map(len, self.sized))
+        self._sizes_of_dicts = list(map(len, self.dicts))
+        self._attributes_then = list(values_of(self.dicts))
+        self._keys_then = list(itertools.chain.from_iterable(self.tables))
+        self._values_then = list(values_of(self.tables))
+        self._variables_then = list(map(operator.getitem, self.mappings, self.keys))
+        self._others_then = [
+            getattr(owner, name, MISSING) for owner, name in zip(self.owners, self.names, strict=True)
+        ]
+        self._lists_then = list(map(contents, self.lists))
+        self._versions_then = list(map(version_of, self.tensors))
+        self._numbers_then = list(map(numbers_of, self.arrays))
+        self._types_then = list(map(type, self.objects))
+
+    def is_unchanged(self) -> bool:
+        """Tell whether every place still holds the same objects, and these the same contents."""
+        others = map(getattr, self.owners, self.names, itertools.repeat(MISSING))
+        try:
+            return (
+                not any(self.empty)
+                and list(map(len, self.sized)) == self._sizes
+                and all(map(operator.is_, values_of(self.dicts), self._attributes_then))
+                and all(map(operator.is_, itertools.chain.from_iterable(self.tables), self._keys_then))
+                and all(map(operator.is_, values_of(self.tables), self._values_then))
+                and all(map(operator.is_, map(operator.getitem, self.mappings, self.keys), self._variables_then))
+                and all(map(operator.is_, others, self._others_then))
+                and list(map(type, self.objects)) == self._types_then
+                and all(map(hold_the_same, self.lists, self._lists_then))
+                and list(map(version_of, self.tensors)) == self._versions_then
+                and list(map(numbers_of, self.arrays)) == self._numbers_then
+            )
+        except (KeyError, ValueError):  # a variable is gone, or has no value now
+            return False
+
+    def what_changed(self) -> str:
+        """Return the name of a variable that holds something else now, or '' if that is no variable."""
+        for mapping, name, then in zip(self.mappings, self.keys, self._variables_then, strict=True):
+            if mapping.get(name, MISSING) is not then:
+                return name
+        then_values = iter(self._attributes_then)
+        for attributes, size in zip(self.dicts, self._sizes_of_dicts, strict=True):
+            before = list(itertools.islice(then_values, size))
+            for (name, value), then in zip(attributes.items(), before, strict=False):
+                if value is not then:
+                    return name
+        return ""
 
 
-def attributes(value: Any, depth: int) -> Iterator[Hashable]:
-    """Yield the type of an object, its attributes, and, of a module, the names of those in it."""
-    kind: Any = type(value)
-    yield kind
-    if isinstance(value, nn.Module):
-        yield tuple(value._modules)
-    for name, part in getattr(value, "__dict__", {}).items():
-        if name not in NOT_ATTRIBUTES:
-            yield name
-            yield from entries(part, depth + 1)
+def values_of(dicts: list[dict[Any, Any]]) -> Iterator[Any]:
+    """Return the values of all dicts, one after the other."""
+    return itertools.chain.from_iterable(map(dict.values, dicts))
+
+
+def hold_the_same(container: Any, then: list[Any]) -> bool:
+    """Tell whether a container holds the same objects as then."""
+    return len(container) == len(then) and all(map(operator.is_, contents(container), then))

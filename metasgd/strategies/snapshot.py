@@ -55,7 +55,7 @@ class LearnerSnapshot(NamedTuple):
         fixed: frozen parameters and buffers, by name.
         places: of parameters and buffers in the model, with their names (None: to be found at each call).
         autocast: the dtype of the caller's ``torch.autocast``, if there is one.
-        held: what Python holds that a compiled function depends on.
+        held: what Python holds that a compiled function depends on (None: it changes too often to compile anything).
         for_compiler: whether a compiler traces the computation.
     """
 
@@ -71,7 +71,7 @@ class LearnerSnapshot(NamedTuple):
     fixed: dict[str, Tensor]
     places: dict[str, str] | None
     autocast: torch.dtype | None = None
-    held: tuple[Hashable, ...] = ()
+    held: tuple[Hashable, ...] | None = ()
     for_compiler: bool = False
 
     @classmethod

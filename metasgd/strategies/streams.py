@@ -39,6 +39,8 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
 
 def recorded_meta_gradient(snapshot: LearnerSnapshot, batch: Task) -> MetaGradient:
     """Return the sum of the meta-gradients of a batch of tasks, by a CUDA graph that is recorded at the first call."""
+    if snapshot.held is None:
+        return meta_gradient_by_streams(snapshot, batch)
     inputs = snapshot.tensors(batch)
     key = (snapshot.cache_key, snapshot.learner.execution.compile)
     function = snapshot.as_function_of_tensors(meta_gradient_by_streams)

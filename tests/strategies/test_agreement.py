@@ -1,6 +1,5 @@
 """What a caller or a model does beside arithmetic: every strategy does the same, or refuses it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd.strategies.held_by_python import HeldByPython
 from tests.strategies.helpers import (
     EVERY,
     EXACT,
@@ -155,46 +153,3 @@ def test_a_model_that_counts_its_calls_is_compiled_once(device: torch.device) ->
     for _ in range(3):
         learner.meta_update(draw_tasks(device))
     assert len(learner.execution.compiled._functions) == 1
-
-
-def exchange_a_layer(model: nn.Module) -> None:
-    model[1] = nn.Sigmoid()
-
-
-def remember_something(model: nn.Module) -> None:
-    model.seen.append(1)
-
-
-def remember_more(model: nn.Module) -> None:
-    model.sizes.append(1)
-
-
-CHANGES = {
-    "an attribute is new": lambda model: setattr(model, "extra", 1.5),
-    "a number has another type": lambda model: setattr(model, "number", 1.0),
-    "evaluation mode": lambda model: model.eval(),
-    "a layer is exchanged": exchange_a_layer,
-    "an empty list is filled": remember_something,
-    "a full list gets more": remember_more,
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-@pytest.mark.parametrize("has_full_list", [False, True], ids=["looked at briefly", "looked at every time"])
-def test_what_python_holds_is_the_same_until_it_changes(
-    change: Callable[[nn.Module], None], has_full_list: bool
-) -> None:
-    """A model without a full list is looked at briefly, which must notice the same changes."""
-    learner = make_learner(mlp, torch.device("cpu"), nn.CrossEntropyLoss())
-    learner.model.number, learner.model.seen, learner.model.sizes = 1, [], []
-    if has_full_list or change is remember_more:
-        learner.model.sizes.append(0)
-    held = HeldByPython()
-    key = held.key(learner)
-    assert held.key(learner) == key
-    assert hash(held.key(learner)) == hash(key)
-    change(learner.model)
-    changed = held.key(learner)
-    assert changed != key
-    assert held.key(learner) == changed
-    assert HeldByPython().key(learner) == changed

@@ -27,6 +27,7 @@ from metasgd._core.functional import call_with
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode, no_inference_mode
+from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
 from metasgd.strategies import Execution, meta_backward, predict_tasks, with_right_kernels
 
@@ -67,7 +68,7 @@ class MetaSGD(nn.Module):
             ``inner_steps``. Not for models that draw random numbers.
 
     Raises:
-        ValueError: a model without trainable parameters, or with running statistics that adaptation would corrupt;
+        ValueError: a model without trainable parameters, or with running statistics that adaptation would overwrite;
             a loss that is not a scalar; tasks whose tensors disagree in length, dtype or device; a label out of range;
             a strategy or precision that does not exist, or not on this device.
         FloatingPointError: a loss or a meta-gradient that is not finite; theta and alpha are then unchanged.
@@ -102,6 +103,7 @@ class MetaSGD(nn.Module):
         check_inner_steps(inner_steps)
         check_rates(meta_lr=meta_lr, alpha_lr=alpha_lr)
         self.model = model
+        self._keep_statistics = keep_statistics(model)  # which may be put into training mode later
         self.loss_fn = loss_fn
         self.inner_steps = inner_steps
         self.first_order = first_order
@@ -132,6 +134,7 @@ class MetaSGD(nn.Module):
     @with_right_kernels
     def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
+        check_statistics(self._keep_statistics)
         output: Tensor = self.model(x) if params is None else call_with(self.model, params, x)
         return output
 
@@ -191,6 +194,7 @@ class MetaSGD(nn.Module):
 
     def meta_backward(self, tasks: Tasks) -> Tensor:
         """Put the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha; return that loss, detached."""
+        check_statistics(self._keep_statistics)
         self.meta_optimizer.zero_grad()
         return meta_backward(self, tasks)
 

@@ -3,6 +3,9 @@
 from itertools import pairwise
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from metasgd._core.running_statistics import check_statistics, keep_statistics
 
 
 def linear(inputs: int, outputs: int = 1, *, bias: bool = True) -> nn.Module:
@@ -70,3 +73,58 @@ def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -
         ]
     side = 28 >> blocks
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * side * side, ways))
+
+
+def without_running_statistics(model: nn.Module) -> nn.Module:
+    """Let every batch norm of a model normalise each batch by its own statistics, which is what adaptation needs.
+
+    Running statistics are collected over batches in training and used afterwards. Within a meta-step they would mix
+    the tasks, so ``MetaSGD`` refuses them (chapter 9). Without them, the support set is normalised by the support set
+    and the query set by the query set, in training and in evaluation mode. A pretrained network computes another
+    function then; ``freeze_running_statistics`` keeps the one it has.
+
+    Args:
+        model: any module, such as ``torchvision.models.resnet18()``. It is changed in place: batch and instance norms
+            lose their running mean and variance. Their scale and shift stay, and so does a norm whose statistics
+            never change, such as ``torchvision.ops.FrozenBatchNorm2d``.
+
+    Returns:
+        The model.
+
+    >>> norm = without_running_statistics(nn.BatchNorm2d(3))
+    >>> norm.running_mean is None, norm.track_running_stats
+    (True, False)
+    """
+    for _, module in keep_statistics(model):
+        if isinstance(module, _NormBase):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return model
+
+
+def freeze_running_statistics(model: nn.Module) -> nn.Module:
+    """Put every batch norm of a model into evaluation mode, in which it uses its statistics and leaves them alone.
+
+    This is for a pretrained network, whose function it keeps. The scale and the shift of each norm still adapt, unless
+    they do not require gradients. ``model.train()``, and the ``train()`` of a learner that holds the model, undo it,
+    and the learner says so when it is next used; call this function again after them.
+
+    Args:
+        model: any module. It is changed in place: what keeps running statistics is in evaluation mode afterwards, and
+            the rest, such as dropout, in the mode that it was in.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: an instance norm would overwrite its statistics even so, as its ``track_running_stats`` was turned
+            off after it was made.
+
+    >>> model = freeze_running_statistics(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)))
+    >>> [layer.training for layer in model]
+    [True, False, True]
+    """
+    for _, module in keep_statistics(model):
+        module.eval()
+    check_statistics(keep_statistics(model))
+    return model

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd._core.learner import LossFn
+from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.task import Task, Tasks, as_list
 
 
@@ -35,16 +36,10 @@ def check_rates(**rates: float | None) -> None:
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuse a model that has nothing to adapt, or whose running statistics adaptation would corrupt."""
+    """Refuse a model that has nothing to adapt, or whose running statistics adaptation would overwrite."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no trainable parameters, so there is nothing to adapt")
-    for name, module in model.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            raise ValueError(
-                f"module '{name}' ({type(module).__name__}) keeps running statistics, which every task would "
-                "overwrite for the others; build it with track_running_stats=False, so that each batch is "
-                "normalised by its own statistics, or use nn.GroupNorm"
-            )
+    check_statistics(keep_statistics(model))
 
 
 def check_task(task: Task) -> None:

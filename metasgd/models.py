@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from metasgd._core.running_statistics import check_statistics, keep_statistics
@@ -38,30 +38,44 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
 
-def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -> nn.Sequential:
-    """Return the convnet of Vinyals et al. 2016, MAML and Meta-SGD, for images of 28 x 28 pixels (chapter 8).
+def convnet(
+    ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4, size: int | tuple[int, int] = 28
+) -> nn.Sequential:
+    """Return the convnet of Vinyals et al. 2016, MAML and Meta-SGD, for pictures of any size (chapter 8).
 
-    Each block is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling. Four of them leave ``width``
-    features for the linear head. Batch normalisation uses the statistics of the batch at hand: those of the support
-    set for the support set, and those of the query set for the query set, which is transductive, as in MAML and
-    Meta-SGD.
+    Each block is a 3 x 3 convolution, batch normalisation, ReLU and 2 x 2 max-pooling, which halves the height and the
+    width, rounded down. Of 28 x 28 pixels, four blocks leave ``width`` features for the linear head. Batch
+    normalisation uses the statistics of the batch at hand: those of the support set for the support set, and those of
+    the query set for the query set, which is transductive, as in MAML and Meta-SGD.
 
     Args:
         ways: the number of outputs, one for each class of a task.
         width: the number of filters of each convolution.
-        channels: of the images. The network takes the shape (examples, channels, 28, 28) and returns (examples, ways).
-        blocks: the number of blocks, at most 4.
+        channels: of the pictures: 1 if they are grey, 3 if they are coloured.
+        blocks: the number of blocks.
+        size: the height and width of the pictures in pixels, as one number if they are equal. The network takes the
+            shape (examples, channels, height, width) and returns (examples, ways).
 
     Raises:
-        ValueError: ``ways``, ``width`` or ``channels`` is below 1.
+        ValueError: ``ways``, ``width``, ``channels`` or ``blocks`` is below 1, or the pictures are too small for so
+            many blocks; and, by the network, pictures that do not have the promised size.
 
     >>> import torch
     >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 5])
+    >>> convnet(ways=5, width=8, channels=3, size=(84, 84))(torch.zeros(2, 3, 84, 84)).shape
+    torch.Size([2, 5])
     """
-    for name, value in (("ways", ways), ("width", width), ("channels", channels)):
+    for name, value in (("ways", ways), ("width", width), ("channels", channels), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
+    height, side = (size, size) if isinstance(size, int) else size
+    if min(height, side) >> blocks < 1:
+        most = max(min(height, side), 1).bit_length() - 1
+        raise ValueError(
+            f"{blocks} blocks need pictures of at least {2**blocks} x {2**blocks} pixels, as each block halves them, "
+            f"but the size is {height} x {side}; use larger pictures" + (f" or blocks={most}" if most > 0 else "")
+        )
     layers: list[nn.Module] = []
     for block in range(blocks):
         layers += [
@@ -71,8 +85,30 @@ def convnet(ways: int, *, width: int = 64, channels: int = 1, blocks: int = 4) -
             nn.MaxPool2d(2),
             nn.ReLU(),
         ]
-    side = 28 >> blocks
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * side * side, ways))
+    left = (height >> blocks, side >> blocks)
+    return nn.Sequential(*layers, Flatten((height, side), left), nn.Linear(width * left[0] * left[1], ways))
+
+
+class Flatten(nn.Flatten):
+    """Make one vector of what the blocks of a ``convnet`` leave of a picture, if the picture had the right size."""
+
+    def __init__(self, size: tuple[int, int], left: tuple[int, int]) -> None:
+        super().__init__()
+        self.size, self.left = size, left
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the shape (examples, features).
+
+        Raises:
+            ValueError: the pictures have another size than the network was made for.
+        """
+        if input.shape[-2:] != self.left:
+            made_for, left, found = (f"{x} x {y}" for x, y in (self.size, self.left, input.shape[-2:]))
+            raise ValueError(
+                f"the convnet was made for pictures of {made_for} pixels, of which its blocks leave {left}, but of "
+                f"these they leave {found}; make it by convnet(..., size=(height, width)) of the pictures"
+            )
+        return super().forward(input)
 
 
 def without_running_statistics(model: nn.Module) -> nn.Module:

@@ -1,10 +1,16 @@
 """Models: their shapes, their sizes, and two rewritings that must change nothing."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from metasgd import MetaSGD, Task
 from metasgd.models import convnet, linear, mlp
+from metasgd.strategies import STRATEGIES
+from metasgd.tasks import EpisodeSampler
+from tests.strategies.helpers import meta_gradient, relative_error, with_options
 
 
 def count(model: nn.Module) -> int:
@@ -42,6 +48,54 @@ def test_the_convnets_head_fits_any_number_of_blocks(blocks: int, side: int, dev
     assert model(torch.rand(4, 2, 28, 28, device=device)).shape == (4, 2)
 
 
+@pytest.mark.parametrize(
+    ("size", "left"), [(84, (5, 5)), (32, (2, 2)), ((84, 60), (5, 3)), (16, (1, 1)), (31, (1, 1))]
+)
+def test_the_convnets_head_fits_any_picture(size: int | tuple[int, int], left: tuple[int, int]) -> None:
+    model = convnet(ways=5, width=2, channels=3, size=size)
+    height, width = (size, size) if isinstance(size, int) else size
+    assert model[-1].in_features == 2 * left[0] * left[1]
+    assert model(torch.rand(4, 3, height, width)).shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks", "message"),
+    [
+        (15, 4, "4 blocks need pictures of at least 16 x 16 .* but the size is 15 x 15; .*blocks=3"),
+        ((84, 7), 3, "3 blocks need .* 84 x 7; .*blocks=2"),
+        (1, 1, "1 blocks need .* 1 x 1; use larger pictures$"),
+    ],
+)
+def test_pictures_too_small_for_the_poolings_are_refused(size: Any, blocks: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convnet(ways=5, blocks=blocks, size=size)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_pictures_of_another_size_than_promised_are_refused_by_name(strategy: str) -> None:
+    message = (
+        r"for pictures of 28 x 28 pixels, of which its blocks leave 1 x 1, but of these they leave 2 x 2; .*size="
+    )
+    with pytest.raises(ValueError, match=message):
+        convnet(ways=5, width=2)(torch.rand(3, 1, 32, 32))
+    task = Task(*[torch.rand(5, 1, 32, 32), torch.arange(5)] * 2)
+    with pytest.raises(ValueError, match=message):
+        MetaSGD(convnet(ways=5, width=2), strategy=strategy).meta_update([task])
+
+
+@pytest.mark.parametrize("size", [32, 84])
+@pytest.mark.usefixtures("float64", "no_channel_is_small")
+def test_every_strategy_adapts_to_coloured_pictures(size: int, device: torch.device) -> None:
+    images = torch.rand(6, 4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    tasks = EpisodeSampler(images, ways=5, shots=1, queries=2, device=device).sample(2)
+    tasks = Task(*(values.double() if values.is_floating_point() else values for values in tasks))
+    torch.manual_seed(0)
+    learner = MetaSGD(convnet(ways=5, width=3, channels=3, size=size).to(device), strategy="loop")
+    expected = meta_gradient(learner, tasks)
+    for strategy in ("threads", "batched"):
+        assert relative_error(meta_gradient(with_options(learner, strategy), tasks), expected) < 1e-9
+
+
 @pytest.mark.usefixtures("float64")
 def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) -> None:
     """Both are increasing, so the order changes no output, and no gradient where no activation is exactly zero."""
@@ -61,7 +115,9 @@ def test_pooling_before_relu_equals_relu_before_pooling(device: torch.device) ->
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("settings", [{"ways": 0}, {"ways": 5, "width": 0}, {"ways": 5, "channels": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"ways": 0}, {"ways": 5, "width": 0}, {"ways": 5, "channels": 0}, {"ways": 5, "blocks": 0}]
+)
 def test_a_convnet_of_nothing_is_refused(settings: dict[str, int]) -> None:
     name = list(settings)[-1]
     with pytest.raises(ValueError, match=f"{name} is 0; it must be at least 1"):

@@ -14,8 +14,8 @@ class Augment:
     """Change every picture at random: an affine map, a smooth warp, stroke thickness, blur and contrast (chapter 8).
 
     An ``Augment`` is a function of pictures and a generator, as ``EpisodeSampler`` takes it. Each picture has its own
-    draw of every change. The arguments are the largest strengths, up to which the strengths are drawn uniformly; 0
-    leaves a change out.
+    draw of every change, the same for all of its channels. The arguments are the largest strengths, up to which the
+    strengths are drawn uniformly; 0 leaves a change out.
 
     Args:
         rotation: in degrees, to either side.
@@ -44,7 +44,7 @@ class Augment:
         """Return the changed pictures.
 
         Args:
-            pictures: float32 of shape (pictures, 1, height, width), with values in 0..1.
+            pictures: float32 of shape (pictures, channels, height, width), with values in 0..1.
             generator: for the draws, on the device of the pictures.
 
         Returns:

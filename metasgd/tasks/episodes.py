@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metasgd._core.task import Task, device_or_default
+from metasgd.tasks.augment import Augment
 
 
 class EpisodeSampler:
@@ -17,19 +18,26 @@ class EpisodeSampler:
     learn which class has which label.
 
     Args:
-        images: one uint8 or float tensor of shape (examples, height, width) for each class, or one tensor of shape
-            (classes, examples, height, width). Classes may differ in size. Values of uint8 are scaled to 0..1.
+        images: one tensor for each class, of shape (examples, height, width), or (examples, channels, height, width)
+            if there are several channels, as in colour; or one tensor with a leading dimension of classes. Classes
+            may differ in their number of examples. uint8 is scaled to 0..1; floats stay as they are, so scale or
+            standardise them yourself.
         ways: classes in a task.
         shots: support examples of each class.
         queries: query examples of each class.
         device: where the images are kept and the tasks are drawn (None: PyTorch's default device).
         augment: ``augment(pictures, generator) -> pictures``, applied to all drawn pictures, as float32 of shape
-            (pictures, 1, height, width). Use it for meta-training only.
+            (pictures, channels, height, width), with one channel if they are grey. Use it for meta-training only.
+            ``metasgd.tasks.Augment`` wants values in 0..1.
         seed: of the generator that ``sample`` uses if it is given none.
 
     Raises:
         ValueError: ``ways``, ``shots`` or ``queries`` is below 1, there are fewer classes than ``ways``, a class has
-            too few examples, or a pixel is not finite.
+            too few examples, or the pictures of a class are unsuitable, as ``check_pictures`` says.
+
+    >>> colours = torch.randint(256, (6, 20, 3, 32, 32), dtype=torch.uint8)  # 20 pictures in each of 6 classes
+    >>> EpisodeSampler(colours, ways=5, shots=1).sample(num_tasks=4).support_x.shape
+    torch.Size([4, 5, 3, 32, 32])
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class EpisodeSampler:
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
-        classes = list(images)
+        classes = list(map(torch.as_tensor, images))
         for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
@@ -55,12 +63,11 @@ class EpisodeSampler:
                 f"{shots} shots and {queries} queries need {shots + queries} examples of a class, but the smallest "
                 f"class has {smallest}; lower shots or queries"
             )
-        for label, pictures in enumerate(classes):
-            if pictures.is_floating_point() and not pictures.isfinite().all():
-                raise ValueError(f"class {label} has NaN or infinite pixels; clean the data")
+        check_pictures(classes, in_0_to_1=isinstance(augment, Augment))
         self.ways, self.shots, self.queries = ways, shots, queries
         self.device, self.augment = device_or_default(device), augment
-        self._pictures = torch.cat(classes).to(self.device)
+        pictures = torch.cat([images.to(self.device) for images in classes])
+        self._pictures = pictures if pictures.ndim == 4 else pictures.unsqueeze(1)
         self._counts = torch.tensor([len(pictures) for pictures in classes], device=self.device)
         self._offsets = self._counts.cumsum(0) - self._counts
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -73,9 +80,9 @@ class EpisodeSampler:
             generator: on the sampler's device (None: the sampler's own, seeded at its construction).
 
         Returns:
-            float32 inputs of shape (B, ways * examples, 1, height, width) and int64 targets of shape
-            (B, ways * examples), class by class, where ``examples`` is the number of shots in the support set and that
-            of the queries in the query set.
+            float32 inputs of shape (B, ways * examples, channels, height, width), with one channel if the images have
+            none, and int64 targets of shape (B, ways * examples), class by class, where ``examples`` is the number of
+            shots in the support set and that of the queries in the query set.
         """
         generator = generator or self._generator
         classes = self.draw_classes(num_tasks, generator)
@@ -87,14 +94,13 @@ class EpisodeSampler:
         pictures = pictures.view(index.shape + pictures.shape[1:])
         pictures = pictures / 255 if pictures.dtype == torch.uint8 else pictures.float()
         if self.augment is not None:
-            flat = pictures.flatten(0, 2).unsqueeze(1)
-            pictures = self.augment(flat, generator).reshape(pictures.shape)
+            pictures = self.augment(pictures.flatten(0, 2), generator).reshape(pictures.shape)
         support, query = torch.split(pictures, [self.shots, self.queries], dim=2)
         labels = torch.arange(self.ways, device=self.device)
         return Task(
-            support.flatten(1, 2).unsqueeze(2),
+            support.flatten(1, 2),
             labels.repeat_interleave(self.shots).repeat(num_tasks, 1),
-            query.flatten(1, 2).unsqueeze(2),
+            query.flatten(1, 2),
             labels.repeat_interleave(self.queries).repeat(num_tasks, 1),
         )
 
@@ -105,6 +111,49 @@ class EpisodeSampler:
         """
         counts = torch.full((num_tasks,), len(self._counts), device=self.device)
         return draw_without_replacement(counts, self.ways, generator)
+
+
+def check_pictures(classes: Sequence[Tensor], *, in_0_to_1: bool = False) -> None:
+    """Refuse classes of pictures that are no pictures, or differ in their form.
+
+    Args:
+        classes: one tensor of pictures for each class, as ``EpisodeSampler`` takes them.
+        in_0_to_1: whether floats must lie in 0..1, up to a thousandth.
+
+    Raises:
+        ValueError: a shape that is not that of pictures, or whose channels come last; a dtype that is neither uint8
+            nor that of floats; classes that differ in shape or dtype; a pixel that is not finite, or not in 0..1.
+    """
+    first = classes[0]
+    for label, pictures in enumerate(classes):
+        shape, dtype = tuple(pictures.shape), pictures.dtype
+        if len(shape) not in (3, 4):
+            raise ValueError(
+                f"class {label} has shape {shape}; pictures have the shape (examples, height, width), or (examples, "
+                "channels, height, width)"
+            )
+        if len(shape) == 4 and shape[3] in (3, 4) and shape[1] > 4:
+            raise ValueError(
+                f"class {label} has shape {shape}, which looks like (examples, height, width, channels); pass "
+                "images.movedim(-1, -3)"
+            )
+        if dtype not in (torch.uint8, torch.bool) and not dtype.is_floating_point:
+            raise ValueError(
+                f"class {label} has dtype {dtype}; pictures are uint8 with values 0..255, or floating-point numbers"
+            )
+        for name, own, other in (("shape", shape[1:], tuple(first.shape[1:])), ("dtype", dtype, first.dtype)):
+            if own != other:
+                raise ValueError(
+                    f"the pictures of class {label} have {name} {own}, those of class 0 {other}; all classes need the "
+                    f"same{', as uint8 alone is scaled to 0..1' if name == 'dtype' else ''}"
+                )
+        if pictures.is_floating_point() and not pictures.isfinite().all():
+            raise ValueError(f"class {label} has NaN or infinite pixels; clean the data")
+        if in_0_to_1 and pictures.is_floating_point() and not ((pictures >= -1e-3) & (pictures <= 1.001)).all():
+            raise ValueError(
+                f"class {label} has pixels from {pictures.min().item():g} to {pictures.max().item():g}, of which "
+                "Augment would cut off all beyond 0..1; scale them to 0..1, e.g. by images / 255"
+            )
 
 
 def draw_without_replacement(counts: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -33,17 +33,19 @@ def orientations(images: Sequence[Tensor], digits: Sequence[int]) -> list[Tensor
     """Return classes of digits and of digits turned by quarter turns, but not of turns that look like a digit again.
 
     Args:
-        images: one tensor of shape (examples, height, width) for each of the ten digits.
+        images: one tensor of shape (examples, height, width) for each of the ten digits, or of shape
+            (examples, channels, height, width).
         digits: the digits to use.
 
     Returns:
-        One tensor of shape (examples, height, width) for each class: for each digit first as it is, then turned.
+        One tensor of the same shape for each class, with height and width exchanged by some turns: for each digit
+        first as it is, then turned.
 
     >>> from metasgd.data import load_mnist
     >>> len(orientations(load_mnist(quiet=True), fold_digits(0)[0]))            # 5, 6, 8, 9: two each; 7: four
     12
     """
-    return [torch.rot90(images[digit], turns, dims=(1, 2)) for digit in digits for turns in QUARTER_TURNS[digit]]
+    return [torch.rot90(images[digit], turns, dims=(-2, -1)) for digit in digits for turns in QUARTER_TURNS[digit]]
 
 
 def composites(classes: Sequence[Tensor], count: int, *, examples: int = 200, seed: int = 0) -> list[Tensor]:
@@ -54,13 +56,13 @@ def composites(classes: Sequence[Tensor], count: int, *, examples: int = 200, se
     the given classes is used.
 
     Args:
-        classes: one tensor of shape (examples, height, width) for each class.
+        classes: one tensor of shape (examples, height, width) for each class, or (examples, channels, height, width).
         count: the number of composite classes; their pairs are drawn without replacement.
         examples: the number of pictures in each.
         seed: decides the pairs and the pictures.
 
     Returns:
-        One tensor of shape (examples, height, width) for each composite class.
+        One tensor of such a shape for each composite class.
 
     Raises:
         ValueError: there are fewer ordered pairs than ``count``.

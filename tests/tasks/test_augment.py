@@ -158,3 +158,11 @@ def test_the_warp_displaces_by_its_standard_deviation(device: torch.device) -> N
     changed = Augment(**NOTHING | {"warp": 0.02})(ramp, generator(device))
     displacement = (changed - ramp)[..., 4:-4, 4:-4]
     assert 0.5 * 0.02 < displacement.std() < 0.02
+
+
+def test_a_change_is_the_same_for_all_channels(device: torch.device) -> None:
+    grey = draw_pictures(device)
+    changed = Augment()(grey, generator(device))
+    coloured = Augment()(torch.cat([grey, grey, 0 * grey], 1), generator(device))
+    torch.testing.assert_close(coloured[:, :2], changed.expand(-1, 2, -1, -1))
+    assert (coloured[:, 2] == 0).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metasgd.tasks import EpisodeSampler
+from metasgd.tasks import Augment, EpisodeSampler
 from metasgd.tasks.episodes import draw_without_replacement
 
 SIZES = (9, 12, 10, 30)  # examples of four classes
@@ -149,6 +149,87 @@ def test_pixels_that_are_not_finite_are_refused() -> None:
     classes[2][3, 0, 1] = float("nan")
     with pytest.raises(ValueError, match="class 2 has NaN or infinite pixels"):
         EpisodeSampler(classes, WAYS, SHOTS, QUERIES)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Colour, any size, and what is no picture
+
+
+@pytest.mark.parametrize("size", [(32, 32), (84, 84), (5, 8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_coloured_pictures_keep_their_channels_and_size(
+    channels: int, size: tuple[int, int], device: torch.device
+) -> None:
+    images = torch.randint(256, (4, 9, channels, *size), dtype=torch.uint8)
+    sampler = EpisodeSampler(images, WAYS, SHOTS, QUERIES, device=device)
+    task = sampler.sample(2)
+    assert task.support_x.shape == (2, WAYS * SHOTS, channels, *size)
+    assert task.query_x.shape == (2, WAYS * QUERIES, channels, *size)
+    assert task.query_x.dtype == torch.float32
+    known = {picture.tobytes() for picture in (images.flatten(0, 1).float() / 255).numpy()}
+    assert all(picture.tobytes() in known for picture in task.query_x.flatten(0, 1).cpu().numpy())
+
+
+def test_each_channel_of_a_coloured_picture_is_drawn_like_a_grey_picture(device: torch.device) -> None:
+    images = torch.randint(256, (4, 9, 3, 6, 7), dtype=torch.uint8)
+    coloured = EpisodeSampler(images, WAYS, SHOTS, QUERIES, device=device).sample(2).query_x
+    for channel in range(3):
+        grey = EpisodeSampler(images[:, :, channel], WAYS, SHOTS, QUERIES, device=device).sample(2).query_x
+        assert torch.equal(coloured[:, :, channel : channel + 1], grey)
+
+
+def test_augmentation_sees_coloured_pictures(device: torch.device) -> None:
+    shapes = []
+
+    def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
+        shapes.append(pictures.shape)
+        return 1 - pictures
+
+    images = torch.rand(4, 9, 3, 6, 7)
+    plain, changed = (
+        EpisodeSampler(images, WAYS, SHOTS, QUERIES, device=device, augment=change).sample(2)
+        for change in (None, augment)
+    )
+    assert shapes == [(2 * WAYS * (SHOTS + QUERIES), 3, 6, 7)]
+    torch.testing.assert_close(changed.query_x, 1 - plain.query_x)
+
+
+def test_numpy_arrays_are_as_good_as_tensors(device: torch.device) -> None:
+    images = torch.rand(4, 9, 3, 6, 7)
+    pair = [EpisodeSampler(kind, WAYS, SHOTS, QUERIES, device=device).sample(1) for kind in (images, images.numpy())]
+    assert torch.equal(pair[0].query_x, pair[1].query_x)
+
+
+GREY = torch.rand(9, 6, 7)
+BYTES = (255 * GREY).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (
+            [BYTES, BYTES, GREY],
+            r"class 2 have dtype torch.float32, those of class 0 torch.uint8; .* uint8 alone is scaled",
+        ),
+        ([GREY, GREY.double()], r"class 1 have dtype torch.float64, those of class 0 torch.float32"),
+        ([GREY, torch.rand(9, 3, 6, 7)], r"class 1 have shape \(3, 6, 7\), those of class 0 \(6, 7\)"),
+        ([GREY, torch.rand(9, 6, 8)], r"class 1 have shape \(6, 8\), those of class 0 \(6, 7\)"),
+        ([BYTES.long(), BYTES.long()], r"class 0 has dtype torch.int64; pictures are uint8"),
+        ([torch.rand(9, 32, 32, 3)], r"class 0 has shape \(9, 32, 32, 3\), which looks like .*movedim"),
+        ([torch.rand(9, 64)], r"class 0 has shape \(9, 64\); pictures have the shape"),
+    ],
+)
+def test_what_is_no_picture_or_differs_is_refused(classes: list[Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EpisodeSampler(classes, 1, SHOTS, QUERIES)
+
+
+def test_floats_beyond_1_are_refused_if_augment_would_cut_them_off() -> None:
+    pictures = 255 * torch.rand(2, 9, 6, 7)
+    EpisodeSampler(pictures, 2, SHOTS, QUERIES)  # standardised pictures, say
+    with pytest.raises(ValueError, match=r"class 0 has pixels from .* which Augment would cut off"):
+        EpisodeSampler(pictures, 2, SHOTS, QUERIES, augment=Augment())
+    EpisodeSampler(pictures / 255, 2, SHOTS, QUERIES, augment=Augment())
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ Format 1 called that entry ``data``. Formats 1 and 2 have no digest; the checksu
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,81 +174,6 @@ def check_same_model(learner: MetaSGD, state: Mapping[str, Any], source: str | P
             f"{source} belongs to another model: {len(wrong)} tensors differ, e.g. {first} is {other.get(first)} "
             f"there and {own.get(first)} here; build the learner with the settings of that run"
         )
-
-
-def run_settings(
-    learner: MetaSGD, meta_batch: int, seed: int, schedule: Callable[[float], float], factors: Sequence[float]
-) -> dict[str, Any]:
-    """Return what a resumed run must have in common with the run, besides ``config``."""
-    rates = [float(group["lr"]) for group in learner.meta_optimizer.param_groups]
-    name = getattr(schedule, "__name__", type(schedule).__name__)
-    settings = {
-        "seed": seed,
-        "meta_batch": meta_batch,
-        "schedule": name,
-        "rates": rates,
-        **{key: getattr(learner, key, None) for key in ("inner_steps", "first_order", "learns_alpha")},
-        "iterations": len(factors),
-        "factors": [factors[0], factors[len(factors) // 2], factors[-1]],
-    }
-    return dict(storable(settings, "settings"))
-
-
-def find_run(
-    learner: MetaSGD,
-    out: str | Path | None,
-    resume: bool,
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    factors: Sequence[float],
-) -> Checkpoint:
-    """Return the run to go on from: that of the folder, or one of no iterations and no state.
-
-    Args:
-        learner: as in ``train``.
-        out: as in ``train``.
-        resume: as in ``train``.
-        config: as in ``train``.
-        settings: as ``run_settings`` returns them.
-        factors: of the learning rates, one an iteration.
-
-    Raises:
-        FileExistsError, OSError, ValueError: see ``train``.
-    """
-    if out is None or not (Path(out) / CHECKPOINT).exists():
-        return Checkpoint(0, {}, [], None, config)
-    run = read_checkpoint(out)
-    if not resume:
-        raise FileExistsError(
-            f"{out} already holds a run, at iteration {run.iteration}; resume it, or choose another folder"
-        )
-    check_same_model(learner, run.state, out)
-    ignored = {"factors"}
-    if run.settings and run.settings["iterations"] != len(factors) and can_be_lengthened(run, factors):
-        ignored.add("iterations")
-    for stored, given in ((run.config, config), (run.settings, settings)):
-        changed = sorted(
-            key for key in {**stored, **given} if stored.get(key) != given.get(key) and key not in ignored
-        )
-        if changed and (stored or given is config):
-            why = ""
-            if changed == ["iterations"]:
-                why = ", with which the iterations that are done would have had other learning rates, or were fewer"
-            raise ValueError(
-                f"{out} was made with other settings of {changed}: {[stored.get(key) for key in changed]}, "
-                f"now {[given.get(key) for key in changed]}{why}; resume with the same, or choose another folder"
-            )
-    if run.settings and "iterations" not in ignored and run.settings["factors"] != settings["factors"]:
-        raise ValueError(f"{out} was made with another schedule; resume with the same, or choose another folder")
-    return run
-
-
-def can_be_lengthened(run: Checkpoint, factors: Sequence[float]) -> bool:
-    """Tell whether a run may have another number of iterations: the rates of those before must be as they were.
-
-    Only a constant schedule is recognised, from the three factors that a checkpoint holds.
-    """
-    return len(factors) >= run.iteration and {*run.settings["factors"], *factors} == {factors[0]}
 
 
 def how_to_resume(out: str | Path | None, saved: int) -> str:

@@ -16,13 +16,13 @@ from metasgd.callbacks import Callback, Iteration, Stop, call_all, name_of
 from metasgd.checkpoints import (
     CHECKPOINT,
     Checkpoint,
-    find_run,
     how_to_resume,
     restore,
     storable,
     write_checkpoint,
 )
 from metasgd.meta_sgd import MetaSGD
+from metasgd.resuming import find_run
 
 
 @dataclass
@@ -50,14 +50,13 @@ class RunInProgress:
         resume: bool,
         config: dict[str, Any],
         settings: dict[str, Any],
-        factors: Sequence[float],
     ) -> "RunInProgress":
         """Return the run of the folder, or a new one; on all ranks, with the learner as it is on rank zero.
 
         Raises:
             FileExistsError, OSError, ValueError: see ``train``.
         """
-        found = world.on_rank_zero(lambda: find_run(learner, out, resume, config, settings, factors))
+        found = world.on_rank_zero(lambda: find_run(learner, out, resume, config, settings))
         if world.size > 1 and not found.state:
             found = found._replace(state=world.on_rank_zero(learner.state_dict))
         if found.state:

@@ -25,9 +25,10 @@ from tqdm import tqdm
 
 from metasgd import distributed
 from metasgd.callbacks import Callback, check_callbacks
-from metasgd.checkpoints import how_to_resume, locked, prepare_folder, run_settings, storable
+from metasgd.checkpoints import how_to_resume, locked, prepare_folder, storable
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
+from metasgd.resuming import run_settings
 from metasgd.run_in_progress import RunInProgress
 
 
@@ -87,7 +88,8 @@ def train(
         learner: what to train. With ``validate``, it ends as the best validated iterate, else as the last one.
         sampler: where meta-training tasks come from.
         iterations: meta-updates in all, those before a resume included. A run can be resumed with more of them if this
-            leaves the rates of those before as they were, as with a constant schedule.
+            leaves the rates of those before as they were, as with ``schedule=lambda fraction: 1.0``. With a cosine,
+            whose rates are zero in the end, a longer run is another run.
         meta_batch: tasks in each meta-update.
         seed: of the tasks, and of what the model draws.
         schedule: factor of both outer learning rates as a function of the fraction of the run that is done.
@@ -96,9 +98,10 @@ def train(
         validate_every: iterations between two validations; the last iterate is always validated.
         out: folder for the checkpoint (None: nothing is written).
         resume: go on from the checkpoint in ``out``, if there is one; it must have the same ``seed``, ``meta_batch``,
-            ``schedule`` (by name), learning rates and ``config``.
+            ``config``, loss (by name), outer optimiser with its settings and rates, and a ``schedule`` with the same
+            factors. That ``sampler`` draws the same tasks is up to the caller.
         checkpoint_every: iterations between two checkpoints.
-        config: stored in the checkpoint: numbers, texts, None, and lists and dicts of these.
+        config: stored in the checkpoint: numbers, texts, None, tensors, and lists and dicts of these.
         callbacks: functions that are called after each iteration, in the first process alone, where there are several;
             one of them may stop the run by raising ``StopTraining``. See ``metasgd.callbacks``. A run that was stopped
             is finished: resuming it leaves it as it is, as long as the callback that has stopped it is among
@@ -125,7 +128,7 @@ def train(
     with distributed.current_world() as world, ExitStack() as stack:
         if out is not None:
             world.on_rank_zero(lambda: enter_folder(stack, out))
-        run = RunInProgress.begin(learner, world, out, resume, stored_config, settings, factors)
+        run = RunInProgress.begin(learner, world, out, resume, stored_config, settings)
         interrupted = stack.enter_context(catch_interrupt(world, progress))
         with run.told_where_to_resume(), run.bar(iterations, progress) as bar:
             for iteration in run.iterations_left(iterations, callbacks):

@@ -1,5 +1,7 @@
 """Meta-training: it learns, it can be killed at any moment, and it never loses or mixes up a run."""
 
+import copy
+import functools
 import math
 import os
 import signal
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metasgd import MetaSGD, evaluate
-from metasgd.checkpoints import CHECKPOINT, locked, read_checkpoint
+from metasgd.checkpoints import CHECKPOINT, locked, read_checkpoint, write_checkpoint
 from metasgd.tasks import LinearRegressionSampler
 from metasgd.training import cosine_decay, train
 
@@ -283,6 +285,113 @@ def test_resuming_with_other_rates_is_refused(tmp_path):
     other = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, meta_lr=0.01, task_lr=0.1)
     with pytest.raises(ValueError, match=r"\['rates'\]: \[\[0.05, 0.05\]\], now \[\[0.01, 0.01\]\]"):
         train(other, make_sampler(), 12, out=tmp_path, resume=True, progress=False)
+
+
+def learner_with(loss_fn=F.mse_loss, **options):
+    return MetaSGD(nn.Linear(2, 1).double(), loss_fn, meta_lr=0.05, task_lr=0.1, **options)
+
+
+def adam_with(**options):
+    return lambda groups: torch.optim.Adam(groups, **options)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: learner_with(meta_optimizer=torch.optim.AdamW), r"\['optimizer'.*: \['Adam'.*now \['AdamW'"),
+        (
+            lambda: learner_with(meta_optimizer=adam_with(betas=(0.5, 0.999))),
+            r"\['optimizer_groups\[0\].betas', 'optimizer_groups\[1\].betas'\]: \[\(0.9, 0.999\), .* now \[\(0.5",
+        ),
+        (
+            lambda: learner_with(meta_optimizer=lambda g: torch.optim.Adam([{**g[0], "weight_decay": 0.1}, g[1]])),
+            r"\['optimizer_groups\[0\].weight_decay'\]: \[0\], now \[0.1\]",
+        ),
+        (lambda: learner_with(F.l1_loss), r"\['loss_fn.name'\]: \['mse_loss'\], now \['l1_loss'\]"),
+    ],
+)
+def test_resuming_with_another_optimiser_or_loss_is_refused(tmp_path, other, message):
+    trained(out=tmp_path)
+    with pytest.raises(ValueError, match=f"settings of {message}.*resume with the same"):
+        train(other(), make_sampler(), 12, out=tmp_path, resume=True, progress=False)
+
+
+def test_settings_of_a_loss_that_is_a_module_or_has_arguments_are_compared(tmp_path):
+    train(learner_with(nn.HuberLoss(delta=2.0)), make_sampler(), 2, out=tmp_path / "module", progress=False)
+    partial = functools.partial(F.huber_loss, delta=2.0)
+    train(learner_with(partial), make_sampler(), 2, out=tmp_path / "partial", progress=False)
+    for folder, loss in (("module", nn.HuberLoss(delta=1.0)), ("partial", functools.partial(F.huber_loss, delta=1.0))):
+        with pytest.raises(ValueError, match=r"\['loss_fn.delta'\]: \[2.0\], now \[1.0\]"):
+            train(learner_with(loss), make_sampler(), 2, out=tmp_path / folder, resume=True, progress=False)
+
+
+def test_the_kernel_of_adam_is_no_setting(tmp_path):
+    """A run may go on where PyTorch has another kernel, as on another device."""
+    trained(6, schedule=constant, out=tmp_path)
+    other = learner_with(meta_optimizer=torch.optim.Adam)
+    assert len(train(other, make_sampler(), 8, schedule=constant, out=tmp_path, resume=True, progress=False)) == 8
+
+
+def test_a_schedule_that_differs_in_a_single_iteration_is_refused(tmp_path):
+    def dipped(fraction):
+        return 1.0 if round(12 * fraction) != 4 else 0.5
+
+    dipped.__name__ = "constant"
+    trained(schedule=constant, out=tmp_path)
+    with pytest.raises(ValueError, match="was made with another schedule of the name constant"):
+        trained(schedule=dipped, out=tmp_path, resume=True)
+
+
+def test_a_schedule_of_another_name_with_the_same_factors_is_the_same(tmp_path):
+    trained(6, schedule=constant, out=tmp_path)
+    assert len(trained(6, schedule=lambda fraction: 1.0, out=tmp_path, resume=True)[1]) == 6
+
+
+@pytest.mark.parametrize("known", [(), ("seed", "meta_batch", "schedule", "rates", "iterations", "factors")])
+def test_a_checkpoint_that_knows_fewer_settings_is_resumed(tmp_path, known):
+    """Earlier ones have three factors, or no settings at all."""
+    _, expected = trained(6, schedule=constant, out=tmp_path)
+    run = read_checkpoint(tmp_path)
+    settings = {key: run.settings[key] for key in known} | ({"factors": [1.0, 1.0, 1.0]} if known else {})
+    write_checkpoint(tmp_path, run._replace(settings=settings))
+    assert trained(6, schedule=constant, out=tmp_path, resume=True)[1] == expected
+    if known:
+        assert len(trained(8, schedule=constant, out=tmp_path, resume=True)[1]) == 8
+        write_checkpoint(tmp_path, run._replace(settings=settings))
+        with pytest.raises(ValueError, match=r"\['schedule'\]: \['constant'\], now \['cosine_decay'\]"):
+            trained(6, out=tmp_path, resume=True)
+
+
+def test_a_run_with_a_cosine_says_how_a_longer_one_is_made(tmp_path):
+    trained(out=tmp_path)
+    with pytest.raises(ValueError, match=r"give a run of another length a folder of its own \(with a constant sched"):
+        trained(20, out=tmp_path, resume=True)
+
+
+VALUES = [torch.tensor([1.0, math.nan]), math.nan, [math.nan, {"x": (math.nan, 1)}], {1: "a", "b": None}, {1, 2}]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+def test_a_config_of_any_kind_is_resumed_with_the_same_and_refused_with_another(tmp_path, value):
+    trained(2, out=tmp_path, config={"value": value})
+    assert len(trained(2, out=tmp_path, config={"value": copy.deepcopy(value)}, resume=True)[1]) == 2
+    for other in (*VALUES, torch.tensor([1.0, 2.0]), torch.tensor([1.0]), 3.0, "text", None):
+        if other is not value:
+            with pytest.raises(ValueError, match=r"other settings of \['value'\]"):
+                trained(2, out=tmp_path, config={"value": other}, resume=True)
+
+
+def test_a_config_that_contains_itself_is_refused_before_training(tmp_path, monkeypatch):
+    config = {"width": 3, "again": [1]}
+    config["again"].append(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(MetaSGD, "meta_update", lambda *_: pytest.fail("work was done first"))
+        with pytest.raises(ValueError, match="contains itself, which a checkpoint cannot store"):
+            trained(out=tmp_path, config=config)
+        with pytest.raises(ValueError, match=r"config has the key nan, which would not be found again"):
+            trained(out=tmp_path, config={math.nan: 1})
+    shared = [1, 2]
+    trained(1, out=tmp_path, config={"first": shared, "second": shared})  # the same list twice is no circle
 
 
 def test_a_run_with_a_constant_schedule_can_be_lengthened(tmp_path):

@@ -101,7 +101,7 @@ def is_whole_archive(data: bytes) -> bool:
         return False
 
 
-def storable(value: Any, name: str) -> Any:
+def storable(value: Any, name: str, _inside: tuple[int, ...] = ()) -> Any:
     """Return a value as a checkpoint can store it: a tensor, number, text or None, or a list, tuple or dict of these.
 
     A number of NumPy becomes one of Python, and a path a text.
@@ -111,7 +111,8 @@ def storable(value: Any, name: str) -> Any:
         name: what to call it in an error.
 
     Raises:
-        ValueError: a value of another kind, which could not be read back without executing code.
+        ValueError: a value of another kind, which could not be read back without executing code; a list or dict that
+            contains itself; a key that is a tensor or NaN, which would not be found again.
     """
     if value is None or isinstance(value, bool | torch.Size | torch.dtype | torch.device):
         return value
@@ -127,12 +128,22 @@ def storable(value: Any, name: str) -> Any:
             return kind(value)
     if isinstance(value, str):
         return str.__str__(value)
+    if id(value) in _inside:
+        raise ValueError(f"{name} contains itself, which a checkpoint cannot store; give a copy of what is meant")
+    inside = (*_inside, id(value))
     if isinstance(value, Mapping):
-        return {storable(key, name): storable(entry, f"{name}[{key!r}]") for key, entry in value.items()}
+        for key in value:
+            if isinstance(key, torch.Tensor) or key != key:
+                raise ValueError(
+                    f"{name} has the key {key!r}, which would not be found again; give a text or a number"
+                )
+        return {
+            storable(key, name, inside): storable(entry, f"{name}[{key!r}]", inside) for key, entry in value.items()
+        }
     if isinstance(value, set | frozenset):
-        return {storable(entry, name) for entry in value}
+        return {storable(entry, name, inside) for entry in value}
     if isinstance(value, list | tuple):
-        items = [storable(entry, f"{name}[{number}]") for number, entry in enumerate(value)]
+        items = [storable(entry, f"{name}[{number}]", inside) for number, entry in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     raise ValueError(
         f"{name} is of type {type(value).__module__}.{type(value).__qualname__}, which a checkpoint cannot store; "

@@ -46,7 +46,7 @@ def map_over_chunks(
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory for a single task.
     """
-    check_tasks(snapshot.learner, batches, is_batch=True)
+    check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True)
     for batch in batches:
         num_tasks, start = len(batch.support_x), 0
         while start < num_tasks:

@@ -8,9 +8,10 @@ from torch import Tensor
 from metasgd._core.checks import check_labels, check_task, num_outputs
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
+from metasgd.strategies.probe import no_random_numbers_of_python, probe
 
 
-def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) -> None:
+def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, by_vmap: bool = False) -> None:
     """Refuse malformed tasks, and labels for which the model has no output.
 
     The form of tasks (shapes, dtypes, devices) is checked once, their labels are checked every time.
@@ -19,21 +20,31 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False) 
         learner: whose model and loss are meant.
         tasks: tasks, or, with ``is_batch``, batches of tasks.
         is_batch: whether each of them has a leading dimension of tasks.
+        by_vmap: whether ``vmap`` will call the model.
 
     Raises:
         ValueError: as ``check_task``, ``check_labels`` and ``num_outputs_of`` say.
-        RuntimeError: as ``num_outputs_of`` says.
+        RuntimeError: as ``num_outputs_of`` and ``metasgd.strategies.probe.probe`` say.
     """
     check_hooks(learner)
     known = learner.execution.num_outputs
     for task in tasks:
-        key = (is_batch, learner.model.training, *((values.shape, values.dtype, values.device) for values in task))
-        if key not in known:
+        key = (
+            is_batch,
+            by_vmap,
+            learner.model.training,
+            *((values.shape, values.dtype, values.device) for values in task),
+        )
+        is_new, first = key not in known, task
+        if is_new:
             first = type(task)(*(values[0] for values in task)) if is_batch else task
             check_task(first)
-            known[key] = num_outputs_of(learner, first.support_x)
+        outputs = num_outputs_of(learner, first.support_x) if is_new else known[key]
         for target in (task.support_y, task.query_y):
-            check_labels(learner.loss_fn, known[key], target)
+            check_labels(learner.loss_fn, outputs, target)
+        if is_new:
+            probe(learner, first, by_vmap=by_vmap)
+        known[key] = outputs
 
 
 def check_hooks(learner: Learner) -> None:
@@ -59,7 +70,7 @@ def num_outputs_of(learner: Learner, x: Tensor) -> int:
     """
     model, gpus = copy.deepcopy(learner.model), [x.device] if x.device.type == "cuda" else []
     versions = [buffer._version for buffer in model.buffers()]
-    with torch.no_grad(), torch.random.fork_rng(gpus):
+    with torch.no_grad(), torch.random.fork_rng(gpus), no_random_numbers_of_python(model, ()):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
         given = x.clone()  # the model may write into it
         version_given = given._version

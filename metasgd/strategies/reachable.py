@@ -138,6 +138,7 @@ class Reachable:
         tensors: that may be written into.
         arrays: of NumPy.
         objects: whose class could be another one later.
+        opaque: objects of libraries, which are not looked into.
     """
 
     def __init__(self, model: nn.Module, functions: Iterable[Any]) -> None:
@@ -155,6 +156,7 @@ class Reachable:
         self.tensors: list[Tensor] = []
         self.arrays: list[Any] = []
         self.objects: list[Any] = []
+        self.opaque: list[Any] = []
         self._seen: dict[tuple[int, bool], int] = {}
         self._held: list[Any] = []  # so that no object gets the address of another one
         self._queue: collections.deque[tuple[Any, bool]] = collections.deque()
@@ -263,6 +265,7 @@ class Reachable:
             inside.append(value.__self__)
         elif is_library(kind.__module__) and not kind.__module__.startswith(BOXES):
             self.parts.append(Same(value))
+            self.opaque.append(value)
             return
         if kind.__module__ not in ("builtins", "collections"):  # these have no attributes
             self.objects.append(value)

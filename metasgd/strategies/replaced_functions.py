@@ -66,6 +66,12 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / v.square().sum(dimensions, keepdim=True).sqrt())
 
 
+def weight_norm_interface(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """Return what the operator behind ``torch._weight_norm`` does: the result and the norms."""
+    dimensions = [d for d in range(v.ndim) if d != dim]
+    return weight_norm(v, g, dim), v.square().sum(dimensions, keepdim=True).sqrt()
+
+
 def vmap_safe_batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Scale and shift after ``F.batch_norm``: inside it, the second derivative under vmap is silently wrong."""
     x = F.batch_norm(x, None, None, training=True, eps=eps)
@@ -214,9 +220,24 @@ def view_of_any_layout(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return x.contiguous().view(*args, **kwargs)
 
 
+def refused_hook(*args: Any, **kwargs: Any) -> Any:
+    """Refuse a hook on a tensor: by the adjoint method, what comes to it is only a part of the gradient."""
+    raise RuntimeError("the model registers a hook on a tensor, which is called by strategy='loop' alone")
+
+
+def refused_numbers(*args: Any, **kwargs: Any) -> Any:
+    """Refuse to read numbers out of a tensor."""
+    raise RuntimeError("the model or the loss reads numbers out of a tensor, which would stay as they are now")
+
+
 # What PyTorch has wrong under every strategy.
 RIGHT_FUNCTIONS: dict[Function, Function] = {
     torch._weight_norm: weight_norm,
+    torch.ops.aten._weight_norm: weight_norm,
+    torch.ops.aten._weight_norm.default: weight_norm,
+    torch._weight_norm_interface: weight_norm_interface,
+    torch.ops.aten._weight_norm_interface: weight_norm_interface,
+    torch.ops.aten._weight_norm_interface.default: weight_norm_interface,
     torch.native_layer_norm: native_layer_norm,
     torch.native_batch_norm: native_batch_norm,
 }
@@ -225,12 +246,17 @@ FAST_FUNCTIONS: dict[Function, Function] = {
     F.batch_norm: replacement_of_batch_norm(fast_batch_norm),
     F.max_pool2d: fast_max_pool2d,
     Tensor.view: view_of_any_layout,
+    Tensor.register_hook: refused_hook,
 }
 COMPILABLE_FUNCTIONS: dict[Function, Function] = {
     **RIGHT_FUNCTIONS,
     F.batch_norm: replacement_of_batch_norm(compilable_batch_norm),
     F.max_pool2d: compilable_max_pool2d,
     Tensor.view: view_of_any_layout,
+    Tensor.register_hook: refused_hook,
+    Tensor.numpy: refused_numbers,
+    Tensor.__array__: refused_numbers,
+    Tensor.tolist: refused_numbers,
 }
 VMAP_SAFE_FUNCTIONS: dict[Function, Function] = {
     **RIGHT_FUNCTIONS,
@@ -244,4 +270,5 @@ VMAP_SAFE_FUNCTIONS: dict[Function, Function] = {
     torch.embedding: torch_embedding,
     torch.select_scatter: select_scatter,
     Tensor.select_scatter: select_scatter,
+    Tensor.register_hook: refused_hook,
 }

@@ -217,10 +217,17 @@ def current_world() -> Iterator[World]:
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         yield World()
         return
-    control_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
-    yield World(dist.get_rank(), dist.get_world_size(), control_group)
-    # This is not reached after an error: a broken group cannot be destroyed, and it ends with the process.
-    dist.destroy_process_group(control_group)
+    yield World(dist.get_rank(), dist.get_world_size(), control_group_of(dist.group.WORLD))
+
+
+@functools.lru_cache(maxsize=1)
+def control_group_of(group: Any) -> Any:
+    """Return the gloo group that belongs to the default process group, and ends with it.
+
+    It is made once for all runs. In PyTorch 2.4, a group that one process makes while another still ends the one
+    before may never come about, and both wait for ever.
+    """
+    return dist.new_group(backend="gloo", timeout=TIMEOUT)
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -282,4 +289,5 @@ def process_group(device: torch.device) -> Iterator[None]:
     previous_handler = signal.signal(signal.SIGTERM, lambda *_: _received_sigterm.set())
     yield
     signal.signal(signal.SIGTERM, previous_handler)
+    control_group_of.cache_clear()
     dist.destroy_process_group()

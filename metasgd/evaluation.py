@@ -20,14 +20,38 @@ TASKS_PER_DRAW = 20
 class Sampler(Protocol):
     """Anything that draws tasks, such as the samplers of ``metasgd.tasks`` (chapter 7).
 
+    ``evaluate`` and ``metasgd.training.train`` take any object that has these two names; it need not inherit from this
+    class. What it draws at random, it should draw by the generator that it is given, on which ``evaluate`` relies for
+    the same tasks for every method, and ``train`` for a run that can be repeated and resumed.
+
     Attributes:
-        device: where the tasks are drawn; a generator that is passed to ``sample`` must be on this device.
+        device: where the tasks are drawn. The generators that are passed to ``sample`` are on this device.
+
+    >>> class Lines:
+    ...     device = torch.device("cpu")
+    ...
+    ...     def sample(self, num_tasks, generator=None):
+    ...         slopes = torch.randn(num_tasks, 1, 1, generator=generator)
+    ...         x = torch.randn(num_tasks, 15, 1, generator=generator)  # 5 examples to adapt to, and 10 queries
+    ...         return Task(x[:, :5], slopes * x[:, :5], x[:, 5:], slopes * x[:, 5:])
+    >>> learner = MetaSGD(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss)
+    >>> len(evaluate(learner, Lines(), num_tasks=30).per_task)
+    30
     """
 
     device: torch.device
 
     def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Tasks:
-        """Draw a batch of tasks, each tensor with a leading dimension ``num_tasks``, or a list of as many tasks."""
+        """Draw tasks.
+
+        Args:
+            num_tasks: how many.
+            generator: on the sampler's ``device`` (None: the sampler may draw as it likes).
+
+        Returns:
+            A batch of tasks, each tensor with a leading dimension ``num_tasks``, or a list of as many tasks, which may
+            then differ in size.
+        """
         ...
 
 

@@ -189,7 +189,7 @@ def on_two(folder):
     run(make_learner(), iterations=5, out=folder / "begun by one")
     program = torchrun(__file__, "scenarios", folder)
     assert program.returncode == 0, program.stderr
-    return [torch.load(folder / f"results-{rank}.pt") for rank in (0, 1)]
+    return [torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 def assert_same(found, expected):
@@ -376,3 +376,21 @@ def test_one_process_of_each_machine_has_local_rank_zero(second_of_two, monkeypa
 if __name__ == "__main__":
     program = {"scenarios": run_scenarios, "victim": run_with_a_victim}
     program[sys.argv[1]](*sys.argv[2:])
+
+
+def test_the_group_that_tells_whether_all_are_well_is_made_once_for_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group made while another process ends the one before can hang both of them, in PyTorch 2.4."""
+    made = []
+    monkeypatch.setattr(dist, "new_group", lambda **_: made.append(object()) or made[-1])
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda *_: pytest.fail("a group was ended"))
+    distributed.control_group_of.cache_clear()
+    try:
+        for _ in range(3):
+            with distributed.current_world() as world:
+                assert world.control_group is made[0]
+    finally:
+        distributed.control_group_of.cache_clear()
+    assert len(made) == 1

@@ -30,7 +30,7 @@ Tasks = Task | Sequence[Task]
 
 def device_or_default(device: torch.device | str | None) -> torch.device:
     """Return the device that was asked for, or PyTorch's default device, which is the CPU unless it was changed."""
-    return torch.get_default_device() if device is None else torch.device(device)
+    return torch.empty(0).device if device is None else torch.device(device)
 
 
 def as_list(tasks: Tasks) -> list[Task]:

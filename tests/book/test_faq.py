@@ -44,3 +44,10 @@ def test_both_methods_were_scored_on_the_same_tasks(program: dict[str, Any]) -> 
     pairs = program["ours"].per_task, program["theirs"].per_task
     assert len(pairs[0]) == len(pairs[1]) == 40
     assert program["difference"].mean == pytest.approx((pairs[0] - pairs[1]).mean().item())
+
+
+def test_a_sampler_of_ones_own_draws_by_its_generator_and_a_learner_improves_on_it(program: dict[str, Any]) -> None:
+    draws = [program["Decays"]().sample(3, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert all(torch.equal(*pair) for pair in zip(*draws, strict=True))
+    assert [tuple(part.shape) for part in draws[0]] == [(3, 10, 1)] * 4
+    assert program["error_after"] < 0.7 * program["error_before"]

@@ -106,6 +106,7 @@ def slope_and_its_difference(learner: MetaSGD, tasks: Any) -> tuple[float, float
 
 @EVERY
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of attention under vmap, PyTorch 2.4
 def test_models_have_the_slope_of_difference_quotients(strategy: str, name: str, device: torch.device) -> None:
     learner = make_learner(MODELS[name], device, strategy=strategy)
     tasks = draw_tasks(device, sizes=[(4, 5)] * 2)

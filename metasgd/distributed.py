@@ -43,7 +43,7 @@ TIMEOUT = timedelta(minutes=10)
 TORCHRUN_VARIABLES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 T = TypeVar("T")
 
-_received_sigterm = threading.Event()
+_received_sigterm, _received_sigint = threading.Event(), threading.Event()
 
 
 class GroupError(RuntimeError):
@@ -52,6 +52,10 @@ class GroupError(RuntimeError):
 
 class Terminated(RuntimeError):
     """A process received SIGTERM, so all processes stop after the same meta-update."""
+
+
+class Interrupted(Terminated):
+    """A process received Ctrl-C, so all processes stop after the same meta-update."""
 
 
 class World(NamedTuple):
@@ -80,7 +84,7 @@ class World(NamedTuple):
         Raises:
             FloatingPointError: on all processes, if the loss or its gradient is not finite on one of them.
             GroupError: a process was lost or has failed, and this one has not taken the step.
-            Terminated: a process received SIGTERM, and no process has taken the step.
+            Terminated: a process received SIGTERM, or Ctrl-C, and no process has taken the step.
         """
         if self.size == 1:
             return learner.meta_update(tasks)
@@ -144,7 +148,7 @@ class World(NamedTuple):
 
         Raises:
             GroupError: the action failed on a process, or a process was lost.
-            Terminated: a process received SIGTERM.
+            Terminated: a process received SIGTERM, or Ctrl-C.
         """
         if self.size == 1:
             return action()
@@ -154,14 +158,17 @@ class World(NamedTuple):
             result = action()
         except Exception as error:  # of any kind, since the other processes would wait for this one
             failure = error
-        state = torch.tensor([failure is not None, _received_sigterm.is_set()], dtype=torch.int64)
+        signals = [_received_sigterm.is_set(), _received_sigint.is_set()]
+        state = torch.tensor([failure is not None, *signals], dtype=torch.int64)
         self.run_collective(dist.all_reduce, state, group=self.control_group)
-        failed, terminated = state.tolist()
+        failed, terminated, interrupted = state.tolist()
         if failed:
             reports: list[str | None] = [None] * self.size
             own = None if failure is None else f"process {self.rank} failed: {type(failure).__name__}: {failure}"
             self.run_collective(dist.all_gather_object, reports, own, group=self.control_group)
             raise GroupError(next(report for report in reports if report is not None)) from failure
+        if interrupted:
+            raise Interrupted("stopped by Ctrl-C")
         if terminated:
             raise Terminated("told to end (SIGTERM)")
         return cast("T", result)
@@ -213,11 +220,24 @@ class World(NamedTuple):
 
 @contextmanager
 def current_world() -> Iterator[World]:
-    """Yield the processes of the initialised process group, or a world of this process alone if there is none."""
+    """Yield the processes of the initialised process group, or a world of this process alone if there is none.
+
+    With several processes, Ctrl-C does not break off a meta-step: all stop before the next one. It may come twice,
+    from the terminal and from torchrun, which hands it on.
+    """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         yield World()
         return
-    yield World(dist.get_rank(), dist.get_world_size(), control_group_of(dist.group.WORLD))
+    control_group = control_group_of(dist.group.WORLD)
+    _received_sigint.clear()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handled = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handled:
+        signal.signal(signal.SIGINT, lambda *_: _received_sigint.set())
+    yield World(dist.get_rank(), dist.get_world_size(), control_group)
+    # This is not reached after an error: the process then ends, and a second signal shall not cut off its last words.
+    if handled:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.lru_cache(maxsize=1)

@@ -94,13 +94,22 @@ class RunInProgress:
 
         Raises:
             FloatingPointError, metasgd.distributed.GroupError, metasgd.distributed.Terminated: the step failed.
+            KeyboardInterrupt: one of several processes received Ctrl-C.
         """
         self.iteration = self.done
         try:
             metrics = self.world.meta_update(self.learner, tasks)
+        except distributed.Interrupted as error:
+            self.save()  # no process has taken the step
+            raise KeyboardInterrupt(
+                f"stopped after iteration {self.done}; {how_to_resume(self.out, self.saved)}"
+            ) from error
         except (FloatingPointError, distributed.Terminated) as error:
-            self.save()  # the failed update changed nothing
-            kept = f"; {Path(self.out) / CHECKPOINT} holds the state before it" if self.out is not None else ""
+            if self.is_finite():
+                self.save()
+                kept = self.kept("the state before it")
+            else:
+                kept = f"; theta or alpha was not finite before it, as an earlier step was too long{self.kept()}"
             raise type(error)(f"iteration {self.iteration}: {error}{kept}") from error
         self.done += 1
         return metrics
@@ -119,10 +128,30 @@ class RunInProgress:
             self.best = {"score": score, "iteration": self.done, "state": state}
         return score
 
+    def is_finite(self) -> bool:
+        """Tell whether all numbers that are learned are finite."""
+        groups = self.learner.meta_optimizer.param_groups
+        return all(bool(parameter.isfinite().all()) for group in groups for parameter in group["params"])
+
+    def kept(self, what: str = "") -> str:
+        """Say what the checkpoint holds, for the end of an error; nothing where there is none."""
+        if self.out is None or (not what and self.saved == 0):
+            return ""
+        return f"; {Path(self.out) / CHECKPOINT} holds {what or f'iteration {self.saved}'}"
+
     def save(self) -> None:
-        """Write the checkpoint, if there is a folder for it."""
+        """Write the checkpoint, if there is a folder for it.
+
+        Raises:
+            FloatingPointError: theta or alpha is not finite; the checkpoint of before is then kept.
+        """
         out = self.out
         if out is not None:
+            if not self.is_finite():
+                raise FloatingPointError(
+                    f"after iteration {self.done}, theta or alpha is not finite, as a step was too long; lower "
+                    f"meta_lr or alpha_lr{self.kept()}"
+                )
             self.world.on_rank_zero(
                 lambda: write_checkpoint(
                     out,

@@ -81,7 +81,8 @@ def train(
     this function with the same arguments (chapter 10).
 
     The outer learning rates follow the schedule in each meta-update, and are afterwards as they were before it. The
-    first Ctrl-C stops the run after the meta-update that it is in, and saves it; the second stops it at once.
+    first Ctrl-C stops the run after the meta-update that it is in, and saves it; the second stops it at once. (Several
+    processes stop before the next meta-update, and together.)
     The function is in one piece because most of it says what the arguments are, and the rest is one loop.
 
     Args:
@@ -115,7 +116,8 @@ def train(
             a schedule that is not a number of at least 0; a ``config`` that cannot be stored; a validation score that
             is not a number.
         KeyboardInterrupt: Ctrl-C, with a message that says what is saved.
-        FloatingPointError: the loss or its gradient is not finite. The state before that iteration is kept.
+        FloatingPointError: the loss or its gradient is not finite, and the state before that iteration is kept; or
+            theta or alpha is not, and the last checkpoint is kept, whose numbers are.
         metasgd.distributed.GroupError: another process was lost or has failed. The last checkpoint is kept.
     """
     check_counts(
@@ -189,8 +191,8 @@ def enter_folder(stack: ExitStack, out: str | Path) -> None:
 def catch_interrupt(world: distributed.World, progress: bool) -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C sets, in place of an error in the middle of a meta-update.
 
-    Several processes are told to stop together by a signal of another kind; see ``metasgd.distributed``. Nor is the
-    handler exchanged where it is not Python's own, or outside of the main thread.
+    Several processes have to stop together; for them ``metasgd.distributed.current_world`` does it. Nor is the handler
+    exchanged where it is not Python's own, or outside of the main thread.
     """
     interrupted = threading.Event()
     if (

@@ -19,6 +19,7 @@ from torch import nn
 
 from metasgd import MetaSGD, distributed, run_in_progress
 from metasgd.__main__ import main
+from metasgd.callbacks import StopTraining
 from metasgd.checkpoints import CHECKPOINT, read_checkpoint
 from metasgd.tasks import LinearRegressionSampler
 from metasgd.training import train
@@ -67,7 +68,7 @@ def run(learner, sampler=None, iterations=ITERATIONS, **options):
         history = train(
             learner, sampler or make_sampler(), iterations, schedule=lambda _: 1.0, progress=False, **options
         )
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     state = {key: value for key, value in learner.state_dict().items() if key != "_extra_state"}
     return {"history": history, "state": state}
@@ -82,6 +83,17 @@ def validated(learner):
         return next(scores)
 
     return run(learner, validate=validate, validate_every=3)
+
+
+def stopped(**options):
+    """Train with a callback that stops the run after its fifth iteration."""
+
+    def stop(iteration):
+        assert os.environ.get("RANK") != "1", "process 0 calls for all"
+        if iteration.number == 5:
+            raise StopTraining("it is enough")
+
+    return run(make_learner(), callbacks=[stop], **options)
 
 
 class PoisonedSampler(LinearRegressionSampler):
@@ -102,14 +114,16 @@ class PoisonedSampler(LinearRegressionSampler):
 class InterruptedSampler(LinearRegressionSampler):
     """Tasks whose fourth meta-batch comes with a signal to this process."""
 
-    def __init__(self, is_interrupted):
+    def __init__(self, is_interrupted, signal=signal.SIGTERM, times=1):
         super().__init__([1.0, 2.0], [1.0, 0.5], dtype=torch.float64)
+        self.signal, self.times = signal, times
         self.calls = 0 if is_interrupted else -ITERATIONS
 
     def sample(self, num_tasks, generator=None):
         self.calls += 1
         if self.calls == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(self.times):
+                signal.raise_signal(self.signal)
         return super().sample(num_tasks, generator)
 
 
@@ -141,7 +155,11 @@ def run_scenarios(folder):
         kind = BrokenLearner if rank == 1 else MetaSGD
         learner = kind(Regression(), F.mse_loss)
         results["broken"] = run(learner, out=folder / "broken", checkpoint_every=2)
+        results["stopped"] = stopped(out=folder / "stopped")
         results["interrupted"] = run(make_learner(), InterruptedSampler(rank == 1), out=folder / "interrupted")
+        distributed._received_sigterm.clear()
+        sampler = InterruptedSampler(rank == 1, signal.SIGINT, times=2)
+        results["Ctrl-C"] = run(make_learner(), sampler, out=folder / "Ctrl-C")
     torch.save(results, folder / f"results-{rank}.pt")
 
 
@@ -157,6 +175,21 @@ def run_with_a_victim(rank, out):
             return original(self, tasks)
 
         MetaSGD.meta_backward = dying
+    sys.exit(main([*MNIST, "--out", out]))
+
+
+def run_with_ctrl_c(out):
+    """The program of each process of a run on MNIST whose torchrun gets Ctrl-C during the fourth gradient."""
+    original, calls = MetaSGD.meta_backward, []
+
+    def interrupted(self, tasks):
+        calls.append(1)
+        if len(calls) == 4 and os.environ["RANK"] == "0":
+            os.kill(os.getppid(), signal.SIGINT)
+            assert distributed._received_sigint.wait(60), "torchrun did not hand the signal on"
+        return original(self, tasks)
+
+    MetaSGD.meta_backward = interrupted
     sys.exit(main([*MNIST, "--out", out]))
 
 
@@ -275,6 +308,23 @@ def test_a_signal_to_one_stops_all_after_the_same_update(on_two, folder):
     assert_same(run(make_learner(), out=folder / "interrupted", resume=True), run(make_learner()))
 
 
+def test_a_callback_of_the_first_stops_all(on_two, folder):
+    expected = stopped()
+    assert len(expected["history"]) == 5
+    for result in on_two:
+        assert_same(result["stopped"], expected)
+    assert read_checkpoint(folder / "stopped").stop[1] == "it is enough"
+
+
+def test_ctrl_c_stops_all_after_the_same_update_and_says_what_is_saved(on_two, folder):
+    """Also if it comes twice, as it does from a terminal and from torchrun."""
+    first, second = (result["Ctrl-C"]["error"] for result in on_two)
+    assert first == second
+    assert "KeyboardInterrupt: stopped after iteration 3; " in first
+    assert f"{folder / 'Ctrl-C' / CHECKPOINT} holds iteration 3, from which --resume goes on" in first
+    assert_same(run(make_learner(), out=folder / "Ctrl-C", resume=True), run(make_learner()))
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Training from the command line, in float32
 
@@ -319,6 +369,19 @@ def test_a_killed_process_ends_the_run_and_another_number_goes_on(on_one, tmp_pa
     assert read_checkpoint(tmp_path).iteration == 4
     assert main([*MNIST, "--out", str(tmp_path), "--resume"]) == 0
     assert_same_losses(read_checkpoint(tmp_path), on_one)
+
+
+def test_ctrl_c_of_torchrun_is_one_sentence_and_the_run_goes_on(tmp_path):
+    """Torchrun hands the signal on to its processes, and waits for them. That no step is lost is tested above."""
+    program = torchrun(__file__, "ctrl-c", tmp_path)
+    assert program.returncode != 0
+    assert program.stdout == ""
+    said = [line for line in program.stderr.splitlines() if line.startswith("metasgd")]
+    assert len(said) == 1, program.stderr
+    assert said[0].startswith(f"metasgd: stopped after iteration 3; {tmp_path / CHECKPOINT} holds iteration 3")
+    assert read_checkpoint(tmp_path).iteration == 3
+    assert main([*MNIST, "--out", str(tmp_path), "--resume"]) == 0
+    assert read_checkpoint(tmp_path).iteration == 8
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -374,7 +437,7 @@ def test_one_process_of_each_machine_has_local_rank_zero(second_of_two, monkeypa
 
 
 if __name__ == "__main__":
-    program = {"scenarios": run_scenarios, "victim": run_with_a_victim}
+    program = {"scenarios": run_scenarios, "victim": run_with_a_victim, "ctrl-c": run_with_ctrl_c}
     program[sys.argv[1]](*sys.argv[2:])
 
 

@@ -183,6 +183,53 @@ def test_nan_loss_stops_and_keeps_the_last_good_state(tmp_path):
     assert torch.equal(kept.state["model.weight"], learner.theta["weight"])
 
 
+class LongSteps(torch.optim.SGD):
+    """Steps that are far too long from the fourth on, though the gradients are finite."""
+
+    calls = 0
+
+    def step(self, closure=None):
+        self.calls += 1
+        if self.calls > 3:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.data.fill_(torch.inf)
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_every", "message"),
+    [
+        (100, r"iteration 4: .*theta or alpha was not finite before it, as an earlier step was too long$"),
+        (3, r"iteration 4: .*an earlier step was too long; .*checkpoint.pt holds iteration 3$"),
+        (2, r"^after iteration 4, theta or alpha is not finite, .*lower meta_lr or alpha_lr; .* holds iteration 2$"),
+    ],
+)
+def test_what_is_kept_of_a_run_has_finite_numbers(tmp_path, checkpoint_every, message):
+    learner = MetaSGD(nn.Linear(2, 1).double(), F.mse_loss, meta_lr=0.01, meta_optimizer=LongSteps)
+    with pytest.raises(FloatingPointError, match=message):
+        train(learner, make_sampler(), 12, out=tmp_path, checkpoint_every=checkpoint_every, progress=False)
+    if checkpoint_every < 100:
+        state = read_checkpoint(tmp_path).state
+        assert all(value.isfinite().all() for key, value in state.items() if key != "_extra_state")
+    else:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rate_of_nan_set_by_hand_is_found_and_leaves_finite_numbers(tmp_path):
+    learner = make_learner()
+
+    def spoil(iteration):
+        if iteration.number == 4:
+            learner.meta_optimizer.param_groups[0]["lr"] = math.nan
+
+    with pytest.raises(FloatingPointError, match="not finite"):
+        train(learner, make_sampler(), 12, out=tmp_path, checkpoint_every=2, callbacks=[spoil], progress=False)
+    kept = read_checkpoint(tmp_path)
+    assert kept.iteration == 4
+    assert all(value.isfinite().all() for key, value in kept.state.items() if key != "_extra_state")
+
+
 def test_best_validated_iterate_is_kept():
     """Scores rise to the second validation and fall: the learner ends where it was then."""
     seen, scores = [], iter([0.1, 0.9, 0.5])

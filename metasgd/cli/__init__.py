@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("metasgd:" if processes == 1 else f"\nmetasgd, process {rank}:", f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"\nmetasgd: {error}" if str(error) else "\nmetasgd: stopped by Ctrl-C", file=sys.stderr)
+        if rank == 0:
+            print(f"\nmetasgd: {error}" if str(error) else "\nmetasgd: stopped by Ctrl-C", file=sys.stderr)
         return 130
     if rank == 0:
         print(json.dumps(result))

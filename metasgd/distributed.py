@@ -33,7 +33,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from metasgd._core.task import Task, Tasks, as_list, part_of
+from metasgd._core.task import Task, Tasks, as_list, part_of, read_tasks
 from metasgd.meta_sgd import MetaSGD
 
 # How long a process waits for another one that is silent but may be alive, e.g. behind a broken network. This must be
@@ -104,9 +104,11 @@ class World(NamedTuple):
 
         Where there are fewer tasks than processes, some shards are empty and their fraction is 0.
 
-        >>> [World(rank, 2).shard(["a", "b", "c"]) for rank in (0, 1)]
-        [(['a'], 0.3333333333333333), (['b', 'c'], 0.6666666666666666)]
+        >>> tasks = [Task(*torch.full((4, 1, 1), number)) for number in (1, 2, 3)]
+        >>> [(len(shard), share) for shard, share in (World(rank, 2).shard(tasks) for rank in (0, 1))]
+        [(1, 0.3333333333333333), (2, 0.6666666666666666)]
         """
+        tasks = read_tasks(tasks)
         count = len(as_list(tasks))
         start, stop = self.rank * count // self.size, (self.rank + 1) * count // self.size
         shard = part_of(tasks, start, stop) if isinstance(tasks, Task) else tasks[start:stop]

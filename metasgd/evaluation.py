@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from metasgd._core.checks import check_num_tasks
 from metasgd._core.modes import evaluation_mode, no_inference_mode
-from metasgd._core.task import Task, Tasks, as_list, part_of
+from metasgd._core.task import Task, Tasks, as_list, part_of, read_tasks
+from metasgd._core.trees import Tree, split
 from metasgd.meta_sgd import MetaSGD
 
-Method = Callable[[Tensor, Tensor, Tensor], Tensor]  # (support_x, support_y, query_x) -> prediction, of one task
+Method = Callable[[Tree, Tree, Tree], Tensor]  # (support_x, support_y, query_x) -> prediction, of one task
 TASKS_PER_DRAW = 20
 
 
@@ -188,14 +189,30 @@ def evaluate(
             # The same number is drawn each time, so that 100 tasks are the first 100 of 600.
             tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - len(values))
             targets = [task.query_y for task in as_list(tasks)]
-            score = metric or (mean_squared_error if targets[0].is_floating_point() else accuracy)
-            values += map(score, predict_all(method, tasks), targets)
+            predictions = predict_all(method, tasks)
+            values += map(metric or default_metric(predictions[0], targets[0]), predictions, targets)
             bar.update(len(targets))
     return interval(torch.tensor(values, dtype=torch.float64))
 
 
+def default_metric(prediction: Any, target: Tree) -> Callable[[Tensor, Tensor], float]:
+    """Return the metric for such predictions and targets: accuracy, or the mean squared error of floating-point ones.
+
+    Raises:
+        ValueError: one of them is no tensor.
+    """
+    for what, value in (("predictions", prediction), ("targets", target)):
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"{what} are objects of class {type(value).__name__}, of which the default metric knows nothing; pass "
+                "metric=lambda prediction, query_y: ..."
+            )
+    return mean_squared_error if target.is_floating_point() else accuracy
+
+
 def first_tasks(tasks: Tasks, count: int) -> Tasks:
     """Return the first ``count`` tasks of a batch or of a list."""
+    tasks = read_tasks(tasks)
     return part_of(tasks, 0, count) if isinstance(tasks, Task) else tasks[:count]
 
 
@@ -235,12 +252,14 @@ def confusion_counts(
     return torch.cat(classes)[:num_tasks].cpu(), torch.stack(counts)[:num_tasks].cpu()
 
 
-def predict_all(method: Method, tasks: Tasks) -> Sequence[Tensor] | Tensor:
-    """Return a method's predictions for tasks, one tensor of shape (queries, ...) a task, in evaluation mode.
+def predict_all(method: Method, tasks: Tasks) -> Sequence[Any]:
+    """Return a method's predictions for tasks, one of shape (queries, ...) a task, in evaluation mode.
 
     A ``MetaSGD`` learner predicts for all tasks at once; any other method takes one task after the other.
     """
     if isinstance(method, MetaSGD):
-        return method.predict_tasks(tasks)
+        predictions = method.predict_tasks(tasks)
+        is_list = isinstance(predictions, list) and not isinstance(read_tasks(tasks), Task)
+        return predictions if is_list else split(predictions)
     with torch.no_grad(), evaluation_mode(method):
         return [method(task.support_x, task.support_y, task.query_x) for task in as_list(tasks)]

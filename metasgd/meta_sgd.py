@@ -20,6 +20,7 @@ from metasgd._core.checks import (
     check_model,
     check_rates,
     check_scalar,
+    check_takes_tensors,
     check_task,
     num_outputs,
 )
@@ -29,6 +30,7 @@ from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode, no_inference_mode
 from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
+from metasgd._core.trees import Tree, check_tree
 from metasgd.strategies import Execution, meta_backward, predict_tasks, with_right_kernels
 
 
@@ -36,8 +38,9 @@ class MetaSGD(nn.Module):
     """Meta-SGD for any module and any loss: ``theta' = theta - alpha * grad L(support; theta)``.
 
     The meta-gradient is exact (second order) unless ``first_order`` is set. Every task is adapted on its own, so
-    tasks may differ in size. ``strategy``, ``compile``, ``chunk`` and ``recompute`` decide how it is computed, and
-    the results differ by rounding alone; ``precision`` trades digits for speed (chapters 9 and 10).
+    tasks may differ in size. Inputs, outputs and targets may be trees of tensors, as ``Task`` says. ``strategy``,
+    ``compile``, ``chunk`` and ``recompute`` decide how it is computed, and the results differ by rounding alone;
+    ``precision`` trades digits for speed (chapters 9 and 10).
 
     Args:
         model: the network. Its parameters are theta at the start; those with ``requires_grad=False`` stay as
@@ -132,14 +135,14 @@ class MetaSGD(nn.Module):
         return dict(self.rates.named_parameters())
 
     @with_right_kernels
-    def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
+    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None) -> Any:
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
         check_statistics(self._keep_statistics)
-        output: Tensor = self.model(x) if params is None else call_with(self.model, params, x)
-        return output
+        check_tree("x", x)
+        return self.model(x) if params is None else call_with(self.model, params, x)
 
     @with_right_kernels
-    def inner_update(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def inner_update(self, x: Tree, y: Tree) -> dict[str, Tensor]:
         """Adapt theta to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
 
         The result is differentiable in theta and alpha, except under ``torch.no_grad()``, where it is detached.
@@ -163,16 +166,17 @@ class MetaSGD(nn.Module):
         return params if differentiable else {name: value.detach() for name, value in params.items()}
 
     @with_right_kernels
-    def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+    def forward(self, support_x: Tree, support_y: Tree, query_x: Tree) -> Any:
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
         return self.predict(query_x, self.inner_update(support_x, support_y))
 
-    def predict_tasks(self, tasks: Tasks) -> Tensor | list[Tensor]:
+    def predict_tasks(self, tasks: Tasks) -> Tree | list[Tree]:
         """Adapt to every task and predict its query set, by the strategy, in evaluation mode and without gradients.
 
         Returns:
             the model's outputs, (B, queries, ...), which differ from ``forward``'s by rounding alone; a list of one
-            output a task, in the order of the tasks, where they differ in shape.
+            output a task, in the order of the tasks, where they differ in shape. Outputs that are trees of tensors
+            are put together tensor by tensor.
         """
         with no_inference_mode(), evaluation_mode(self.model):
             batches = [predict_tasks(self, without_inference(batch)) for batch in as_batches(tasks)]
@@ -205,7 +209,9 @@ class MetaSGD(nn.Module):
         self.meta_optimizer.step()
         return metrics
 
-    def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, prediction: Any, target: Tree) -> Tensor:
+        check_tree("y", target)
+        check_takes_tensors(self.loss_fn, prediction, target)
         check_labels(self.loss_fn, num_outputs(prediction), target)
         return check_scalar(self.loss_fn(prediction, target))
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from metasgd._core.adam import adam
 from metasgd._core.checks import check_finite
 from metasgd._core.learner import LossFn
-from metasgd._core.task import Tasks, as_list
+from metasgd._core.task import Tasks, as_list, check_parts
+from metasgd._core.trees import Tree, join, map_tensors
 from metasgd.baselines import class_means
 from metasgd.meta_sgd import MetaSGD
 
@@ -73,11 +74,12 @@ class Reptile(MetaSGD):
         for value in theta.values():
             value.grad = torch.zeros_like(value)
         for task in tasks:
-            x, y = torch.cat([task.support_x, task.query_x]), torch.cat([task.support_y, task.query_y])
+            check_parts(task)
+            x, y = join(torch.cat, [task.support_x, task.query_x]), join(torch.cat, [task.support_y, task.query_y])
             params = {name: value.detach().requires_grad_() for name, value in theta.items()}
             for step in range(self.inner_steps):
                 part = slice(step, None, self.inner_steps)
-                loss = self._loss(self.predict(x[part], params), y[part])
+                loss = self._loss(self.predict(sliced(x, part), params), sliced(y, part))
                 gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
                 params = {
                     name: (value - self.alpha[name] * gradient).detach().requires_grad_()
@@ -87,6 +89,11 @@ class Reptile(MetaSGD):
             for name, value in theta.items():
                 value.grad += (value - params[name]).detach() / len(tasks)  # type: ignore[operator]
         return torch.stack(losses).mean()
+
+
+def sliced(tree: Tree, part: slice) -> Tree:
+    """Return the tensors of a tree, each from its first to its last entry of a part of the leading dimension."""
+    return map_tensors(lambda values: values[part], tree)
 
 
 class PrototypicalNetwork(nn.Module):

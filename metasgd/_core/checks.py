@@ -2,14 +2,17 @@
 
 import math
 import operator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from metasgd._core.learner import LossFn
 from metasgd._core.running_statistics import check_statistics, keep_statistics
-from metasgd._core.task import Task, Tasks, as_list
+from metasgd._core.task import Task, Tasks, as_list, check_parts
+from metasgd._core.trees import Tree, check_same_structure, tensors_of
 
 
 def check_num_tasks(num_tasks: int) -> None:
@@ -44,37 +47,46 @@ def check_model(model: nn.Module) -> None:
 
 def check_task(task: Task) -> None:
     """Refuse a task whose tensors disagree in length, dtype or device."""
+    check_parts(task)
     for part, x, y in (
         ("support", task.support_x, task.support_y),
         ("query", task.query_x, task.query_y),
     ):
-        if x.ndim == 0 or y.ndim == 0:
+        inputs, targets = tensors_of(x), tensors_of(y)
+        if not all(values.ndim for values in (*inputs, *targets)):
             raise ValueError(f"the {part} set has no dimension of examples; pass one task as [task]")
-        if len(x) != len(y):
-            raise ValueError(f"the {part} set has {len(x)} inputs but {len(y)} targets")
-        if len(x) == 0:
+        for kind, tensors in (("inputs", inputs), ("targets", targets)):
+            if len(sizes := {len(values) for values in tensors}) > 1:
+                given = " and ".join(map(str, sorted(sizes)))
+                raise ValueError(f"the tensors of the {part} {kind} have {given} examples; all must have as many")
+        if len(inputs[0]) != len(targets[0]):
+            raise ValueError(f"the {part} set has {len(inputs[0])} inputs but {len(targets[0])} targets")
+        if len(inputs[0]) == 0:
             raise ValueError(f"the {part} set is empty; it needs at least one example")
     for kind, support, query in (
         ("inputs", task.support_x, task.query_x),
         ("targets", task.support_y, task.query_y),
     ):
-        for attribute in ("device", "dtype"):
-            first, second = getattr(support, attribute), getattr(query, attribute)
-            if first != second:
-                raise ValueError(
-                    f"support {kind} have {attribute} {first}, query {kind} {second}; they must be the same"
-                )
+        check_same_structure(kind, support, query)
+        for values, others in zip(tensors_of(support), tensors_of(query), strict=True):
+            for attribute in ("device", "dtype"):
+                first, second = getattr(values, attribute), getattr(others, attribute)
+                if first != second:
+                    raise ValueError(
+                        f"support {kind} have {attribute} {first}, query {kind} {second}; they must be the same"
+                    )
 
 
-def num_outputs(prediction: Tensor) -> int:
+def num_outputs(prediction: Any) -> int:
     """Return the number of outputs for each example: the size of dimension 1, or 0 if there is a single number.
 
-    As in ``F.cross_entropy``, dimension 1 is that of the classes, also of predictions of shape (N, C, d1, ...).
+    As in ``F.cross_entropy``, dimension 1 is that of the classes, also of predictions of shape (N, C, d1, ...). For a
+    prediction that is no tensor it is 0, too.
     """
-    return prediction.shape[1] if prediction.ndim > 1 else 0
+    return prediction.shape[1] if isinstance(prediction, Tensor) and prediction.ndim > 1 else 0
 
 
-def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
+def check_labels(loss_fn: LossFn, outputs: int, target: Tree) -> None:
     """Refuse class indices for which a model with so many outputs has none; a GPU would end the whole process.
 
     Only cross entropy takes targets for class indices; any other loss is left to check its own.
@@ -83,7 +95,7 @@ def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
         ValueError: a label that is below 0 or not below ``outputs``, unless it is the loss's ``ignore_index``.
     """
     is_cross_entropy = loss_fn is F.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)
-    if not is_cross_entropy or target.is_floating_point() or outputs == 0:
+    if not is_cross_entropy or outputs == 0 or not isinstance(target, Tensor) or target.is_floating_point():
         return
     is_label = target != getattr(loss_fn, "ignore_index", -100)
     # The only place in a meta-gradient where Python waits for a GPU to finish: it needs to know one number.
@@ -92,6 +104,23 @@ def check_labels(loss_fn: LossFn, outputs: int, target: Tensor) -> None:
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {outputs} "
             f"outputs; labels must lie in 0..{outputs - 1}"
+        )
+
+
+def check_takes_tensors(loss_fn: LossFn, prediction: Any, target: Tree) -> None:
+    """Refuse an output of a model, or targets, that are no tensors where the loss is one of PyTorch's own.
+
+    Raises:
+        ValueError: the loss is one of ``torch.nn.functional`` or ``torch.nn``, which compare tensors only.
+    """
+    if isinstance(prediction, Tensor) and isinstance(target, Tensor):
+        return
+    if isinstance(loss_fn, _Loss) or getattr(loss_fn, "__module__", None) in ("torch.nn.functional", "torch._C._nn"):
+        name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
+        what, value = ("the targets are", target) if isinstance(prediction, Tensor) else ("the output is", prediction)
+        raise ValueError(
+            f"{what} an object of class {type(value).__name__}, and the loss {name} compares tensors; pass a function "
+            "loss_fn(output, target) that picks what it compares"
         )
 
 
@@ -116,8 +145,8 @@ def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -
     if math.isfinite(abs(numbers.sum().item())) or numbers.isfinite().all():
         return
     for index, task in enumerate(as_list(tasks)):
-        for field, values in task._asdict().items():
-            if not values.isfinite().all():
+        for field, tree in task._asdict().items():
+            if not all(values.isfinite().all() for values in tensors_of(tree)):
                 raise FloatingPointError(f"task {index} has NaN or infinite values in {field}; clean the data")
     what = "the loss" if not loss.isfinite() else "the meta-gradient"
     raise FloatingPointError(f"{what} is not finite ({loss.item()}); lower meta_lr, alpha_lr or task_lr")

@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metasgd._core.trees import Tree
+
 
 def places_of_tensors(model: nn.Module) -> dict[str, str]:
     """Return every place of a model that holds a parameter or buffer, with the name of the tensor that it holds.
@@ -23,7 +25,7 @@ def places_of_tensors(model: nn.Module) -> dict[str, str]:
 
 
 def call_with(
-    model: nn.Module, tensors: Mapping[str, Tensor], x: Tensor, places: Mapping[str, str] | None = None
+    model: nn.Module, tensors: Mapping[str, Tensor], x: Tree, places: Mapping[str, str] | None = None
 ) -> Any:
     """Return the output of ``model(x)`` with the given tensors in the place of its own, by name.
 
@@ -33,7 +35,7 @@ def call_with(
     Args:
         model: any module; it has its own tensors again after the call.
         tensors: by the names of ``named_parameters`` and ``named_buffers``; the others stay.
-        x: the input.
+        x: the input, a tensor or a tree of tensors, which is one argument.
         places: ``places_of_tensors(model)``, if it is known already.
 
     Raises:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from metasgd._core.task import Task
+from metasgd._core.trees import Tree
 
-LossFn = Callable[[Tensor, Tensor], Tensor]  # (prediction, target) -> scalar
+LossFn = Callable[[Any, Any], Tensor]  # (prediction, target) -> scalar
 TensorFunction = Callable[..., Any]  # tensors -> a sequence of tensors
 
 
@@ -85,7 +86,7 @@ class Learner(Protocol):
         """The learning rates, with the names and shapes of ``theta``."""
         ...
 
-    def predict(self, x: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
+    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None) -> Any:
         """Return the model's output with ``params`` in place of its parameters."""
         ...
 
@@ -93,6 +94,6 @@ class Learner(Protocol):
         """Return the query loss of one task after adaptation."""
         ...
 
-    def __call__(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+    def __call__(self, support_x: Tree, support_y: Tree, query_x: Tree) -> Any:
         """Adapt to a support set and predict a query set."""
         ...

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
 from metasgd._core.task import Task
+from metasgd._core.trees import Tree, as_tree, take_apart
 from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors, copy_sharing_tensors
 from metasgd.strategies.tensor_lists import FOREACH
 
@@ -31,9 +32,9 @@ def meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
         to_trace = snapshot._replace(for_compiler=True)
-        return to_trace.as_function_of_tensors(meta_gradient_by_a_copy)(*tensors)
+        return to_trace.as_function_of_tensors(meta_gradient_by_a_copy, tasks)(*tensors)
 
-    compiled = execution.compiled.get_or_make(snapshot.cache_key, function, inputs)
+    compiled = execution.compiled.get_or_make(snapshot.cache_key(tasks), function, inputs)
     if compiled is None:  # compilation has failed, and a warning has said so
         return uncompiled_meta_gradient(snapshot, tasks)
     return snapshot.as_meta_gradient(compiled(*inputs))
@@ -80,7 +81,7 @@ def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGrad
     return MetaGradient(loss / count, lists.div(v, count), negated_mean)
 
 
-def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tensor:
+def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tree:
     """Adapt to the support set of a task, or of a batch of them, and predict the query set, without a graph."""
     params = snapshot.theta
     for _ in range(snapshot.learner.inner_steps):
@@ -88,8 +89,17 @@ def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tensor:
         params = inner_step(snapshot, params, g)
     with torch.no_grad():
         query = snapshot._replace(model=snapshot.query_model)
-        output = vmap(query.output, randomness="different") if snapshot.is_batch else query.output
-        return output(params, tasks.query_x)
+        if not snapshot.is_batch:
+            return as_tree(query.output(params, tasks.query_x))
+        forms = []
+
+        def output(params: Tensors, x: Tree) -> list[Tensor]:
+            tensors, form = take_apart(as_tree(query.output(params, x)))
+            forms.append(form)
+            return tensors
+
+        tensors = vmap(output, randomness="different")(params, tasks.query_x)
+        return forms[0](tensors)
 
 
 def inner_step(snapshot: LearnerSnapshot, params: Tensors, g: Tensors) -> Tensors:
@@ -100,7 +110,7 @@ def inner_step(snapshot: LearnerSnapshot, params: Tensors, g: Tensors) -> Tensor
 
 
 def gradients(
-    snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tensor], *, differentiable: bool
+    snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tree], *, differentiable: bool
 ) -> Tensors:
     """Return the gradient of the loss; for a batch, that of each task, with a leading dimension of tasks.
 
@@ -117,9 +127,7 @@ def gradients(
         return list(torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True))
 
 
-def loss_and_gradients(
-    snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tensor]
-) -> tuple[Tensor, Tensors]:
+def loss_and_gradients(snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tree]) -> tuple[Tensor, Tensors]:
     """Return the loss, summed over tasks, and its gradient, without a graph; for a batch, that of each task."""
     if snapshot.is_batch:
         with torch.no_grad():

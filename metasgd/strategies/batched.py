@@ -13,6 +13,7 @@ from torch import Tensor
 from metasgd._core.cpu_threads import one_core_if_small
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_batches, part_of
+from metasgd._core.trees import Tree, size_of
 from metasgd.strategies.adjoint import accumulate, meta_gradient, predictions
 from metasgd.strategies.memory_budget import chunk_size, memory_key
 from metasgd.strategies.preflight import check_tasks
@@ -24,14 +25,14 @@ Result = TypeVar("Result")
 def backward(learner: Learner, tasks: Tasks) -> Tensor:
     """Add the gradient of the mean query loss to ``.grad`` of theta and alpha, and return that loss."""
     batches = as_batches(tasks)
-    num_tasks = sum(len(batch.support_x) for batch in batches)
+    num_tasks = sum(size_of(batch.support_x) for batch in batches)
     snapshot = LearnerSnapshot.of(learner, is_batch=True, num_tasks=num_tasks)
     num_parameters = sum(value.numel() for value in snapshot.theta)
     with one_core_if_small(snapshot.theta[0].device, num_parameters * num_tasks):
         return accumulate(snapshot, map_over_chunks(meta_gradient, snapshot, batches))
 
 
-def predict(learner: Learner, tasks: Task) -> Iterator[Tensor]:
+def predict(learner: Learner, tasks: Task) -> Iterator[Tree]:
     """Yield the predictions for the query sets of each chunk of tasks, of shape (tasks, queries, ...)."""
     return map_over_chunks(predictions, LearnerSnapshot.of(learner, is_batch=True), as_batches(tasks))
 
@@ -48,7 +49,7 @@ def map_over_chunks(
     """
     check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True)
     for batch in batches:
-        num_tasks, start = len(batch.support_x), 0
+        num_tasks, start = size_of(batch.support_x), 0
         while start < num_tasks:
             size = chunk_size(snapshot, batch)
             try:

@@ -1,6 +1,7 @@
 """The choice of a strategy, and the work by the one that was chosen (chapter 10)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from metasgd._core.learner import Learner
 from metasgd._core.messages import inform_once
 from metasgd._core.task import Task, Tasks
+from metasgd._core.trees import Tree, join
 from metasgd.strategies.kernels import attention_by_sums_and_products
 from metasgd.strategies.precision import matmul_precision
 from metasgd.strategies.registry import STRATEGIES, Strategy
@@ -15,16 +17,17 @@ from metasgd.strategies.registry import STRATEGIES, Strategy
 
 def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
     """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss."""
-    return compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
+    loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
+    return loss
 
 
-def predict_tasks(learner: Learner, tasks: Task) -> Tensor:
+def predict_tasks(learner: Learner, tasks: Task) -> Tree:
     """Adapt to every task of a batch and predict its query set, by the learner's strategy: (tasks, queries, ...)."""
     with torch.no_grad():
-        return compute_by_strategy(learner, lambda strategy: torch.cat(list(strategy.predict(learner, tasks))))
+        return compute_by_strategy(learner, lambda strategy: join(torch.cat, list(strategy.predict(learner, tasks))))
 
 
-def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Tensor]) -> Tensor:
+def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Any]) -> Any:
     """Return ``compute(strategy)`` for the learner's strategy.
 
     If ``"auto"`` has chosen a strategy that cannot compute the model, the next simpler one is taken instead, from then

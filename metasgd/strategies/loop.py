@@ -10,15 +10,16 @@ from torch import Tensor
 
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_list
+from metasgd._core.trees import Tree, as_tree, map_tensors
 from metasgd.strategies.precision import forward_precision
 
 
 def backward(learner: Learner, tasks: Tasks) -> Tensor:
     """Add the gradient of the mean query loss to ``.grad`` of theta and alpha, and return that loss."""
     tasks = as_list(tasks)
-    total = torch.zeros(())
+    total, device = torch.zeros(()), next(learner.model.parameters()).device
     for task in tasks:  # one backward pass for each task, so that the graph of only one task is in memory
-        with forward_precision(learner.execution.precision, task.support_x.device):
+        with forward_precision(learner.execution.precision, device):
             loss = learner.task_loss(task) / len(tasks)
         loss.backward()
         total = total.to(loss) + loss.detach()
@@ -36,8 +37,10 @@ def give_gradients_of_zero(learner: Learner) -> None:
                     variable.grad = torch.zeros_like(variable)
 
 
-def predict(learner: Learner, tasks: Task) -> Iterator[Tensor]:
+def predict(learner: Learner, tasks: Task) -> Iterator[Tree]:
     """Yield the predictions for the query set of each task, of shape (1, queries, ...)."""
+    device = next(learner.model.parameters()).device
     for task in as_list(tasks):
-        with forward_precision(learner.execution.precision, task.support_x.device):
-            yield learner(task.support_x, task.support_y, task.query_x)[None]
+        with forward_precision(learner.execution.precision, device):
+            output = as_tree(learner(task.support_x, task.support_y, task.query_x))
+        yield map_tensors(lambda values: values[None], output)

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from metasgd._core.memory import give_freed_memory_back
-from metasgd._core.task import Task, shapes_of
+from metasgd._core.task import Task, form_of_task, task_at
+from metasgd._core.trees import map_tensors, size_of
 from metasgd.strategies.adjoint import uncompiled_meta_gradient
 from metasgd.strategies.snapshot import LearnerSnapshot, channels_last, copy_sharing_tensors
 
@@ -34,14 +35,13 @@ def num_workers(snapshot: LearnerSnapshot, task: Task) -> int:
 
 def chunk_size(snapshot: LearnerSnapshot, batch: Task) -> int:
     """Return how many tasks of a batch are computed at once: at most ``chunk``, or as many as fit into memory."""
-    execution, num_tasks, key = snapshot.learner.execution, len(batch.support_x), memory_key(snapshot, batch)
+    execution, num_tasks, key = snapshot.learner.execution, size_of(batch.support_x), memory_key(snapshot, batch)
     if key not in execution.tasks_at_a_time:
         limit = execution.chunk
         if limit is None:
-            device = batch.support_x.device
+            device = snapshot.theta[0].device
             budget = GPU_CHUNK_SHARE * free_memory(device) if device.type == "cuda" else CPU_CHUNK_BYTES
-            first = type(batch)(*(values[0] for values in batch))
-            limit = max(1, int(budget / (VMAP_OVERHEAD * saved_bytes(snapshot, first))))
+            limit = max(1, int(budget / (VMAP_OVERHEAD * saved_bytes(snapshot, task_at(batch, 0)))))
         num_chunks = -(-num_tasks // limit)
         execution.tasks_at_a_time[key] = -(-num_tasks // num_chunks)  # so that all chunks have nearly the same size
     return execution.tasks_at_a_time[key]
@@ -49,16 +49,15 @@ def chunk_size(snapshot: LearnerSnapshot, batch: Task) -> int:
 
 def memory_key(snapshot: LearnerSnapshot, batch: Task) -> tuple[Hashable, ...]:
     """Return everything that the memory for a batch depends on and that may change while a learner is used."""
-    learner, execution = snapshot.learner, snapshot.learner.execution
-    device = batch.support_x.device
-    return shapes_of(batch), device, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute
+    learner, execution, form = snapshot.learner, snapshot.learner.execution, form_of_task(batch)
+    return form, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute
 
 
 def saved_bytes(snapshot: LearnerSnapshot, task: Task) -> int:
     """Return the bytes that autograd saves for the meta-gradient of one task, found by computing it once."""
     sizes: dict[int, int] = {}
     # Copies, since the storage of a view is that of the whole batch.
-    task = type(task)(*(channels_last(values).clone() for values in task))
+    task = Task(*(map_tensors(lambda values: channels_last(values).clone(), tree) for tree in task))
 
     def note_size(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

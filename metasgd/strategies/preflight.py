@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metasgd._core.checks import check_labels, check_task, num_outputs
 from metasgd._core.learner import Learner
-from metasgd._core.task import Task
+from metasgd._core.task import Task, form_of_task, task_at
+from metasgd._core.trees import Tree, map_tensors, tensors_of
 from metasgd.strategies.probe import no_random_numbers_of_python, probe
 
 
@@ -29,15 +30,10 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
     check_hooks(learner)
     known = learner.execution.num_outputs
     for task in tasks:
-        key = (
-            is_batch,
-            by_vmap,
-            learner.model.training,
-            *((values.shape, values.dtype, values.device) for values in task),
-        )
+        key = (is_batch, by_vmap, learner.model.training, form_of_task(task))
         is_new, first = key not in known, task
         if is_new:
-            first = type(task)(*(values[0] for values in task)) if is_batch else task
+            first = task_at(task, 0) if is_batch else task
             check_task(first)
         outputs = num_outputs_of(learner, first.support_x) if is_new else known[key]
         for target in (task.support_y, task.query_y):
@@ -61,19 +57,20 @@ def check_hooks(learner: Learner) -> None:
                 raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
 
 
-def num_outputs_of(learner: Learner, x: Tensor) -> int:
+def num_outputs_of(learner: Learner, x: Tree) -> int:
     """Return how many outputs the model has for each example (0 for a single number), found by calling a copy of it.
 
     Raises:
         RuntimeError: the model changes its buffers at every call, so that tasks must be computed one after the other.
         ValueError: the model draws random numbers, and the learner is set to compute the same thing twice.
     """
-    model, gpus = copy.deepcopy(learner.model), [x.device] if x.device.type == "cuda" else []
+    model, device = copy.deepcopy(learner.model), tensors_of(x)[0].device
+    gpus = [device] if device.type == "cuda" else []
     versions = [buffer._version for buffer in model.buffers()]
     with torch.no_grad(), torch.random.fork_rng(gpus), no_random_numbers_of_python(model, ()):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
-        given = x.clone()  # the model may write into it
-        version_given = given._version
+        given = map_tensors(Tensor.clone, x)  # the model may write into it
+        versions_given = [values._version for values in tensors_of(given)]
         prediction = model(given)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
     for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
@@ -81,6 +78,6 @@ def num_outputs_of(learner: Learner, x: Tensor) -> int:
             raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
     if learner.execution.recompute and not all(map(torch.equal, before, after)):
         raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
-    if learner.execution.recompute and given._version != version_given:
+    if learner.execution.recompute and [values._version for values in tensors_of(given)] != versions_given:
         raise ValueError("the model writes into its input, which differs the second time; use recompute=False")
     return num_outputs(prediction)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
+from metasgd._core.checks import check_takes_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
+from metasgd._core.trees import Tree, map_tensors, tensors_of
 from metasgd.strategies.precision import forward_precision
 from metasgd.strategies.reachable import Reachable
 from metasgd.strategies.replaced_functions import FAST_FUNCTIONS, VMAP_SAFE_FUNCTIONS, ReplaceFunctions
@@ -91,7 +92,7 @@ def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
     refuse_hooks_of_modules(model)
     query_loss_fn = getattr(learner, "query_loss_fn", None)
     wrong = WRONG_EVERYWHERE | (WRONG_UNDER_VMAP if by_vmap else {})
-    device = tree_leaves(task.support_x)[0].device
+    device = tensors_of(task.support_x)[0].device
     with (
         torch.enable_grad(),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
@@ -100,7 +101,9 @@ def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
         ReplaceFunctions(VMAP_SAFE_FUNCTIONS if by_vmap else FAST_FUNCTIONS),
         NoteWrongOperators(wrong) as operators,
     ):
-        losses = [learner.loss_fn(model(copied(task.support_x)), copied(task.support_y))]
+        prediction = model(copied(task.support_x))
+        check_takes_tensors(learner.loss_fn, prediction, task.support_y)
+        losses = [learner.loss_fn(prediction, copied(task.support_y))]
         if query_loss_fn is not None:
             losses.append(query_loss_fn(model(copied(task.query_x)), copied(task.query_y)))
     if operators.found:
@@ -111,9 +114,9 @@ def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
     refuse_other_ways_to_parameters(learner, losses)
 
 
-def copied(values: Any) -> Any:
+def copied(values: Tree) -> Tree:
     """Return a copy of a tensor or of a tree of them, since a model may write into its input."""
-    return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, values)
+    return map_tensors(Tensor.clone, values)
 
 
 def refuse_hooks_of_modules(model: nn.Module) -> None:
@@ -126,6 +129,7 @@ def refuse_hooks_of_modules(model: nn.Module) -> None:
 def refuse_other_ways_to_parameters(learner: Learner, losses: Iterable[Any]) -> None:
     """Refuse losses that depend on theta or alpha though they were computed by a copy of the model."""
     variables = [variable for group in learner.meta_optimizer.param_groups for variable in group["params"]]
+    variables = [variable for variable in variables if variable.requires_grad]
     for loss in losses:
         if not (isinstance(loss, Tensor) and loss.requires_grad and loss.ndim == 0):
             continue

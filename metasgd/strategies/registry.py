@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks
+from metasgd._core.trees import Tree
 from metasgd.strategies import batched, loop, streams, threads
 
 
@@ -23,7 +24,7 @@ class Strategy(NamedTuple):
     """
 
     backward: Callable[[Learner, Tasks], Tensor]
-    predict: Callable[[Learner, Task], Iterator[Tensor]]
+    predict: Callable[[Learner, Task], Iterator[Tree]]
     device_type: str | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from metasgd._core.checks import check_scalar
 from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner
-from metasgd._core.task import Task
+from metasgd._core.task import Task, tensors_of_task
+from metasgd._core.trees import Tree, form_of, map_tensors, take_apart
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
 from metasgd.strategies.replaced_functions import (
@@ -105,21 +106,20 @@ class LearnerSnapshot(NamedTuple):
         query_model = pool_before_norm(copy_sharing_tensors(model), compilable=compiled)
         return self._replace(model=copy_sharing_tensors(model), query_model=query_model)
 
-    def loss(self, params: Tensors, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
         """Return the loss of one task's examples with the given parameters, a scalar."""
-        with forward_precision(self.learner.execution.precision, x.device), self.replaced_functions:
+        with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
             return check_scalar(self.learner.loss_fn(self.call_model(params, x), y))
 
-    def output(self, params: Tensors, x: Tensor) -> Tensor:
+    def output(self, params: Tensors, x: Tree) -> Any:
         """Return the model's output for one task's examples with the given parameters."""
-        with forward_precision(self.learner.execution.precision, x.device), self.replaced_functions:
+        with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
             return self.call_model(params, x)
 
-    def call_model(self, params: Tensors, x: Tensor) -> Tensor:
+    def call_model(self, params: Tensors, x: Tree) -> Any:
         """Return the model's output, within the contexts of ``loss`` and ``output``."""
         tensors = self.fixed | dict(zip(self.names, params, strict=True))
-        output: Tensor = call_with(self.model, tensors, x, self.places)
-        return output
+        return call_with(self.model, tensors, x, self.places)
 
     @property
     def replaced_functions(self) -> ReplaceFunctions:
@@ -136,10 +136,10 @@ class LearnerSnapshot(NamedTuple):
 
     def tensors(self, tasks: Task) -> Tensors:
         """Return all tensors that the meta-gradient of a task, or of a batch of them, depends on."""
-        return [*self.theta, *self.alpha, *self.fixed.values(), *tasks]
+        return [*self.theta, *self.alpha, *self.fixed.values(), *tensors_of_task(tasks)]
 
     def as_function_of_tensors(
-        self, compute: Callable[[LearnerSnapshot, Task], MetaGradient]
+        self, compute: Callable[[LearnerSnapshot, Task], MetaGradient], tasks: Task
     ) -> Callable[..., tuple[Tensor, ...]]:
         """Return ``compute(self, tasks)`` as a function of ``self.tensors(tasks)``, whose results are tensors."""
         count, fixed_names = len(self.names), list(self.fixed)
@@ -147,7 +147,8 @@ class LearnerSnapshot(NamedTuple):
         def function(*tensors: Tensor) -> tuple[Tensor, ...]:
             theta, alpha, rest = list(tensors[:count]), list(tensors[count : 2 * count]), tensors[2 * count :]
             fixed = dict(zip(fixed_names, rest, strict=False))
-            task = Task(*rest[len(fixed_names) :])
+            _, as_task = take_apart(tasks)
+            task = as_task(rest[len(fixed_names) :])
             result = compute(self._replace(theta=theta, alpha=alpha, fixed=fixed), task)
             return result.loss, *result.theta, *result.alpha
 
@@ -158,11 +159,11 @@ class LearnerSnapshot(NamedTuple):
         loss, *gradients = results
         return MetaGradient(loss, gradients[: len(self.names)], gradients[len(self.names) :])
 
-    @property
-    def cache_key(self) -> tuple[Hashable, ...]:
+    def cache_key(self, tasks: Task) -> tuple[Hashable, ...]:
         """Return everything besides ``tensors(tasks)`` that the meta-gradient depends on and that may change."""
         learner = self.learner
         return (
+            *(form_of(tree) for tree in tasks if not isinstance(tree, Tensor)),
             self.is_batch,
             self.num_tasks,
             self.names,
@@ -195,4 +196,5 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 def images_channels_last(task: Task) -> Task:
     """Store the images of a task channels last."""
-    return task._replace(support_x=channels_last(task.support_x), query_x=channels_last(task.query_x))
+    support_x, query_x = map_tensors(channels_last, task.support_x), map_tensors(channels_last, task.query_x)
+    return Task(support_x, task.support_y, query_x, task.query_y)

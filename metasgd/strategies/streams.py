@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_batches, as_list, part_of
+from metasgd._core.trees import size_of
 from metasgd.strategies.adjoint import accumulate, meta_gradient, summed
 from metasgd.strategies.cuda_graphs import map_over_streams
 from metasgd.strategies.preflight import check_tasks
@@ -25,7 +26,7 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
         ValueError: the model is not on an NVIDIA GPU.
     """
     batches = as_batches(tasks)
-    num_tasks = sum(len(batch.support_x) for batch in batches)
+    num_tasks = sum(size_of(batch.support_x) for batch in batches)
     snapshot = LearnerSnapshot.of(learner, is_batch=False, num_tasks=num_tasks)
     check_tasks(learner, batches, is_batch=True)
     if (device := snapshot.theta[0].device).type != DEVICE_TYPE:
@@ -33,7 +34,7 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
     if learner.execution.compile:
         snapshot = snapshot.with_own_models()
     size = learner.execution.chunk or TASKS_PER_GRAPH
-    chunks = (part_of(batch, i, i + size) for batch in batches for i in range(0, len(batch.support_x), size))
+    chunks = (part_of(batch, i, i + size) for batch in batches for i in range(0, size_of(batch.support_x), size))
     return accumulate(snapshot, (recorded_meta_gradient(snapshot, chunk) for chunk in chunks))
 
 
@@ -42,8 +43,8 @@ def recorded_meta_gradient(snapshot: LearnerSnapshot, batch: Task) -> MetaGradie
     if snapshot.held is None:
         return meta_gradient_by_streams(snapshot, batch)
     inputs = snapshot.tensors(batch)
-    key = (snapshot.cache_key, snapshot.learner.execution.compile)
-    function = snapshot.as_function_of_tensors(meta_gradient_by_streams)
+    key = (*snapshot.cache_key(batch), snapshot.learner.execution.compile)
+    function = snapshot.as_function_of_tensors(meta_gradient_by_streams, batch)
     replay = snapshot.learner.execution.recordings.get_or_make(key, function, inputs)
     assert replay is not None  # recording a graph succeeds or raises an error
     return snapshot.as_meta_gradient(replay(*inputs))

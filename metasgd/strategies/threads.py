@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_list
+from metasgd._core.trees import Tree, map_tensors
 from metasgd.strategies.adjoint import accumulate, meta_gradient, predictions
 from metasgd.strategies.memory_budget import num_workers
 from metasgd.strategies.preflight import check_tasks
@@ -34,11 +35,11 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
     return accumulate(snapshot, map_over_tasks(meta_gradient, snapshot, tasks))
 
 
-def predict(learner: Learner, tasks: Task) -> Iterator[Tensor]:
+def predict(learner: Learner, tasks: Task) -> Iterator[Tree]:
     """Yield the predictions for the query set of each task, of shape (1, queries, ...)."""
     snapshot = LearnerSnapshot.of(learner, is_batch=False)
     for prediction in map_over_tasks(predictions, snapshot, as_list(tasks)):
-        yield prediction[None]
+        yield map_tensors(lambda values: values[None], prediction)
 
 
 def map_over_tasks(

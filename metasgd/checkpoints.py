@@ -6,6 +6,7 @@ Format 1 called that entry ``data``. Formats 1 and 2 have no digest; the checksu
 """
 
 import contextlib
+import importlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,17 +15,24 @@ from typing import Any, NamedTuple
 
 import torch
 
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
-
 from metasgd._core.archives import CHECKPOINT as CHECKPOINT
 from metasgd._core.archives import read_archive, write_archive
 from metasgd._core.archives import storable as storable  # both names are handed on to those who write checkpoints
 from metasgd.meta_sgd import MetaSGD
 
 FORMAT = 3
+LOCK = "run.lock"
+
+
+def module_if_any(name: str) -> Any:
+    """Return a module that some systems have, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = module_if_any("fcntl"), module_if_any("msvcrt")  # locks of Unix, and of Windows
 
 
 class Checkpoint(NamedTuple):
@@ -62,26 +70,37 @@ def prepare_folder(folder: str | Path) -> Path:
 def locked(folder: str | Path) -> Iterator[None]:
     """Keep other runs out of a folder for the body of a ``with``, where the file system has locks.
 
-    The lock belongs to the process and ends with it, however it ends.
+    The lock belongs to the process and ends with it, however it ends. On Linux and macOS it is one of the folder
+    itself; on Windows, which has none of folders, one of the file ``run.lock`` in it, which is there meanwhile. It
+    holds between the processes of one machine; whether between those of several, the shared file system decides.
 
     Raises:
         FileExistsError: another run has the folder.
     """
-    descriptor = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    file = None if fcntl is not None else Path(folder) / LOCK
+    if file is not None and msvcrt is None:  # neither Unix nor Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY) if file is None else os.open(file, os.O_RDWR | os.O_CREAT)
     try:
-        if descriptor is not None:
-            try:
+        try:
+            if file is None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise FileExistsError(
-                    f"{folder} belongs to a run that is still going on; wait until it ends, or choose another folder"
-                ) from error
-            except OSError:  # a file system without locks
-                pass
+            else:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except (BlockingIOError, PermissionError) as error:
+            file = None  # it belongs to the other run
+            raise FileExistsError(
+                f"{folder} belongs to a run that is still going on; wait until it ends, or choose another folder"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)  # which ends the lock
+        if file is not None:
+            with contextlib.suppress(OSError):  # another process has it open
+                file.unlink()
 
 
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:

@@ -1,5 +1,7 @@
 """Checkpoints: what is written is read, and nothing else is. Those of recipes are in ``tests/recipes``."""
 
+import errno
+import os
 import resource
 import signal
 from pathlib import Path
@@ -10,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metasgd import MetaSGD, Task
+from metasgd import MetaSGD, Task, checkpoints
 from metasgd.checkpoints import (
     CHECKPOINT,
     FORMAT,
+    LOCK,
     Checkpoint,
     config_of_format_1,
+    locked,
     prepare_folder,
     read_checkpoint,
     restore,
@@ -195,3 +199,49 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+class LocksOfWindows:
+    """Stands for ``msvcrt``: a lock of a byte of an open file, which only one descriptor has, and ends with it."""
+
+    LK_NBLCK = 2
+
+    def __init__(self, error=None):
+        self.owner, self.error = None, error
+
+    def locking(self, descriptor, mode, count):
+        assert (mode, count) == (self.LK_NBLCK, 1)
+        if self.error is not None:
+            raise self.error
+        if self.owner not in (None, descriptor) and is_open(self.owner):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        self.owner = descriptor
+
+
+def is_open(descriptor):
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_folder_is_locked_on_windows_by_a_file_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "fcntl", None)
+    monkeypatch.setattr(checkpoints, "msvcrt", LocksOfWindows())
+    with locked(tmp_path):
+        with pytest.raises(FileExistsError, match="belongs to a run that is still going on"), locked(tmp_path):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("locks", [None, LocksOfWindows(OSError(errno.ENOSYS, "no locks here"))])
+def test_where_there_are_no_locks_a_run_goes_on_without(tmp_path, monkeypatch, locks):
+    monkeypatch.setattr(checkpoints, "fcntl", None)
+    monkeypatch.setattr(checkpoints, "msvcrt", locks)
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,11 @@ from metasgd.recipes import RECIPES, Recipe, meta_train
 
 SEVERAL = """several GPUs share each meta-batch: torchrun --nproc-per-node 2 -m metasgd train {name} ... with the same
 options (on CPUs, with --device cpu). The result does not depend on how many processes there are. If one is lost, all
-stop, and --resume goes on from the last checkpoint with any number of them."""
+stop, and --resume goes on from the last checkpoint with any number of them.
+
+A run that is finished is not made longer by --resume with more --iterations, as its learning rates have gone down to
+zero: give a longer run a folder of its own. (In Python, train(..., schedule=lambda fraction: 1.0) can be resumed with
+more iterations.)"""
 
 
 def add_train(commands: Any) -> None:

@@ -3,7 +3,6 @@
 Each is a function ``(support_x, support_y, query_x) -> prediction`` for one task, as ``metasgd.evaluate`` takes it.
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd._core.checks import check_labels, check_rates, check_scalar, num_outputs
+from metasgd._core.copies import copy_of_module
 from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode
 from metasgd.evaluation import Method
@@ -82,7 +82,7 @@ def from_scratch(
     check_rates(lr=lr)
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        network = copy.deepcopy(model)
+        network = copy_of_module(model)
         descent = optimizer(network.parameters(), lr=lr)
         with torch.enable_grad():
             for _ in range(steps):

@@ -24,6 +24,7 @@ from metasgd._core.checks import (
     check_task,
     num_outputs,
 )
+from metasgd._core.copies import copy_of, copy_of_module
 from metasgd._core.functional import call_with
 from metasgd._core.initial_rates import initial_rates
 from metasgd._core.learner import LossFn
@@ -113,7 +114,7 @@ class MetaSGD(nn.Module):
         self.learns_alpha = learn_alpha
         self.execution = Execution(strategy, compile, chunk, precision, recompute)
         # A second module of the same structure holds alpha, so that both share names, shapes and devices.
-        self.rates = copy.deepcopy(model)
+        self.rates = copy_of_module(model)
         for name, rate in initial_rates(self.theta, task_lr, seed).items():
             self.alpha[name].data.copy_(rate)
             self.alpha[name].requires_grad_(learn_alpha and self.theta[name].requires_grad)
@@ -237,6 +238,11 @@ class MetaSGD(nn.Module):
             for group, mine in zip(loaded["param_groups"], own, strict=True):
                 group["lr"] = mine["lr"]
         self.meta_optimizer.load_state_dict(loaded)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MetaSGD":
+        memo[id(self)] = copied = type(self).__new__(type(self))
+        copied.__dict__.update(copy_of(vars(self), memo))
+        return copied
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -43,7 +43,7 @@ class ExecutionLike(Protocol):
     recompute: bool
     chosen: str | None
     tasks_at_a_time: dict[Hashable, int]
-    num_outputs: dict[Hashable, int]
+    known: dict[Hashable, Any]
 
     @property
     def compiled(self) -> FunctionCacheLike:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
+from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.task import Task
 from metasgd._core.trees import Tree, as_tree, take_apart
-from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors, copy_sharing_tensors
+from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, Tensors
 from metasgd.strategies.tensor_lists import FOREACH
 
 

@@ -5,11 +5,13 @@ batches of one size, and batches are cut into chunks that fit into memory.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from metasgd._core.copies import nothing_of_vmap_kept
 from metasgd._core.cpu_threads import one_core_if_small
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_batches, part_of
@@ -47,13 +49,15 @@ def map_over_chunks(
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory for a single task.
     """
-    check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True)
+    model = snapshot.model
+    keeps = check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True).keeps
     for batch in batches:
         num_tasks, start = size_of(batch.support_x), 0
         while start < num_tasks:
             size = chunk_size(snapshot, batch)
             try:
-                result = function(snapshot, batch if size >= num_tasks else part_of(batch, start, start + size))
+                with nothing_of_vmap_kept(model) if keeps else nullcontext():
+                    result = function(snapshot, batch if size >= num_tasks else part_of(batch, start, start + size))
             except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise

@@ -8,6 +8,7 @@ from metasgd.strategies.cuda_graphs import record_cuda_graph
 from metasgd.strategies.function_cache import FunctionCache
 from metasgd.strategies.held_by_python import HeldByPython
 from metasgd.strategies.precision import check_precision
+from metasgd.strategies.preflight import Known
 from metasgd.strategies.registry import STRATEGIES
 
 MAX_RECORDINGS = 8  # CUDA graphs that are kept; each of them holds memory of the GPU
@@ -25,7 +26,7 @@ class Execution:
         recompute: whether the graph of an inner step is thrown away, and built again in the backward pass.
         chosen: the strategy that ``"auto"`` stands for, once that is decided.
         tasks_at_a_time: the number of tasks that fit into memory, by ``metasgd.strategies.memory_budget.memory_key``.
-        num_outputs: of the model for each example, by the form of the tasks.
+        known: what was found out about the model, by the form of the tasks.
         compiled: compiled functions.
         recordings: functions recorded as CUDA graphs.
         held: what Python holds that compiled and recorded functions depend on.
@@ -42,7 +43,7 @@ class Execution:
     # What it has found out, which nobody passes in:
     chosen: str | None = field(default=None, init=False)
     tasks_at_a_time: dict[Hashable, int] = field(default_factory=dict, init=False)
-    num_outputs: dict[Hashable, int] = field(default_factory=dict, init=False)
+    known: dict[Hashable, Known] = field(default_factory=dict, init=False)
     compiled: FunctionCache = field(default_factory=lambda: FunctionCache(compile_or_warn), init=False)
     recordings: FunctionCache = field(
         default_factory=lambda: FunctionCache(record_cuda_graph, MAX_RECORDINGS), init=False

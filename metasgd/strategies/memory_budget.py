@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.memory import give_freed_memory_back
 from metasgd._core.task import Task, form_of_task, task_at
 from metasgd._core.trees import map_tensors, size_of
 from metasgd.strategies.adjoint import uncompiled_meta_gradient
-from metasgd.strategies.snapshot import LearnerSnapshot, channels_last, copy_sharing_tensors
+from metasgd.strategies.snapshot import LearnerSnapshot, channels_last
 
 CPU_CHUNK_BYTES = 512 * 2**20  # that autograd may save for a chunk on a CPU
 GPU_CHUNK_SHARE = 0.7  # of the free memory of a GPU, that autograd may save for a chunk

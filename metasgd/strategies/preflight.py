@@ -1,18 +1,34 @@
 """Checks before any work: malformed tasks and unsuitable models are refused with an error that says why."""
 
-import copy
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metasgd._core.checks import check_labels, check_task, num_outputs
+from metasgd._core.copies import attributes_of, copy_of_module, keeps_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, form_of_task, task_at
 from metasgd._core.trees import Tree, map_tensors, tensors_of
 from metasgd.strategies.probe import no_random_numbers_of_python, probe
 
 
-def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, by_vmap: bool = False) -> None:
+class Known(NamedTuple):
+    """What is found out about a model by calling it for tasks of one form.
+
+    Attributes:
+        outputs: how many it has for each example (0 for a single number).
+        draws: whether it draws random numbers.
+        keeps: whether it keeps tensors of a call as attributes.
+    """
+
+    outputs: int
+    draws: bool
+    keeps: bool
+
+
+def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, by_vmap: bool = False) -> Known:
     """Refuse malformed tasks, and labels for which the model has no output.
 
     The form of tasks (shapes, dtypes, devices) is checked once, their labels are checked every time.
@@ -23,24 +39,30 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
         is_batch: whether each of them has a leading dimension of tasks.
         by_vmap: whether ``vmap`` will call the model.
 
+    Returns:
+        what is known of the model, for tasks of all these forms.
+
     Raises:
-        ValueError: as ``check_task``, ``check_labels`` and ``num_outputs_of`` say.
-        RuntimeError: as ``num_outputs_of`` and ``metasgd.strategies.probe.probe`` say.
+        ValueError: as ``check_task``, ``check_labels`` and ``call_once`` say.
+        RuntimeError: as ``call_once`` and ``metasgd.strategies.probe.probe`` say.
     """
     check_hooks(learner)
-    known = learner.execution.num_outputs
+    known: dict[Hashable, Known] = learner.execution.known
+    draws = keeps = False
     for task in tasks:
         key = (is_batch, by_vmap, learner.model.training, form_of_task(task))
         is_new, first = key not in known, task
         if is_new:
             first = task_at(task, 0) if is_batch else task
             check_task(first)
-        outputs = num_outputs_of(learner, first.support_x) if is_new else known[key]
+        found = call_once(learner, first.support_x) if is_new else known[key]
         for target in (task.support_y, task.query_y):
-            check_labels(learner.loss_fn, outputs, target)
+            check_labels(learner.loss_fn, found.outputs, target)
         if is_new:
             probe(learner, first, by_vmap=by_vmap)
-        known[key] = outputs
+        known[key] = found
+        draws, keeps = draws or found.draws, keeps or found.keeps
+    return Known(0, draws, keeps)
 
 
 def check_hooks(learner: Learner) -> None:
@@ -57,27 +79,29 @@ def check_hooks(learner: Learner) -> None:
                 raise RuntimeError(f"parameter '{name}' has a hook, which is called by strategy='loop' alone")
 
 
-def num_outputs_of(learner: Learner, x: Tree) -> int:
-    """Return how many outputs the model has for each example (0 for a single number), found by calling a copy of it.
+def call_once(learner: Learner, x: Tree) -> Known:
+    """Return what can be seen of the model by calling a copy of it.
 
     Raises:
         RuntimeError: the model changes its buffers at every call, so that tasks must be computed one after the other.
         ValueError: the model draws random numbers, and the learner is set to compute the same thing twice.
     """
-    model, device = copy.deepcopy(learner.model), tensors_of(x)[0].device
+    model, device = copy_of_module(learner.model), tensors_of(x)[0].device
     gpus = [device] if device.type == "cuda" else []
     versions = [buffer._version for buffer in model.buffers()]
     with torch.no_grad(), torch.random.fork_rng(gpus), no_random_numbers_of_python(model, ()):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
         given = map_tensors(Tensor.clone, x)  # the model may write into it
+        attributes = attributes_of(model)
         versions_given = [values._version for values in tensors_of(given)]
         prediction = model(given)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
     for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
         if buffer._version != version:
             raise RuntimeError(f"the model changes its buffer '{name}' with every call; use strategy='loop'")
-    if learner.execution.recompute and not all(map(torch.equal, before, after)):
+    draws = not all(map(torch.equal, before, after))
+    if learner.execution.recompute and draws:
         raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
     if learner.execution.recompute and [values._version for values in tensors_of(given)] != versions_given:
         raise ValueError("the model writes into its input, which differs the second time; use recompute=False")
-    return num_outputs(prediction)
+    return Known(num_outputs(prediction), draws, keeps_tensors(attributes))

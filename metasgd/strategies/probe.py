@@ -4,7 +4,6 @@ It is done once for each form of tasks, on copies, and draws no random numbers. 
 model does what its author wrote.
 """
 
-import copy
 import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metasgd._core.checks import check_takes_tensors
+from metasgd._core.copies import copy_of_module
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
 from metasgd._core.trees import Tree, map_tensors, tensors_of
@@ -88,7 +88,7 @@ def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
         RuntimeError: an operator with a wrong second derivative; random numbers of Python or NumPy, which would be the
             same for several tasks; a hook; or a loss that depends on theta or alpha other than by the prediction.
     """
-    model: nn.Module = copy.deepcopy(learner.model)
+    model: nn.Module = copy_of_module(learner.model)
     refuse_hooks_of_modules(model)
     query_loss_fn = getattr(learner, "query_loss_fn", None)
     wrong = WRONG_EVERYWHERE | (WRONG_UNDER_VMAP if by_vmap else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metasgd._core.checks import check_scalar
+from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, tensors_of_task
@@ -176,12 +176,6 @@ class LearnerSnapshot(NamedTuple):
             self.autocast,
             self.held,  # with which modules are in training mode
         )
-
-
-def copy_sharing_tensors(model: nn.Module) -> nn.Module:
-    """Return a copy of a module that shares its parameters and buffers."""
-    tensors = (*model.parameters(), *model.buffers())
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def detached_channels_last(tensor: Tensor) -> Tensor:

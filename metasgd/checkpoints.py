@@ -18,6 +18,7 @@ import torch
 from metasgd._core.archives import CHECKPOINT as CHECKPOINT
 from metasgd._core.archives import read_archive, write_archive
 from metasgd._core.archives import storable as storable  # both names are handed on to those who write checkpoints
+from metasgd._core.saved_learner import without_ballast
 from metasgd.meta_sgd import MetaSGD
 
 FORMAT = 3
@@ -184,7 +185,7 @@ def check_same_model(learner: MetaSGD, state: Mapping[str, Any], source: str | P
     """
     own, other = (
         {key: tuple(value.shape) for key, value in mapping.items() if isinstance(value, torch.Tensor)}
-        for mapping in (learner.state_dict(), state)
+        for mapping in (learner.state_dict(), without_ballast(learner, state))
     )
     if own != other:
         wrong = sorted(key for key in own.keys() | other.keys() if own.get(key) != other.get(key))

@@ -4,8 +4,8 @@ Li, Zhou, Chen, Li: Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, a
 The formulas are derived in chapter 3 of the book, and the class is written from nothing in chapter 5.
 """
 
-import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,18 +24,22 @@ from metasgd._core.checks import (
     check_task,
     num_outputs,
 )
-from metasgd._core.copies import copy_of, copy_of_module
+from metasgd._core.clipping import clipped, norm_or_default
 from metasgd._core.functional import call_with
 from metasgd._core.initial_rates import initial_rates
+from metasgd._core.inner_steps import exchanged_steps, minibatches, starting_point
 from metasgd._core.learner import LossFn
-from metasgd._core.modes import evaluation_mode, no_inference_mode
+from metasgd._core.modes import evaluation_mode, no_inference_mode, outside_inference, with_gradients
+from metasgd._core.outer_step import JumpWatch, clip, new_gradients, why_not_finite
 from metasgd._core.running_statistics import check_statistics, keep_statistics
+from metasgd._core.saved_learner import SavedLearner
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
+from metasgd._core.trainable import as_module, check_parameters, trainable_names
 from metasgd._core.trees import Tree, check_tree
 from metasgd.strategies import Execution, meta_backward, predict_tasks, with_right_kernels
 
 
-class MetaSGD(nn.Module):
+class MetaSGD(SavedLearner):
     """Meta-SGD for any module and any loss: ``theta' = theta - alpha * grad L(support; theta)``.
 
     The meta-gradient is exact (second order) unless ``first_order`` is set. Every task is adapted on its own, so
@@ -88,12 +92,15 @@ class MetaSGD(nn.Module):
         model: nn.Module,
         loss_fn: LossFn = F.cross_entropy,
         *,
+        query_loss_fn: LossFn | None = None,
         meta_lr: float = 1e-3,
         alpha_lr: float | None = None,
         task_lr: float | tuple[float, float] | Mapping[str, Tensor] = (0.005, 0.1),
         inner_steps: int = 1,
         first_order: bool = False,
         learn_alpha: bool = True,
+        inner_max_norm: float | str | None = "auto",
+        max_norm: float | str | None = "auto",
         meta_optimizer: Callable[..., torch.optim.Optimizer] = adam,
         seed: int = 0,
         strategy: str = "auto",
@@ -104,26 +111,27 @@ class MetaSGD(nn.Module):
     ) -> None:
         super().__init__()
         check_model(model)
+        check_parameters(model, (loss_fn, query_loss_fn))
         check_inner_steps(inner_steps)
         check_rates(meta_lr=meta_lr, alpha_lr=alpha_lr)
         self.model = model
         self._keep_statistics = keep_statistics(model)  # which may be put into training mode later
         self.loss_fn = loss_fn
+        self.query_loss_fn = query_loss_fn
         self.inner_steps = inner_steps
+        self.inner_max_norm = norm_or_default("inner_max_norm", inner_max_norm, inner_steps)
+        self.max_norm = norm_or_default("max_norm", max_norm, inner_steps)
         self.first_order = first_order
         self.learns_alpha = learn_alpha
         self.execution = Execution(strategy, compile, chunk, precision, recompute)
-        # A second module of the same structure holds alpha, so that both share names, shapes and devices.
-        self.rates = copy_of_module(model)
-        for name, rate in initial_rates(self.theta, task_lr, seed).items():
-            self.alpha[name].data.copy_(rate)
-            self.alpha[name].requires_grad_(learn_alpha and self.theta[name].requires_grad)
+        with no_inference_mode():  # a second module holds alpha, with the names of the parameters that adapt
+            self.rates = as_module(initial_rates(self.theta, task_lr, seed)).requires_grad_(learn_alpha)
         groups = [{"params": [p for p in model.parameters() if p.requires_grad], "lr": meta_lr}]
         if learn_alpha:
-            rates = [rate for rate in self.rates.parameters() if rate.requires_grad]
-            groups.append({"params": rates, "lr": meta_lr if alpha_lr is None else alpha_lr})
+            groups.append({"params": list(self.rates.parameters()), "lr": meta_lr if alpha_lr is None else alpha_lr})
         self.meta_optimizer = meta_optimizer(groups)
-        self._made_with_rates = [group["lr"] for group in self.meta_optimizer.param_groups]
+        self.made_with_rates = [group["lr"] for group in self.meta_optimizer.param_groups]
+        self._has_gradients, self._jumps = False, JumpWatch()
 
     @property
     def theta(self) -> dict[str, Tensor]:
@@ -132,7 +140,7 @@ class MetaSGD(nn.Module):
 
     @property
     def alpha(self) -> dict[str, Tensor]:
-        """The learning rate of every parameter entry, with the names and shapes of ``theta``."""
+        """The learning rate of every entry of the parameters that adapt, with their names and shapes in ``theta``."""
         return dict(self.rates.named_parameters())
 
     @with_right_kernels
@@ -142,53 +150,77 @@ class MetaSGD(nn.Module):
         check_tree("x", x)
         return self.model(x) if params is None else call_with(self.model, params, x)
 
+    @outside_inference
     @with_right_kernels
-    def inner_update(self, x: Tree, y: Tree) -> dict[str, Tensor]:
-        """Adapt theta to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
+    def inner_update(
+        self,
+        x: Tree,
+        y: Tree,
+        params: Mapping[str, Tensor] | None = None,
+        steps: int | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Adapt to one support set: ``theta' = theta - alpha * grad L(x, y; theta)``, once per inner step.
 
         The result is differentiable in theta and alpha, except under ``torch.no_grad()``, where it is detached.
+
+        Args:
+            x: the inputs of the support set.
+            y: its targets.
+            params: go on from these (None: theta), e.g. from what an earlier call returned.
+            steps: the number of steps (None: ``inner_steps``; 0: none).
+            batch_size: examples in a step, from the first on and around again, for a support set that is too large
+                for one gradient (None: all of them in every step, as the strategies take them).
         """
         differentiable = torch.is_grad_enabled()
-        alpha, params = self.alpha, self.theta
-        trainable = [name for name, value in params.items() if value.requires_grad]
+        alpha, names = self.alpha, trainable_names(self.theta, self.alpha)
+        params = starting_point(self.theta, params, names)
         with torch.enable_grad():
-            for _ in range(self.inner_steps):
-                loss = self._loss(self.predict(x, params), y)
+            for part_x, part_y in minibatches(x, y, batch_size, self.inner_steps if steps is None else steps):
                 gradients = torch.autograd.grad(
-                    loss,
-                    [params[name] for name in trainable],
+                    self._loss(self.predict(part_x, params), part_y),
+                    [params[name] for name in names],
                     create_graph=differentiable and not self.first_order,
                     materialize_grads=True,  # zero, not None, for a parameter that the loss does not depend on
                 )
                 params = params | {
                     name: params[name] - alpha[name] * gradient
-                    for name, gradient in zip(trainable, gradients, strict=True)
+                    for name, gradient in zip(names, clipped(gradients, self.inner_max_norm), strict=True)
                 }
         return params if differentiable else {name: value.detach() for name, value in params.items()}
 
+    @outside_inference
     @with_right_kernels
-    def forward(self, support_x: Tree, support_y: Tree, query_x: Tree) -> Any:
+    def forward(self, support_x: Tree, support_y: Tree, query_x: Tree, steps: int | None = None) -> Any:
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
-        return self.predict(query_x, self.inner_update(support_x, support_y))
+        return self.predict(query_x, self.inner_update(support_x, support_y, steps=steps))
 
-    def predict_tasks(self, tasks: Tasks) -> Tree | list[Tree]:
+    def predict_tasks(self, tasks: Tasks, steps: int | None = None) -> Tree | list[Tree]:
         """Adapt to every task and predict its query set, by the strategy, in evaluation mode and without gradients.
+
+        Args:
+            tasks: a batch or a list of tasks.
+            steps: inner steps (None: ``inner_steps``).
 
         Returns:
             the model's outputs, (B, queries, ...), which differ from ``forward``'s by rounding alone; a list of one
             output a task, in the order of the tasks, where they differ in shape. Outputs that are trees of tensors
             are put together tensor by tensor.
         """
-        with no_inference_mode(), evaluation_mode(self.model):
+        with no_inference_mode(), evaluation_mode(self.model), exchanged_steps(self, steps):
             batches = [predict_tasks(self, without_inference(batch)) for batch in as_batches(tasks)]
         return in_order_of(tasks, batches)
 
+    @outside_inference
     @with_right_kernels
     def task_loss(self, task: Task) -> Tensor:
         """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""
-        check_task(task)
-        return self._loss(self(task.support_x, task.support_y, task.query_x), task.query_y)
+        check_task(task, one_loss=self.query_loss_fn is None)
+        prediction = self(task.support_x, task.support_y, task.query_x)
+        return self._loss(prediction, task.query_y, self.query_loss_fn)
 
+    @outside_inference
     def meta_loss(self, tasks: Tasks) -> Tensor:
         """Return the mean query loss over a batch or a list of tasks: the objective of theta and alpha."""
         return torch.stack([self.task_loss(task) for task in as_list(tasks)]).mean()
@@ -197,54 +229,53 @@ class MetaSGD(nn.Module):
         """Take one step of the outer optimiser on ``meta_loss(tasks)`` and return ``{"loss": ...}`` before it."""
         return self.meta_step(self.meta_backward(tasks), tasks)
 
-    def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Put the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha; return that loss, detached."""
-        check_statistics(self._keep_statistics)
-        self.meta_optimizer.zero_grad()
-        return meta_backward(self, tasks)
+    @with_gradients
+    def meta_backward(self, tasks: Tasks, *, accumulate: bool = False, weight: float = 1.0) -> Tensor:
+        """Put the gradient of ``meta_loss(tasks)`` into ``.grad`` of theta and alpha; return that loss, detached.
 
+        A meta-batch that is too large for the memory is taken in parts, before one ``meta_step``. For the mean over
+        all of its tasks, each part has as its weight its share of the tasks.
+
+        Args:
+            tasks: a batch or a list of tasks.
+            accumulate: add to the gradients of the calls since the last ``meta_step``, not replace them.
+            weight: a factor of these gradients; the loss is returned without it.
+        """
+        check_statistics(self._keep_statistics)
+        with new_gradients(self, weight, keep=accumulate and self._has_gradients):
+            loss = self._add_gradients(tasks)
+        self._has_gradients = True
+        return loss
+
+    @with_gradients
     def meta_step(self, loss: Tensor, tasks: Tasks) -> dict[str, float]:
         """Take the outer step by the gradients of ``meta_backward``; refuse numbers that are not finite."""
-        check_finite(loss, tasks, self.meta_optimizer)
+        self._has_gradients = False
         metrics = {"loss": loss.item()}  # before the step, so that nobody waits until a GPU has taken it
+        why = partial(why_not_finite, self, metrics["loss"], tasks)
+        norm = check_finite(metrics["loss"], tasks, self.meta_optimizer, why)
+        if self.max_norm is not None:
+            clip(self.meta_optimizer, norm, self.max_norm)
+        self._jumps.see(metrics["loss"])
         self.meta_optimizer.step()
         return metrics
 
-    def _loss(self, prediction: Any, target: Tree) -> Tensor:
+    def _add_gradients(self, tasks: Tasks) -> Tensor:
+        """Add the gradients of the mean query loss to ``.grad``, and return that loss; other methods do otherwise."""
+        return meta_backward(self, tasks)
+
+    def _loss(self, prediction: Any, target: Tree, loss_fn: LossFn | None = None) -> Tensor:
+        loss_fn = self.loss_fn if loss_fn is None else loss_fn
         check_tree("y", target)
-        check_takes_tensors(self.loss_fn, prediction, target)
-        check_labels(self.loss_fn, num_outputs(prediction), target)
-        return check_scalar(self.loss_fn(prediction, target))
+        check_takes_tensors(loss_fn, prediction, target)
+        check_labels(loss_fn, num_outputs(prediction), target)
+        return check_scalar(loss_fn(prediction, target))
 
-    # state_dict() holds theta and alpha as ordinary entries and the outer optimiser as the module's extra state.
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return what ``state_dict`` holds beside tensors of the module itself."""
-        return {"meta_optimizer": self.meta_optimizer.state_dict(), "made_with_rates": self._made_with_rates}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore what ``get_extra_state`` returned.
-
-        The outer learning rates are those of the state if it belongs to a learner with the same ``meta_lr`` and
-        ``alpha_lr``, and else stay as they are.
-        """
-        # An optimiser keeps the tensors it is given; without the copy, two learners would share their moments.
-        loaded = copy.deepcopy(state["meta_optimizer"])
-        # Version 0.1.0 kept the rates before their decay as ``initial_lr``, and that of the last iteration as ``lr``.
-        for group in loaded["param_groups"] if "made_with_rates" not in state else ():
-            group["lr"] = group.pop("initial_lr", group["lr"])
-        theirs = state.get("made_with_rates") or [group["lr"] for group in loaded["param_groups"]]
-        own = self.meta_optimizer.param_groups
-        if theirs != self._made_with_rates and len(own) == len(loaded["param_groups"]):
-            for group, mine in zip(loaded["param_groups"], own, strict=True):
-                group["lr"] = mine["lr"]
-        self.meta_optimizer.load_state_dict(loaded)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "MetaSGD":
-        memo[id(self)] = copied = type(self).__new__(type(self))
-        copied.__dict__.update(copy_of(vars(self), memo))
-        return copied
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MetaSGD":
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.meta_optimizer.load_state_dict(self.meta_optimizer.state_dict())  # its state follows the parameters
-        return self
+    def saved_options(self) -> dict[str, Any]:
+        """Return the arguments of the class that are saved: those that decide predictions, or how training goes on."""
+        names = ("inner_steps", "first_order", "inner_max_norm", "max_norm")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "learn_alpha": self.learns_alpha,
+            "precision": self.execution.precision,
+        }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metasgd._core.adam import adam
 from metasgd._core.checks import check_finite
+from metasgd._core.clipping import clipped
 from metasgd._core.learner import LossFn
 from metasgd._core.task import Tasks, as_list, check_parts
 from metasgd._core.trees import Tree, join, map_tensors
@@ -37,7 +38,7 @@ class Reptile(MetaSGD):
         inner_steps: the number of inner steps.
         meta_lr: epsilon, the fraction of the way from theta to theta' that a meta-update goes.
         meta_optimizer: makes the outer optimiser (plain SGD, as in the paper).
-        options: see ``MetaSGD``.
+        options: see ``MetaSGD``; gradients are not clipped unless ``max_norm`` or ``inner_max_norm`` says so.
     """
 
     def __init__(
@@ -59,16 +60,21 @@ class Reptile(MetaSGD):
             meta_lr=meta_lr,
             meta_optimizer=meta_optimizer,
             learn_alpha=False,
-            **options,
+            **{"max_norm": None, "inner_max_norm": None} | options,
         )
+        if self.query_loss_fn is not None:
+            raise ValueError("Reptile takes support and query set together, by one loss; leave query_loss_fn out")
 
-    def meta_backward(self, tasks: Tasks) -> Tensor:
+    def saved_options(self) -> dict[str, Any]:
+        """Return the arguments of the class that are saved; see ``MetaSGD``."""
+        return {name: value for name, value in super().saved_options().items() if name != "learn_alpha"}
+
+    def _add_gradients(self, tasks: Tasks) -> Tensor:
         """Store the mean of ``theta - theta'`` over the tasks in ``.grad`` of theta.
 
         Returns:
             The loss of an inner step on its minibatch, a scalar: the mean over all steps of all tasks.
         """
-        self.meta_optimizer.zero_grad()
         tasks, losses = as_list(tasks), []
         theta = {name: value for name, value in self.theta.items() if value.requires_grad}
         for value in theta.values():
@@ -83,7 +89,9 @@ class Reptile(MetaSGD):
                 gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
                 params = {
                     name: (value - self.alpha[name] * gradient).detach().requires_grad_()
-                    for (name, value), gradient in zip(params.items(), gradients, strict=True)
+                    for (name, value), gradient in zip(
+                        params.items(), clipped(gradients, self.inner_max_norm), strict=True
+                    )
                 }
                 losses.append(loss.detach())
             for name, value in theta.items():
@@ -141,9 +149,10 @@ class PrototypicalNetwork(nn.Module):
         self.meta_optimizer.zero_grad()
         loss = self.meta_loss(tasks)
         loss.backward()
-        check_finite(loss.detach(), tasks, self.meta_optimizer)
+        metrics = {"loss": loss.item()}
+        check_finite(metrics["loss"], tasks, self.meta_optimizer)
         self.meta_optimizer.step()
-        return {"loss": loss.item()}
+        return metrics
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the state of the outer optimiser, which ``state_dict`` contains in addition to the network."""

@@ -1,12 +1,13 @@
 """Learning rates that parameters share, and tools to look at a trained alpha and to change it (chapter 11)."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from metasgd._core.learner import LossFn
 from metasgd._core.task import Tasks
@@ -14,13 +15,14 @@ from metasgd.meta_sgd import MetaSGD
 
 # Ways to share rates. Each function takes a parameter's name; parameters for which it returns the same have one rate.
 SHARINGS: dict[str, Callable[[str], str]] = {
+    "tensor": lambda name: name,
     "layer": lambda name: name.rpartition(".")[0],
     "all": lambda name: "",
 }
 
 
 class SharedRates(MetaSGD):
-    """Meta-SGD with constraints on the rates: shared by a layer or by all, zero in some parameters, or never negative.
+    """Meta-SGD with constraints on the rates: shared by a tensor, a layer or all, zero in some, or never negative.
 
     ``alpha`` still has the shapes of theta; entries that share a rate are equal. The gradient of a shared rate is the
     sum of the gradients of its entries, since theta' depends on the rate through each of them. The rates of parameters
@@ -29,8 +31,9 @@ class SharedRates(MetaSGD):
     Args:
         model: see ``MetaSGD``.
         loss_fn: see ``MetaSGD``.
-        shared: which entries share a rate: ``"layer"`` (all entries of a module), ``"all"``, or None (no entries).
-        adapts: ``adapts(name) -> bool`` says which parameters adapt (None: all).
+        shared: which entries share a rate: ``"tensor"`` (a weight and its bias have a rate each),
+            ``"layer"`` (all entries of a module), ``"all"``, or None (no entries).
+        adapts: ``adapts(name) -> bool`` says which parameters adapt, or a list of their names (None: all).
         nonnegative: set a rate that a meta-step has made negative to zero. A later step may raise it again.
         options: see ``MetaSGD``. If ``task_lr`` gives different numbers to entries that share a rate, the rate starts
             at their mean.
@@ -50,7 +53,7 @@ class SharedRates(MetaSGD):
         loss_fn: LossFn = F.cross_entropy,
         *,
         shared: str | None = None,
-        adapts: Callable[[str], bool] | None = None,
+        adapts: Callable[[str], bool] | Collection[str] | None = None,
         nonnegative: bool = False,
         **options: Any,
     ) -> None:
@@ -58,7 +61,11 @@ class SharedRates(MetaSGD):
             raise ValueError(f"sharing {shared!r} does not exist; choose {', '.join(SHARINGS)}, or None")
         super().__init__(model, loss_fn, **options)
         names = [name for name, value in self.theta.items() if value.requires_grad]
-        self.nonnegative = nonnegative
+        self.shared, self.nonnegative = shared, nonnegative
+        if adapts is not None and not callable(adapts):
+            if unknown := sorted(set(adapts) - set(names)):
+                raise ValueError(f"adapts names {', '.join(unknown)}; the model's parameters are {', '.join(names)}")
+            adapts = set(adapts).__contains__
         self.adapting = [name for name in names if adapts is None or adapts(name)]
         self.frozen = [name for name in names if name not in self.adapting]
         if not self.adapting:
@@ -72,19 +79,18 @@ class SharedRates(MetaSGD):
                 self.alpha[name].zero_()
             self._fill_groups(torch.mean)
 
-    def meta_backward(self, tasks: Tasks) -> Tensor:
-        """Store the meta-gradient in ``.grad`` as ``MetaSGD`` does, and sum it over the entries of a shared rate.
-
-        Returns:
-            The meta-loss, a scalar.
-        """
-        loss = super().meta_backward(tasks)
+    def _add_gradients(self, tasks: Tasks) -> Tensor:
+        """Add the meta-gradient as ``MetaSGD`` does, summed over the entries of a shared rate."""
+        loss = super()._add_gradients(tasks)
         if self.learns_alpha:
-            alpha = self.alpha
+            alpha = {name: rate for name, rate in self.alpha.items() if rate.grad is not None}  # not frozen since
             for name in self.frozen:
-                alpha[name].grad.zero_()  # type: ignore[union-attr]
+                if name in alpha:
+                    alpha[name].grad.zero_()  # type: ignore[union-attr]
             for names in self.groups:
-                gradients: list[Any] = [alpha[name].grad for name in names]
+                gradients: list[Any] = [alpha[name].grad for name in names if name in alpha]
+                if not gradients:
+                    continue
                 total = torch.stack([gradient.sum() for gradient in gradients]).sum()
                 for gradient in gradients:
                     gradient.fill_(total)
@@ -102,6 +108,11 @@ class SharedRates(MetaSGD):
                 for rate in self.alpha.values():
                     rate.clamp_(min=0)
         return metrics
+
+    def saved_options(self) -> dict[str, Any]:
+        """Return the arguments of the class that are saved; see ``MetaSGD``."""
+        own = {"shared": self.shared, "adapts": list(self.adapting), "nonnegative": self.nonnegative}
+        return super().saved_options() | own
 
     def _fill_groups(self, choose: Callable[[Tensor], Tensor]) -> None:
         """Set all entries of each shared rate to ``choose(entries)``, where the entries are one vector."""
@@ -212,3 +223,67 @@ def changes_of_rates(learner: MetaSGD) -> Mapping[str, Callable[[str, Tensor], T
         "body": lambda name, rate: torch.zeros_like(rate) if is_head(name) else rate,
         "none": lambda name, rate: torch.zeros_like(rate),
     }
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Ordinary fine-tuning with learned rates
+
+
+def parameter_groups(learner: MetaSGD, model: nn.Module | None = None) -> list[dict[str, Any]]:
+    """Return a group of parameters for each tensor, whose ``lr`` is the mean of its learned rates.
+
+    They are for an optimiser of ``torch.optim``, e.g. ``torch.optim.SGD(parameter_groups(learner))``. A step of plain
+    SGD on the support set then is an inner step, exactly where all entries of a tensor have the same rate
+    (``SharedRates``, or MAML), and on average where they have not; ``scale_gradients`` is exact there, too.
+
+    Args:
+        learner: with the rates.
+        model: whose parameters are to be trained (None: the learner's own model, whose parameters are theta).
+
+    Raises:
+        ValueError: a mean that is negative, which the optimisers of PyTorch do not take.
+    """
+    theta = dict((learner.model if model is None else model).named_parameters())
+    groups = []
+    for name, rate in learner.alpha.items():
+        values = rate.detach().double()
+        mean = (values.max() if values.min() == values.max() else values.mean()).item()  # a mean would be rounded
+        if mean < 0:
+            raise ValueError(
+                f"the rates of '{name}' have the mean {mean:.3g}, and an optimiser of PyTorch takes no negative lr; "
+                "use scale_gradients, or learn rates with SharedRates(nonnegative=True)"
+            )
+        groups.append({"params": [theta[name]], "lr": mean})
+    return groups
+
+
+def scale_gradients(
+    optimizer: torch.optim.Optimizer, learner: MetaSGD, model: nn.Module | None = None
+) -> RemovableHandle:
+    """Let an optimiser multiply each gradient by the learned rates, entry by entry, before each of its steps.
+
+    With ``torch.optim.SGD(model.parameters(), lr=1)`` a step on the support set is exactly an inner step. Momentum,
+    weight decay and a schedule of ``lr`` then work on the scaled gradients. It is of no use to Adam and its relatives,
+    which divide the scale of a gradient out again.
+
+    Args:
+        optimizer: of some or all parameters of the model; those without rates keep their gradients.
+        learner: with the rates, as they are now.
+        model: whose parameters are trained (None: the learner's own model).
+
+    Returns:
+        a handle, whose ``remove()`` ends it.
+
+    >>> learner = MetaSGD(nn.Linear(1, 1), F.mse_loss)
+    >>> optimizer = torch.optim.SGD(learner.model.parameters(), lr=1)
+    >>> handle = scale_gradients(optimizer, learner)
+    """
+    theta = dict((learner.model if model is None else model).named_parameters())
+    rates = [(theta[name], rate.detach().clone()) for name, rate in learner.alpha.items()]
+
+    def scale(*_: Any) -> None:
+        for parameter, rate in rates:
+            if parameter.grad is not None:
+                parameter.grad.mul_(rate.to(parameter))
+
+    return optimizer.register_step_pre_hook(scale)

@@ -204,7 +204,7 @@ def test_frozen_parameters_stay_inside_and_outside(device: torch.device) -> None
         frozen = name.startswith("0.")
         assert torch.equal(adapted[name], before.theta[name]) == frozen
         assert torch.equal(learner.theta[name], before.theta[name]) == frozen
-        assert torch.equal(learner.alpha[name], before.alpha[name]) == frozen
+        assert frozen or not torch.equal(learner.alpha[name], before.alpha[name])
 
 
 def test_the_outer_optimiser_gets_neither_frozen_parameters_nor_their_rates(device: torch.device) -> None:
@@ -216,7 +216,7 @@ def test_the_outer_optimiser_gets_neither_frozen_parameters_nor_their_rates(devi
         {id(value) for name, value in values.items() if not name.startswith("0.")}
         for values in (learner.theta, learner.alpha)
     ]
-    assert [name for name, rate in learner.alpha.items() if not rate.requires_grad] == ["0.weight", "0.bias"]
+    assert list(learner.alpha) == ["2.weight", "2.bias"]
 
 
 def test_inner_update_leaves_theta_and_its_gradients_alone(device: torch.device) -> None:
@@ -421,7 +421,7 @@ def root(prediction: Tensor, target: Tensor) -> Tensor:
         (F.mse_loss, "support_x", float("nan"), "task 1 has NaN or infinite values in support_x"),
         (F.mse_loss, "query_y", float("inf"), "task 1 has NaN or infinite values in query_y"),
         (infinite, "query_y", 0.0, "the loss is not finite"),
-        (root, "query_y", 0.0, "the meta-gradient is not finite"),
+        (root, "query_y", 0.0, "the meta-gradient is not, first in"),
     ],
     ids=["NaN in support_x", "infinity in query_y", "the loss", "the meta-gradient"],
 )

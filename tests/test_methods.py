@@ -107,3 +107,19 @@ def test_the_state_of_prototypes_includes_that_of_the_outer_optimiser():
     assert other.meta_update([task]) == learner.meta_update([task])
     assert torch.equal(other.model.weight, learner.model.weight)
     assert other.meta_optimizer.state_dict()["state"][0]["step"] == 3
+
+
+def test_reptile_has_one_loss_and_does_not_clip_unless_asked():
+    learner = Reptile(nn.Linear(1, 1), F.mse_loss)
+    assert (learner.max_norm, learner.inner_max_norm) == (None, None)
+    with pytest.raises(ValueError, match="Reptile takes support and query set together, by one loss"):
+        Reptile(nn.Linear(1, 1), F.mse_loss, query_loss_fn=F.l1_loss)
+
+
+def test_an_inner_step_of_reptile_may_be_clipped(float64):
+    """One step of length ``task_lr`` times the largest norm, as the gradient is longer; theta moves all the way."""
+    learner = Reptile(nn.Linear(2, 1), F.mse_loss, inner_steps=1, task_lr=0.1, inner_max_norm=0.5)
+    before = torch.cat([value.detach().flatten() for value in learner.theta.values()])
+    learner.meta_update([Task(torch.ones(3, 2), torch.full((3, 1), 50.0), torch.ones(3, 2), torch.full((3, 1), 50.0))])
+    after = torch.cat([value.detach().flatten() for value in learner.theta.values()])
+    assert (after - before).norm().item() == pytest.approx(0.1 * 0.5, rel=1e-12)

@@ -52,10 +52,11 @@ def explicit_gradients(keys: dict[str, str], start: float, *, steps: int) -> tup
 
 
 LAYER = {"0.weight": "0", "0.bias": "0", "2.weight": "2", "2.bias": "2"}
+TENSOR = {name: name for name in LAYER}
 
 
 @pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
-@pytest.mark.parametrize(("shared", "keys"), [("layer", LAYER), ("all", dict.fromkeys(LAYER, ""))])
+@pytest.mark.parametrize(("shared", "keys"), [("tensor", TENSOR), ("layer", LAYER), ("all", dict.fromkeys(LAYER, ""))])
 def test_the_gradient_of_a_shared_rate_is_that_of_an_explicit_scalar(float64, strategy, shared, keys):
     """Two inner steps, so that the rate enters in a product, too. Float64: equal to rounding."""
     learner = SharedRates(network(), shared=shared, task_lr=0.3, inner_steps=2, strategy=strategy)
@@ -148,7 +149,7 @@ def test_a_copy_shares_its_own_rates():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shared": "row"}, "sharing 'row' does not exist; choose layer, all, or None"),
+        ({"shared": "row"}, "sharing 'row' does not exist; choose tensor, layer, all, or None"),
         ({"adapts": lambda name: False}, r"no parameter adapts; let adapts\(\) be true for some of 0.weight, 0.bias"),
     ],
 )
@@ -215,3 +216,68 @@ def test_layers_of_the_convnet_have_readable_names():
         "conv 4 weight",
         "head bias",
     ]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Ordinary fine-tuning with learned rates
+
+
+def fine_tune(learner: MetaSGD, optimizer: torch.optim.Optimizer, steps: int) -> dict[str, Tensor]:
+    """Train the learner's model on the support set of a task by an optimiser of PyTorch."""
+    x, y = tasks().support_x[0], tasks().support_y[0]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(learner.model(x), y).backward()
+        optimizer.step()
+    return {name: value.detach() for name, value in learner.theta.items()}
+
+
+def inner_steps(learner: MetaSGD, steps: int) -> dict[str, Tensor]:
+    with torch.no_grad():
+        return learner.inner_update(tasks().support_x[0], tasks().support_y[0], steps=steps)
+
+
+def test_gradients_scaled_by_the_rates_make_sgd_the_inner_steps(float64):
+    """For rates of both signs, entry by entry; and after ``remove`` no more."""
+    learner = MetaSGD(network(), task_lr=(-0.2, 0.4), strategy="loop")
+    expected = inner_steps(learner, 3)
+    optimizer = torch.optim.SGD(learner.model.parameters(), lr=1)
+    handle = rates.scale_gradients(optimizer, learner)
+    torch.testing.assert_close(fine_tune(learner, optimizer, 3), expected, rtol=1e-12, atol=1e-14)
+    handle.remove()
+    before, rate = learner.theta["2.bias"].detach().clone(), 1.0
+    fine_tune(learner, optimizer, 1)
+    torch.testing.assert_close(learner.theta["2.bias"], before - rate * learner.theta["2.bias"].grad)
+
+
+@pytest.mark.parametrize("shared", ["tensor", "layer", "all"])
+def test_groups_of_parameters_make_sgd_the_inner_steps_where_a_tensor_has_one_rate(float64, shared):
+    learner = SharedRates(network(), shared=shared, task_lr=(0.1, 0.4), strategy="loop")
+    expected = inner_steps(learner, 3)
+    optimizer = torch.optim.SGD(rates.parameter_groups(learner))
+    assert len({group["lr"] for group in optimizer.param_groups}) == {"tensor": 4, "layer": 2, "all": 1}[shared]
+    torch.testing.assert_close(fine_tune(learner, optimizer, 3), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_rate_of_a_group_is_the_mean_of_its_tensor(learner):
+    learner.alpha["0.weight"].data.abs_()
+    other = copy.deepcopy(learner.model)
+    groups = rates.parameter_groups(learner, other)
+    assert all(group["params"][0] is value for group, value in zip(groups, other.parameters(), strict=True))
+    assert groups[0]["lr"] == pytest.approx(1.6 / 6)
+
+
+def test_a_negative_mean_rate_is_refused(learner):
+    learner.alpha["0.weight"].data.abs_()
+    learner.alpha["2.bias"].data.fill_(-0.1)
+    with pytest.raises(ValueError, match=r"rates of '2.bias' have the mean -0.1, .* use scale_gradients"):
+        rates.parameter_groups(learner)
+
+
+def test_what_adapts_may_be_a_list_of_names():
+    by_name, by_function = (
+        SharedRates(network(), adapts=adapts) for adapts in (["2.bias"], lambda name: name == "2.bias")
+    )
+    assert by_name.adapting == by_function.adapting == ["2.bias"]
+    with pytest.raises(ValueError, match=r"adapts names 3.bias; the model's parameters are 0.weight"):
+        SharedRates(network(), adapts=["3.bias"])

@@ -1,7 +1,7 @@
 """Checks of what a user passes in: each error names the value that is wrong and says what would be right."""
 
 import math
-import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,10 +23,8 @@ def check_num_tasks(num_tasks: int) -> None:
 
 def check_inner_steps(inner_steps: int) -> None:
     """Refuse a number of steps that is not whole, or below 1."""
-    try:
-        operator.index(inner_steps)
-    except TypeError:
-        raise ValueError(f"inner_steps is {inner_steps!r}; it must be a whole number") from None
+    if isinstance(inner_steps, bool) or not hasattr(inner_steps, "__index__"):
+        raise ValueError(f"inner_steps is {inner_steps!r}; it must be a whole number")
     if inner_steps < 1:
         raise ValueError(f"inner_steps is {inner_steps}; adaptation needs at least 1 step")
 
@@ -45,8 +43,13 @@ def check_model(model: nn.Module) -> None:
     check_statistics(keep_statistics(model))
 
 
-def check_task(task: Task) -> None:
-    """Refuse a task whose tensors disagree in length, dtype or device."""
+def check_task(task: Task, *, one_loss: bool = True) -> None:
+    """Refuse a task whose tensors disagree in length, dtype or device.
+
+    Args:
+        task: a single one.
+        one_loss: whether the query set has the loss of the support set; else its targets may be of another kind.
+    """
     check_parts(task)
     for part, x, y in (
         ("support", task.support_x, task.support_y),
@@ -67,6 +70,8 @@ def check_task(task: Task) -> None:
         ("inputs", task.support_x, task.query_x),
         ("targets", task.support_y, task.query_y),
     ):
+        if kind == "targets" and not one_loss:
+            continue
         check_same_structure(kind, support, query)
         for values, others in zip(tensors_of(support), tensors_of(query), strict=True):
             for attribute in ("device", "dtype"):
@@ -131,22 +136,31 @@ def check_scalar(loss: Tensor) -> Tensor:
     return loss
 
 
-def check_finite(loss: Tensor, tasks: Tasks, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse a loss or gradients that are not finite, before a step spoils the parameters.
+def check_finite(
+    loss: float, tasks: Tasks, optimizer: torch.optim.Optimizer, why: Callable[[], str] | None = None
+) -> float:
+    """Return the norm of the gradients; refuse a loss or gradients that are not finite, which would spoil the step.
+
+    Args:
+        loss: the meta-loss.
+        tasks: from which it comes.
+        optimizer: whose parameters have the gradients.
+        why: says what is not finite and why, as far as it can be known, if the tasks themselves are finite.
 
     Raises:
         FloatingPointError: with the place of a number that is not finite: a task, else the loss or the meta-gradient.
     """
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    # A sum is finite only if all of its terms are. One copy and one sum are cheap, while testing every gradient by
-    # itself would take longer than the whole meta-step of a small network. A sum of finite terms may overflow, hence
+    # A norm is finite only if all numbers are. One copy and one norm are cheap, while testing every gradient by itself
+    # would take longer than the whole meta-step of a small network. The squares of finite numbers may overflow, hence
     # the second test.
-    numbers = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
-    if math.isfinite(abs(numbers.sum().item())) or numbers.isfinite().all():
-        return
+    numbers = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    norm: float = torch.linalg.vector_norm(numbers).item()
+    if math.isfinite(loss) and (math.isfinite(norm) or numbers.isfinite().all()):
+        return norm
     for index, task in enumerate(as_list(tasks)):
         for field, tree in task._asdict().items():
             if not all(values.isfinite().all() for values in tensors_of(tree)):
                 raise FloatingPointError(f"task {index} has NaN or infinite values in {field}; clean the data")
-    what = "the loss" if not loss.isfinite() else "the meta-gradient"
-    raise FloatingPointError(f"{what} is not finite ({loss.item()}); lower meta_lr, alpha_lr or task_lr")
+    what = "the meta-gradient" if math.isfinite(loss) else "the loss"
+    raise FloatingPointError(why() if why else f"{what} is not finite ({loss}); lower the learning rates")

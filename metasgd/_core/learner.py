@@ -66,7 +66,9 @@ class Learner(Protocol):
 
     model: nn.Module
     loss_fn: LossFn
+    query_loss_fn: LossFn | None
     inner_steps: int
+    inner_max_norm: float | None
     first_order: bool
     learns_alpha: bool
     meta_optimizer: torch.optim.Optimizer

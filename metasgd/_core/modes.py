@@ -1,12 +1,18 @@
 """The state in which a method is tested: without what is random in training, and with gradients at hand."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from metasgd._core.running_statistics import uses_the_batch
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -39,3 +45,41 @@ def no_inference_mode() -> Iterator[None]:
         return
     with torch.inference_mode(False):
         yield
+
+
+def outside_inference(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a function that adapts work under ``torch.inference_mode``, as it does under ``torch.no_grad``.
+
+    Tensors made under ``torch.inference_mode`` cannot be saved for a gradient, so that copies are taken of them.
+    """
+
+    @functools.wraps(method)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if not torch.is_inference_mode_enabled():
+            return method(*args, **kwargs)
+        with torch.inference_mode(False), torch.no_grad():
+            copies = pytree.tree_map_only(Tensor, ordinary, (args, kwargs))
+            result: Result = method(*copies[0], **copies[1])
+            return result
+
+    return wrapped
+
+
+def with_gradients(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a function that trains work under ``torch.no_grad`` and ``torch.inference_mode``, as without them."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if torch.is_grad_enabled():  # which it never is under inference mode
+            return method(*args, **kwargs)
+        with torch.inference_mode(False), torch.enable_grad():
+            copies = pytree.tree_map_only(Tensor, ordinary, (args, kwargs))
+            result: Result = method(*copies[0], **copies[1])
+            return result
+
+    return wrapped
+
+
+def ordinary(value: Any) -> Any:
+    """Return a tensor that autograd can save: itself, or a copy of an inference tensor."""
+    return value.clone() if value.is_inference() else value

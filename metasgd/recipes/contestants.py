@@ -17,7 +17,7 @@ from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.pretraining import pretrain, with_new_head
-from metasgd.recipes.recipe import Recipe, device_of
+from metasgd.recipes.recipe import UNCLIPPED, Recipe, device_of
 
 # By name: options of SharedRates.
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
@@ -104,6 +104,7 @@ class Contestant(Recipe):
             "meta_lr": problem.meta_lr,
             "task_lr": problem.task_lr,
             "inner_steps": problem.inner_steps,
+            **UNCLIPPED,
             "compile": compile,
             "precision": precision,
         }

@@ -19,6 +19,7 @@ from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
 from metasgd.meta_sgd import MetaSGD
 from metasgd.training import cosine_decay
 
+UNCLIPPED: dict[str, Any] = {"inner_max_norm": None, "max_norm": None}  # arguments of ``MetaSGD`` for all recipes
 METHODS = ("meta-sgd", "maml")  # MAML is Meta-SGD whose alpha is held at its start
 VALIDATION_TASKS = 200
 VALIDATION_SEED = 1
@@ -169,7 +170,7 @@ class Recipe:
         """
         network = self.make_network()
         options = self.learner_options(network, torch.device(device))
-        return MetaSGD(network, **options, compile=compile, precision=precision).to(device)
+        return MetaSGD(network, **UNCLIPPED, **options, compile=compile, precision=precision).to(device)
 
     def warm_start(self, learner: MetaSGD) -> None:
         """Before meta-training, give a learner the theta and alpha of another one, where the settings name one."""

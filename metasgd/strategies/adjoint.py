@@ -5,7 +5,8 @@ query loss has the gradient v. The adjoint method goes back over the steps, the 
 
     the gradient in alpha grows by  -v * g_s,        and then        v becomes  v - H_s (alpha * v),
 
-where H_s is the Hessian of the support loss at theta_s. When all steps are done, v is the gradient in theta.
+where H_s is the Hessian of the support loss at theta_s. When all steps are done, v is the gradient in theta. If the
+learner clips inner steps (``inner_max_norm``), g_s is the clipped gradient, and H_s the transpose of its Jacobian.
 
 So the query set needs an ordinary backward pass only, and each step a graph of its own, which can be thrown away on
 the way forward and built again on the way back (``recompute``).
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
+from metasgd._core.clipping import clipped
 from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.task import Task
 from metasgd._core.trees import Tree, as_tree, take_apart
@@ -78,7 +80,7 @@ def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGrad
                 g = gradients(snapshot, params, support, differentiable=True)
             v = lists.sub(v, hessian_vector_product(g, params, direction))
     count = snapshot.num_tasks
-    negated_mean = lists.div(alpha_gradient, -count) if learner.learns_alpha else []
+    negated_mean = lists.div(alpha_gradient, -count) if alpha_gradient else []
     return MetaGradient(loss / count, lists.div(v, count), negated_mean)
 
 
@@ -99,7 +101,8 @@ def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tree:
             forms.append(form)
             return tensors
 
-        tensors = vmap(output, randomness="different")(params, tasks.query_x)
+        dimensions = (0 if snapshot.learner.inner_steps else None, 0)  # without a step, all tasks have the same
+        tensors = vmap(output, dimensions, randomness="different")(params, tasks.query_x)
         return forms[0](tensors)
 
 
@@ -113,29 +116,36 @@ def inner_step(snapshot: LearnerSnapshot, params: Tensors, g: Tensors) -> Tensor
 def gradients(
     snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tree], *, differentiable: bool
 ) -> Tensors:
-    """Return the gradient of the loss; for a batch, that of each task, with a leading dimension of tasks.
+    """Return the gradient of the loss, clipped as the learner says, of a batch for each task in a leading dimension.
 
     The parameters of a batch may have that dimension too, or be the same for all of its tasks.
     """
+    max_norm = snapshot.learner.inner_max_norm
+
+    def clipped_gradient(params: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        return list(clipped(grad(snapshot.loss)(params, x, y), max_norm))
+
     if snapshot.is_batch:
         is_shared = params[0].ndim == snapshot.theta[0].ndim
         dimensions = (None if is_shared else 0, 0, 0)
         with torch.set_grad_enabled(differentiable):
-            by_task: Tensors = vmap(grad(snapshot.loss), dimensions, randomness="different")(params, *examples)
+            by_task: Tensors = vmap(clipped_gradient, dimensions, randomness="different")(params, *examples)
             return by_task
     with torch.enable_grad():
-        loss = snapshot.loss(params, *examples)
-        return list(torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True))
+        x, y = examples
+        loss = snapshot.loss(params, x, y)
+        g = torch.autograd.grad(loss, params, create_graph=differentiable, materialize_grads=True)
+        return list(clipped(g, max_norm))
 
 
 def loss_and_gradients(snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tree]) -> tuple[Tensor, Tensors]:
-    """Return the loss, summed over tasks, and its gradient, without a graph; for a batch, that of each task."""
+    """Return the query loss, summed over tasks, and its gradient, without a graph; for a batch, that of each task."""
     if snapshot.is_batch:
         with torch.no_grad():
-            v, losses = vmap(grad_and_value(snapshot.loss), randomness="different")(params, *examples)
+            v, losses = vmap(grad_and_value(snapshot.query_loss), randomness="different")(params, *examples)
         return losses.sum(), v
     with torch.enable_grad():
-        loss = snapshot._replace(model=snapshot.query_model).loss(params, *examples)
+        loss = snapshot._replace(model=snapshot.query_model).query_loss(params, *examples)
     return loss.detach(), list(torch.autograd.grad(loss, params, materialize_grads=True))
 
 

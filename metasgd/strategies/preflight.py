@@ -54,10 +54,11 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
         is_new, first = key not in known, task
         if is_new:
             first = task_at(task, 0) if is_batch else task
-            check_task(first)
+            check_task(first, one_loss=learner.query_loss_fn is None)
         found = call_once(learner, first.support_x) if is_new else known[key]
-        for target in (task.support_y, task.query_y):
-            check_labels(learner.loss_fn, found.outputs, target)
+        query_loss_fn = learner.loss_fn if learner.query_loss_fn is None else learner.query_loss_fn
+        for loss_fn, target in ((learner.loss_fn, task.support_y), (query_loss_fn, task.query_y)):
+            check_labels(loss_fn, found.outputs, target)
         if is_new:
             probe(learner, first, by_vmap=by_vmap)
         known[key] = found

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from metasgd._core.checks import check_scalar
 from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.functional import call_with, places_of_tensors
-from metasgd._core.learner import Learner
+from metasgd._core.learner import Learner, LossFn
 from metasgd._core.task import Task, tensors_of_task
+from metasgd._core.trainable import trainable_names
 from metasgd._core.trees import Tree, form_of, map_tensors, take_apart
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
@@ -79,7 +80,7 @@ class LearnerSnapshot(NamedTuple):
     def of(cls, learner: Learner, *, is_batch: bool, num_tasks: int = 1) -> LearnerSnapshot:
         """Take a snapshot of a learner; for single tasks, filters are stored channels last."""
         theta, alpha = learner.theta, learner.alpha
-        names = tuple(name for name, value in theta.items() if value.requires_grad)
+        names = tuple(trainable_names(theta, alpha))
         frozen = {name: value.detach() for name, value in theta.items() if not value.requires_grad}
         store = Tensor.detach if is_batch else detached_channels_last
         records = "streams" in (learner.execution.strategy, learner.execution.chosen)
@@ -106,10 +107,15 @@ class LearnerSnapshot(NamedTuple):
         query_model = pool_before_norm(copy_sharing_tensors(model), compilable=compiled)
         return self._replace(model=copy_sharing_tensors(model), query_model=query_model)
 
-    def loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
-        """Return the loss of one task's examples with the given parameters, a scalar."""
+    def loss(self, params: Tensors, x: Tree, y: Tree, loss_fn: LossFn | None = None) -> Tensor:
+        """Return the loss of one task's examples with the given parameters, a scalar (None: that of support sets)."""
+        loss_fn = self.learner.loss_fn if loss_fn is None else loss_fn
         with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
-            return check_scalar(self.learner.loss_fn(self.call_model(params, x), y))
+            return check_scalar(loss_fn(self.call_model(params, x), y))
+
+    def query_loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
+        """Return the loss of a query set, a scalar."""
+        return self.loss(params, x, y, self.learner.query_loss_fn)
 
     def output(self, params: Tensors, x: Tree) -> Any:
         """Return the model's output for one task's examples with the given parameters."""
@@ -169,6 +175,7 @@ class LearnerSnapshot(NamedTuple):
             self.names,
             *self.fixed,
             learner.inner_steps,
+            learner.inner_max_norm,
             learner.first_order,
             learner.learns_alpha,
             learner.execution.precision,

@@ -93,6 +93,18 @@ def test_version_is_written_in_one_place() -> None:
         assert metasgd.__version__ not in (ROOT / name).read_text(encoding="utf-8")
 
 
+def test_the_lowest_versions_that_are_declared_are_those_that_are_tested_weekly_and_that_the_readme_names() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (torch_version,) = re.findall(r'"torch>=([\d.]+)"', project)
+    (python_version,) = re.findall(r'requires-python = ">=([\d.]+)"', project)
+    lowest = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text(encoding="utf-8"))["jobs"]["lowest"]
+    commands = " ".join(step.get("run", "") for step in lowest["steps"])
+    assert f'"torch=={torch_version}.*"' in commands
+    assert python_version in [step.get("with", {}).get("python-version") for step in lowest["steps"]]
+    assert f"Python {python_version} or newer" in README
+    assert f"PyTorch, {torch_version} or newer" in README
+
+
 def test_wheel_takes_the_whole_package_and_git_ignores_nothing_of_it() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '[tool.hatch.build.targets.wheel]\npackages = ["metasgd"]\n' in project

@@ -1,5 +1,6 @@
 """The networks of the book: linear, a multilayer perceptron, and the four-block convnet of the few-shot papers."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -57,8 +58,8 @@ def convnet(
             shape (examples, channels, height, width) and returns (examples, ways).
 
     Raises:
-        ValueError: ``ways``, ``width``, ``channels`` or ``blocks`` is below 1, or the pictures are too small for so
-            many blocks; and, by the network, pictures that do not have the promised size.
+        ValueError: ``ways``, ``width``, ``channels`` or ``blocks`` is below 1, ``size`` is no size, or too small for
+            so many blocks; and, by the network, pictures that do not have the promised size.
 
     >>> import torch
     >>> convnet(ways=5, width=8)(torch.zeros(2, 1, 28, 28)).shape
@@ -69,7 +70,10 @@ def convnet(
     for name, value in (("ways", ways), ("width", width), ("channels", channels), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
-    height, side = (size, size) if isinstance(size, int) else size
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ValueError(f"size is {size!r}; it must be a whole number of pixels, or (height, width)")
+    height, side = sides
     if min(height, side) >> blocks < 1:
         most = max(min(height, side), 1).bit_length() - 1
         raise ValueError(

@@ -63,6 +63,9 @@ def test_the_convnets_head_fits_any_picture(size: int | tuple[int, int], left: t
     [
         (15, 4, "4 blocks need pictures of at least 16 x 16 .* but the size is 15 x 15; .*blocks=3"),
         ((84, 7), 3, "3 blocks need .* 84 x 7; .*blocks=2"),
+        ((3, 84, 84), 4, r"size is \(3, 84, 84\); it must be a whole number of pixels, or \(height, width\)"),
+        (28.0, 4, "size is 28.0; it must be a whole number"),
+        (0, 4, "the size is 0 x 0; use larger pictures$"),
         (1, 1, "1 blocks need .* 1 x 1; use larger pictures$"),
     ],
 )

@@ -1,5 +1,6 @@
 """The choice of a strategy, and the work by the one that was chosen (chapter 10)."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,19 @@ from metasgd.strategies.registry import STRATEGIES, Strategy
 
 
 def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
-    """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss."""
-    loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
+    """Add the gradient of the mean query loss to ``.grad``, by the learner's strategy, and return that loss.
+
+    Raises:
+        NotImplementedError: PyTorch has no second derivative of a function that the model or the loss calls.
+    """
+    try:
+        loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
+    except RuntimeError as error:
+        if (lacking := re.search(r"derivative for (\S+)_backward is not implemented", str(error))) is None:
+            raise
+        raise NotImplementedError(
+            f"PyTorch has no second derivative of {lacking[1]}; use first_order=True, or another function"
+        ) from error
     return loss
 
 

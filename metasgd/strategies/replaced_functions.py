@@ -66,6 +66,11 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / v.square().sum(dimensions, keepdim=True).sqrt())
 
 
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return what ``F.hardsigmoid`` does, which has no second derivative in PyTorch."""
+    return F.hardtanh(input + 3, 0.0, 6.0) / 6
+
+
 def weight_norm_interface(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     """Return what the operator behind ``torch._weight_norm`` does: the result and the norms."""
     dimensions = [d for d in range(v.ndim) if d != dim]
@@ -230,8 +235,10 @@ def refused_numbers(*args: Any, **kwargs: Any) -> Any:
     raise RuntimeError("the model or the loss reads numbers out of a tensor, which would stay as they are now")
 
 
-# What PyTorch has wrong under every strategy.
+# What PyTorch has wrong, or lacks, under every strategy.
 RIGHT_FUNCTIONS: dict[Function, Function] = {
+    F.hardsigmoid: hardsigmoid,
+    torch._C._nn.hardsigmoid: hardsigmoid,
     torch._weight_norm: weight_norm,
     torch.ops.aten._weight_norm: weight_norm,
     torch.ops.aten._weight_norm.default: weight_norm,

@@ -11,6 +11,7 @@ from metasgd import MetaSGD, show_messages
 from metasgd._core import messages
 from metasgd.strategies import STRATEGIES, dispatch
 from tests.strategies.helpers import (
+    EVERY,
     draw_tasks,
     dropout_net,
     make_learner,
@@ -109,3 +110,17 @@ def test_auto_does_not_take_an_error_of_the_user_for_one_of_a_strategy(device: t
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         learner.meta_update(draw_tasks(device, (7,)))
     assert learner.execution.chosen == "batched"
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_a_loss_without_second_derivative_is_named_and_first_order_does_without(
+    strategy: str, device: torch.device
+) -> None:
+    learner = make_learner(mlp, device, torch.nn.MultiMarginLoss(), strategy=strategy)
+    with pytest.raises(
+        NotImplementedError, match=r"no second derivative of \S*multi_margin_loss; use first_order=True"
+    ):
+        learner.meta_backward(draw_tasks(device))
+    learner = make_learner(mlp, device, torch.nn.MultiMarginLoss(), strategy=strategy, first_order=True)
+    assert meta_gradient(learner, draw_tasks(device)).isfinite().all()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from metasgd.strategies.replaced_functions import (
     COMPILABLE_FUNCTIONS,
@@ -40,6 +40,8 @@ def test_replaced_functions_have_the_values_of_pytorchs(replacements: dict, devi
             F.batch_norm(x, mean, variance, weight=weight, bias=bias),  # given statistics: nothing to replace
             F.layer_norm(x, (3, 5), scale, shift, 1e-3),
             F.layer_norm(x, [5]),
+            F.hardsigmoid(4 * x),
+            nn.Hardsigmoid(inplace=True)(4 * x),
             F.instance_norm(x, weight=weight, bias=bias, eps=1e-3),
             F.instance_norm(x),
             F.embedding(indices, rows),

@@ -73,7 +73,7 @@ class MetaSGD(SavedLearner):
             each core unless they are large).
         precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).
         recompute: compute each inner step a second time in the backward pass, so that memory does not grow with
-            ``inner_steps``. Not for models that draw random numbers.
+            ``inner_steps``. Not for models that draw random numbers, nor for the loop.
 
     Raises:
         ValueError: a model without trainable parameters, or with running statistics that adaptation would overwrite;

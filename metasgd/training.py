@@ -2,8 +2,7 @@
 
 Every random number of an iteration is seeded by (seed, iteration): the tasks by a generator of their own, and what a
 model draws, for dropout say, by PyTorch's global generator. The outer learning rates are a function of the iteration.
-So a checkpoint needs no random state, and a resumed run repeats an uninterrupted one, on the CPU bit for bit. (A
-model that draws, by several threads of ``strategy="threads"``, is an exception: their order decides.) Nor does
+So a checkpoint needs no random state, and a resumed run repeats an uninterrupted one, on the CPU bit for bit. Nor does
 a checkpoint depend on how many processes trained together (``metasgd.distributed``): a run may go on with another
 number of them. Training then starts from the learner or the checkpoint of rank zero, which alone validates, writes the
 checkpoint and shows progress, and in the end all ranks hold the same learner.

@@ -488,13 +488,15 @@ def test_a_schedule_that_is_no_factor_is_refused_before_training(monkeypatch, fa
         trained(schedule=lambda fraction: 1.0 if fraction < 0.5 else factor)
 
 
-def test_a_run_with_dropout_is_resumed_bit_for_bit(tmp_path):
-    """Nor does training depend on the global random state, or change it."""
+@pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
+def test_a_run_with_dropout_is_resumed_bit_for_bit(strategy, tmp_path):
+    """Nor does training depend on the global random state, or change it, also with two cores."""
+    torch.set_num_threads(2)
 
     def run(iterations, seed, **options):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
-        learner = MetaSGD(net, F.mse_loss, meta_lr=0.05, task_lr=0.1, strategy="loop")
+        learner = MetaSGD(net, F.mse_loss, meta_lr=0.05, task_lr=0.1, strategy=strategy)
         torch.manual_seed(seed)
         before = torch.get_rng_state()
         train(learner, make_sampler(), iterations, schedule=constant, progress=False, **options)

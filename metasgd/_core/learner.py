@@ -41,6 +41,7 @@ class ExecutionLike(Protocol):
     chunk: int | None
     precision: str
     recompute: bool
+    dropout: list[nn.modules.dropout._DropoutNd] | None
     chosen: str | None
     tasks_at_a_time: dict[Hashable, int]
     known: dict[Hashable, Any]

@@ -12,11 +12,11 @@ So the query set needs an ordinary backward pass only, and each step a graph of 
 the way forward and built again on the way back (``recompute``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value, vmap
+from torch.func import grad, grad_and_value, vjp, vmap
 
 from metasgd._core.clipping import clipped
 from metasgd._core.copies import copy_sharing_tensors
@@ -102,8 +102,26 @@ def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tree:
             return tensors
 
         dimensions = (0 if snapshot.learner.inner_steps else None, 0)  # without a step, all tasks have the same
-        tensors = vmap(output, dimensions, randomness="different")(params, tasks.query_x)
-        return forms[0](tensors)
+        tensors = outputs_by_vmap(output, dimensions, params, tasks.query_x)
+        return forms[-1](tensors)
+
+
+def outputs_by_vmap(
+    output: Callable[[Tensors, Tree], Tensors], dimensions: tuple[int | None, int], params: Tensors, x: Tree
+) -> Tensors:
+    """Return ``output(params, x)`` for each task; ``dimensions`` are those of tasks, or None for the same for all.
+
+    Some operators, such as recurrent layers, have no rule for ``vmap`` as they are. Where a derivative is asked for,
+    PyTorch takes them apart into others that have.
+    """
+    try:
+        outputs: Tensors = vmap(output, dimensions, randomness="different")(params, x)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        taken_apart = vmap(lambda p, x: vjp(lambda q: output(q, x), p)[0], dimensions, randomness="different")
+        outputs = taken_apart(params, x)
+    return outputs
 
 
 def inner_step(snapshot: LearnerSnapshot, params: Tensors, g: Tensors) -> Tensors:

@@ -49,19 +49,19 @@ def map_over_chunks(
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory for a single task.
     """
-    model = snapshot.model
+    model, predicts = snapshot.model, function is predictions
     keeps = check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True).keeps
     for batch in batches:
         num_tasks, start = size_of(batch.support_x), 0
         while start < num_tasks:
-            size = chunk_size(snapshot, batch)
+            size = chunk_size(snapshot, batch, predicts=predicts)
             try:
                 with nothing_of_vmap_kept(model) if keeps else nullcontext():
                     result = function(snapshot, batch if size >= num_tasks else part_of(batch, start, start + size))
             except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise
-                snapshot.learner.execution.tasks_at_a_time[memory_key(snapshot, batch)] = size // 2
+                snapshot.learner.execution.tasks_at_a_time[memory_key(snapshot, batch, predicts=predicts)] = size // 2
             else:
                 yield result
                 start += size

@@ -50,6 +50,8 @@ def compute_by_strategy(learner: Learner, compute: Callable[[Strategy], Any]) ->
             fails: then the fault lies with the model or the tasks, not with the strategy.
     """
     name, execution, device = strategy_of(learner), learner.execution, device_of(learner)
+    if name == "loop" and execution.recompute:
+        inform_once("MetaSGD: recompute=True has no effect in strategy 'loop', which keeps all inner steps of a task")
     try:
         with matmul_precision(execution.precision, device), attention_by_sums_and_products:
             return compute(STRATEGIES[name])
@@ -77,10 +79,19 @@ def next_simpler(name: str, device: torch.device) -> str:
 
 
 def strategy_of(learner: Learner) -> str:
-    """Return the name of the learner's strategy; ``"auto"`` is decided at its first use, and the choice logged."""
+    """Return the name of the learner's strategy; ``"auto"`` is decided at its first use, and the choice logged.
+
+    While there is dropout that drops something, ``"auto"`` is the loop.
+    """
     execution = learner.execution
     if execution.strategy != "auto":
         return execution.strategy
+    if execution.dropout is None:
+        parts = learner.model.modules()
+        execution.dropout = [part for part in parts if isinstance(part, nn.modules.dropout._DropoutNd)]
+    if any(part.training and part.p > 0 for part in execution.dropout):
+        inform_once("MetaSGD: strategy 'loop', as dropout draws its random numbers task by task")
+        return "loop"
     if execution.chosen is None:
         execution.chosen, why = choose_strategy(learner)
         inform_once(f"MetaSGD: strategy '{execution.chosen}', as {why}")
@@ -90,8 +101,6 @@ def strategy_of(learner: Learner) -> str:
 def choose_strategy(learner: Learner) -> tuple[str, str]:
     """Return the strategy that was fastest for such a model on such a device in chapter 10, and the reason."""
     device = device_of(learner)
-    if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in learner.model.modules()):
-        return "loop", "dropout draws its random numbers task by task"
     has_convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.model.modules())
     # "streams" records what Python does, as compilation does: it is chosen only for those who have asked to compile.
     if device.type == "cuda" and has_convolutions and learner.execution.compile:

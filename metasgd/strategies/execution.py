@@ -3,6 +3,8 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from metasgd.strategies.compiler import compile_or_warn
 from metasgd.strategies.cuda_graphs import record_cuda_graph
 from metasgd.strategies.function_cache import FunctionCache
@@ -24,6 +26,7 @@ class Execution:
         chunk: the number of tasks that are computed at a time (None: by the memory there is).
         precision: ``"float32"``, ``"tf32"`` or ``"bfloat16"``.
         recompute: whether the graph of an inner step is thrown away, and built again in the backward pass.
+        dropout: the model's layers of it, once they are looked for.
         chosen: the strategy that ``"auto"`` stands for, once that is decided.
         tasks_at_a_time: the number of tasks that fit into memory, by ``metasgd.strategies.memory_budget.memory_key``.
         known: what was found out about the model, by the form of the tasks.
@@ -41,6 +44,7 @@ class Execution:
     precision: str
     recompute: bool
     # What it has found out, which nobody passes in:
+    dropout: list[nn.modules.dropout._DropoutNd] | None = field(default=None, init=False)
     chosen: str | None = field(default=None, init=False)
     tasks_at_a_time: dict[Hashable, int] = field(default_factory=dict, init=False)
     known: dict[Hashable, Known] = field(default_factory=dict, init=False)
@@ -57,4 +61,9 @@ class Execution:
             raise ValueError(f"chunk is {self.chunk}; at least 1 task is worked on at a time")
         if self.compile and self.strategy == "loop":
             raise ValueError("strategy 'loop' is the readable reference and is not compiled; use threads or batched")
+        if self.recompute and self.strategy == "loop":
+            raise ValueError(
+                "strategy 'loop' is the readable reference and keeps every inner step; recompute=True needs threads, "
+                "batched, streams or auto"
+            )
         check_precision(self.precision)

@@ -3,8 +3,8 @@
 Images and filters are stored channels last. Batch normalisation has a second derivative of its own. For the query set,
 where one derivative is enough, batch normalisation comes after the max-pooling that follows it in an
 ``nn.Sequential``. Large tasks do not get a core each: all cores work on one task after the other, which is a little
-slower and needs half the memory. Results are added in the order of the tasks, so that they do not depend on the number
-of threads.
+slower and needs half the memory. So they do if the model draws random numbers, which each task then takes in its turn.
+Results are added in the order of the tasks, so that they do not depend on the number of threads.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,9 +46,10 @@ def map_over_tasks(
     function: Callable[[LearnerSnapshot, Task], Result], snapshot: LearnerSnapshot, tasks: list[Task]
 ) -> Iterator[Result]:
     """Yield ``function(snapshot, task)`` for each task, in order, computed by one thread on each core."""
-    check_tasks(snapshot.learner, tasks)
+    draws = check_tasks(snapshot.learner, tasks).draws
     snapshot = snapshot.with_own_models()
-    workers = min(num_workers(snapshot, tasks[0]), len(tasks))
+    # A model that draws random numbers takes them from one generator, so that the tasks must take turns.
+    workers = 1 if draws else min(num_workers(snapshot, tasks[0], predicts=function is predictions), len(tasks))
     # ``functional_call`` exchanges the parameters of a module while it runs, so that no two threads may share a
     # module.
     unused: SimpleQueue[LearnerSnapshot] = SimpleQueue()

@@ -1,5 +1,6 @@
 """Which strategy is chosen, and what happens if it cannot compute a model."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.strategies.helpers import (
     meta_gradient,
     mlp,
     recurrent,
+    relative_error,
     small_convnet,
     with_options,
 )
@@ -57,7 +59,7 @@ def test_auto_chooses_by_the_model_on_a_cpu_and_says_why_once(
         learner = make_learner(build, torch.device("cpu"))
         learner.meta_update(draw_tasks(torch.device("cpu"), shape))
         learner.meta_update(draw_tasks(torch.device("cpu"), shape))
-        assert learner.execution.chosen == strategy
+        assert dispatch.strategy_of(learner) == strategy
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(f"MetaSGD: strategy '{strategy}', as ")
     assert reason in lines[-1]
@@ -124,3 +126,43 @@ def test_a_loss_without_second_derivative_is_named_and_first_order_does_without(
         learner.meta_backward(draw_tasks(device))
     learner = make_learner(mlp, device, torch.nn.MultiMarginLoss(), strategy=strategy, first_order=True)
     assert meta_gradient(learner, draw_tasks(device)).isfinite().all()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_dropout_that_drops_nothing_does_not_lead_to_the_loop(p: float) -> None:
+    """Neither with p = 0 nor in evaluation mode; what was chosen there does not hold when it drops something."""
+    learner = make_learner(lambda: nn.Sequential(mlp(), nn.Dropout(p)), torch.device("cpu"))
+    expected = "loop" if p else "batched"
+    tasks = draw_tasks(torch.device("cpu"))
+    for training, strategy in ((False, "batched"), (True, expected), (False, "batched")):
+        learner.train(training)
+        learner.meta_update(tasks)
+        assert dispatch.strategy_of(learner) == strategy
+    twin = copy.deepcopy(learner.train())
+    twin.model[1].p = 0.5
+    assert dispatch.strategy_of(twin) == "loop"
+    assert dispatch.strategy_of(learner) == expected
+
+
+def test_recompute_has_no_effect_where_auto_takes_the_loop(capsys: pytest.CaptureFixture) -> None:
+    """It is said once, and is no error."""
+    forget_and_show()
+    learner = make_learner(dropout_net, torch.device("cpu"), recompute=True)
+    for _ in range(2):
+        learner.meta_update(draw_tasks(torch.device("cpu")))
+    spectral = make_learner(spectral_net, torch.device("cpu"), recompute=True)
+    spectral.meta_update(draw_tasks(torch.device("cpu")))
+    assert capsys.readouterr().out.count("recompute=True has no effect in strategy 'loop'") == 1
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("strategy", ["threads", "batched"])
+def test_an_lstm_of_float32_is_trained_and_predicts(strategy: str, device: torch.device) -> None:
+    """Where no gradient is asked for, PyTorch's kernel has no rule for vmap. In float64, threads must be taken."""
+    learner = make_learner(lambda: recurrent(nn.LSTM), device, strategy=strategy)
+    tasks = draw_tasks(device, (6, 4))
+    expected = torch.stack([learner(*task[:3]) for task in tasks])
+    for training in (True, False):
+        assert torch.allclose(learner.train(training).predict_tasks(tasks), expected, atol=1e-6)
+    wanted = meta_gradient(with_options(learner, "loop"), tasks)
+    assert relative_error(meta_gradient(learner.train(), tasks), wanted) < 1e-5

@@ -14,6 +14,7 @@ from tests.strategies.helpers import mlp
         ({"strategy": "fastest"}, "strategy 'fastest' does not exist; choose auto, loop, threads, batched, streams"),
         ({"chunk": 0}, "chunk is 0; at least 1 task"),
         ({"precision": "float16"}, "precision 'float16' does not exist; choose one of float32, tf32, bfloat16"),
+        ({"strategy": "loop", "recompute": True}, "keeps every inner step; recompute=True needs threads, batched"),
         ({"strategy": "loop", "compile": True}, "'loop' is the readable reference and is not compiled"),
     ],
 )

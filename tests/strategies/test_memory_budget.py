@@ -12,7 +12,7 @@ from metasgd import MetaSGD, Task
 from metasgd.strategies import batched, memory_budget
 from metasgd.strategies.adjoint import meta_gradient as meta_gradient_of
 from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient
-from tests.strategies.helpers import FAST, draw_tasks, make_learner, mlp
+from tests.strategies.helpers import FAST, draw_tasks, dropout_net, make_learner, mlp
 
 pytestmark = pytest.mark.usefixtures("no_channel_is_small")
 
@@ -91,3 +91,40 @@ def test_tasks_get_a_core_each_unless_they_are_large(
     torch.set_num_threads(2)
     snapshot = LearnerSnapshot.of(make_learner(mlp, device, strategy="threads", chunk=chunk), is_batch=False)
     assert memory_budget.num_workers(snapshot, draw_tasks(device)[0]) == expected
+
+
+@FAST
+def test_a_prediction_is_sized_by_what_it_keeps(
+    strategy: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less than a meta-gradient does, however many inner steps there are, and nothing of it is computed for that."""
+    sizes = {}
+    for inner_steps in (1, 5):
+        learner = make_learner(mlp, device, strategy=strategy, inner_steps=inner_steps)
+        snapshot = LearnerSnapshot.of(learner, is_batch=strategy == "batched")
+        (task,) = draw_tasks(device, sizes=[(50, 4)])
+        sizes[inner_steps] = [
+            memory_budget.saved_bytes(snapshot, task, predicts=predicts) for predicts in (True, False)
+        ]
+    assert sizes[1][0] == sizes[5][0]
+    assert 1.5 * sizes[1][0] < sizes[1][1] < sizes[5][1]
+    no_meta_gradient = pytest.fail
+    monkeypatch.setattr(memory_budget, "uncompiled_meta_gradient", lambda *_: no_meta_gradient("was computed"))
+    torch.set_num_threads(2)
+    assert learner.predict_tasks([task] * 3).shape == (3, 4, 2)
+
+
+def test_the_largest_query_set_counts_where_it_is_larger_than_the_support_set(device: torch.device) -> None:
+    snapshot = LearnerSnapshot.of(make_learner(mlp, device), is_batch=True)
+    few, many = draw_tasks(device, sizes=[(4, 4), (4, 4000)])
+    assert memory_budget.saved_bytes(snapshot, many, predicts=True) > 2 * 4000 * 4 * 3
+    assert memory_budget.saved_bytes(snapshot, few, predicts=True) < 4000
+
+
+@FAST
+def test_measuring_memory_draws_no_random_numbers(strategy: str, device: torch.device) -> None:
+    snapshot = LearnerSnapshot.of(make_learner(dropout_net, device), is_batch=strategy == "batched")
+    before = torch.get_rng_state()
+    for predicts in (True, False):
+        memory_budget.saved_bytes(snapshot, draw_tasks(device)[0], predicts=predicts)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.strategies.helpers import (
     EXACT,
     draw_tasks,
+    dropout_net,
     make_learner,
     meta_gradient,
     mlp,
@@ -30,6 +31,21 @@ def test_result_has_the_same_bits_for_any_number_of_threads(device: torch.device
         torch.set_num_threads(workers)
         results.append(meta_gradient(learner, tasks))
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_model_that_draws_random_numbers_draws_them_task_by_task(device: torch.device) -> None:
+    """As the loop does, with the same random numbers; so two runs have the same bits, however many cores there are."""
+    tasks = draw_tasks(device, sizes=[(4, 5), (6, 3)] * 8)
+    results = {}
+    for strategy in ("loop", "threads"):
+        for workers in (1, 2, 2):
+            torch.set_num_threads(workers)
+            learner = make_learner(dropout_net, device, strategy=strategy)
+            torch.manual_seed(5)
+            results.setdefault(strategy, []).append(meta_gradient(learner, tasks))
+    assert all(torch.equal(result, results["threads"][0]) for result in results["threads"])
+    assert relative_error(results["threads"][0], results["loop"][0]) < EXACT
 
 
 def test_an_error_in_one_task_comes_out_and_leaves_nothing_behind(device: torch.device) -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from metasgd._core.checks import check_counts
 from metasgd.meta_sgd import MetaSGD
 
 
@@ -22,7 +23,7 @@ class Iteration(NamedTuple):
         number: meta-updates done, this one included; the first iteration has the number 1.
         total: meta-updates of the whole run.
         metrics: the ``loss`` of this iteration, before its step, and ``validation`` where it was measured after it.
-        history: the metrics of all iterations, the last of which are ``metrics``.
+        history: the metrics of all iterations, the last of which are ``metrics``; what is added to these is kept.
         factor: by which the schedule has multiplied the outer learning rates in this iteration.
         learner: as it is after the iteration.
     """
@@ -63,8 +64,7 @@ def early_stopping(patience: int) -> Callback:
     Raises:
         ValueError: ``patience`` is below 1. (``train`` refuses the callback where nothing validates.)
     """
-    if patience < 1:
-        raise ValueError(f"patience is {patience}; it must be at least 1")
+    check_counts(patience=patience)
 
     def stop_early(iteration: Iteration) -> None:
         if "validation" in iteration.metrics:

@@ -86,6 +86,7 @@ class RunInProgress:
             self.done, len(factors), self.history[-1], self.history, factors[self.done - 1], self.learner
         )
         self.stop = self.world.on_rank_zero(lambda: call_all(callbacks, iteration))
+        storable(self.history[-1], "metrics")  # at once, and not when it is saved, if a callback has added to them
         if self.stop is not None:
             logger.info(f"stopped by {self.stop.callback} after iteration {self.done}: {self.stop.reason}")
 

@@ -9,7 +9,6 @@ checkpoint and shows progress, and in the end all ranks hold the same learner.
 """
 
 import math
-import operator
 import signal
 import sys
 import threading
@@ -23,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from metasgd import distributed
+from metasgd._core.checks import check_counts
 from metasgd.callbacks import Callback, check_callbacks
 from metasgd.checkpoints import how_to_resume, locked, prepare_folder, storable
 from metasgd.evaluation import Sampler
@@ -122,6 +122,9 @@ def train(
     check_counts(
         iterations=iterations, meta_batch=meta_batch, checkpoint_every=checkpoint_every, validate_every=validate_every
     )
+    check_counts(0, seed=seed)
+    if not isinstance(config, Mapping | None):
+        raise ValueError(f"config is {config!r}; it must be a dict")
     factors = schedule_factors(schedule, iterations)
     settings = run_settings(learner, meta_batch, seed, schedule, factors)
     callbacks = check_callbacks(callbacks, validates=validate is not None)
@@ -154,24 +157,18 @@ def train(
     return run.finish()
 
 
-def check_counts(**counts: int) -> None:
-    """Refuse a number, given by its name, that is not whole or is below 1."""
-    for name, value in counts.items():
-        try:
-            operator.index(value)
-        except TypeError:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number") from None
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
-
-
 def schedule_factors(schedule: Callable[[float], float], iterations: int) -> list[float]:
     """Return the factor of the outer rates in each iteration.
 
     Raises:
-        ValueError: a factor that is negative or not finite.
+        ValueError: a schedule that cannot be called, or a factor that is no number, negative or not finite.
     """
-    factors = [float(schedule(iteration / iterations)) for iteration in range(iterations)]
+    if not callable(schedule):
+        raise ValueError(f"schedule is {schedule!r}; give a function of the fraction of the run that is done")
+    try:
+        factors = [float(schedule(iteration / iterations)) for iteration in range(iterations)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"schedule must return one number for each fraction of the run; {error}") from error
     for iteration, factor in enumerate(factors):
         if not (math.isfinite(factor) and factor >= 0):
             raise ValueError(

@@ -196,9 +196,19 @@ def test_what_is_no_list_of_callbacks_is_refused_before_training(monkeypatch, ca
         trained(callbacks=callbacks)
 
 
-def test_a_patience_below_one_is_refused():
-    with pytest.raises(ValueError, match="patience is 0; it must be at least 1"):
-        early_stopping(0)
+@pytest.mark.parametrize("patience", [0, 2.5, None])
+def test_a_patience_that_is_no_count_is_refused(patience):
+    with pytest.raises(ValueError, match=f"patience is {patience}; it must be (at least 1|a whole number)"):
+        early_stopping(patience)
+
+
+def test_what_a_callback_adds_to_the_metrics_is_kept_or_refused_at_once(tmp_path):
+    def add(iteration):
+        iteration.metrics["tenth"] = iteration.number / 10 if iteration.number < 3 else torch.nn.Linear(1, 1)
+
+    with pytest.raises(ValueError, match=r"metrics\['tenth'\] is of type .*Linear"):
+        trained(callbacks=[add], out=tmp_path, checkpoint_every=2)
+    assert [entry["tenth"] for entry in read_checkpoint(tmp_path).history] == [0.1, 0.2]
 
 
 def test_what_a_callback_returns_does_not_stop_a_run():

@@ -488,6 +488,22 @@ def test_a_schedule_that_is_no_factor_is_refused_before_training(monkeypatch, fa
         trained(schedule=lambda fraction: 1.0 if fraction < 0.5 else factor)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"seed": 1.5}, "seed is 1.5; it must be a whole number"),
+        ({"schedule": None}, "schedule is None; give a function of the fraction"),
+        ({"schedule": lambda fraction: "fast"}, "schedule must return one number .*'fast'"),
+        ({"config": [1, 2]}, r"config is \[1, 2\]; it must be a dict"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_refused_before_training(monkeypatch, arguments, message):
+    monkeypatch.setattr(MetaSGD, "meta_update", lambda *_: pytest.fail("work was done first"))
+    with pytest.raises(ValueError, match=message):
+        trained(**arguments)
+
+
 @pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
 def test_a_run_with_dropout_is_resumed_bit_for_bit(strategy, tmp_path):
     """Nor does training depend on the global random state, or change it, also with two cores."""

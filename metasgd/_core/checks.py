@@ -1,6 +1,7 @@
 """Checks of what a user passes in: each error names the value that is wrong and says what would be right."""
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,17 @@ from metasgd._core.learner import LossFn
 from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.task import Task, Tasks, as_list, check_parts
 from metasgd._core.trees import Tree, check_same_structure, tensors_of
+
+
+def check_counts(least: int = 1, /, **counts: int) -> None:
+    """Refuse a number, given by its name, that is not whole or is too small."""
+    for name, value in counts.items():
+        try:
+            operator.index(value)
+        except TypeError:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number") from None
+        if value < least:
+            raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
 def check_num_tasks(num_tasks: int) -> None:

@@ -16,6 +16,7 @@ from metasgd.meta_sgd import MetaSGD
 
 Method = Callable[[Tree, Tree, Tree], Tensor]  # (support_x, support_y, query_x) -> prediction, of one task
 TASKS_PER_DRAW = 20
+IGNORED = -100  # a label that does not count, as by default in PyTorch
 
 
 class Sampler(Protocol):
@@ -90,13 +91,25 @@ def accuracy(prediction: Tensor, target: Tensor) -> float:
     Args:
         prediction: one score a class, of shape (examples, ways); the class with the largest score is the answer. With
             an answer for each pixel, say, the shape is (examples, ways, height, width), as ``F.cross_entropy`` has it.
+            An example with a score of NaN has no answer and counts as wrong.
         target: integer labels of shape (examples,) or (examples, 1); of shape (examples, height, width) for pixels.
+            Labels of -100 do not count, as in ``F.cross_entropy``.
 
     Raises:
-        ValueError: a single score an example, or shapes that do not belong together.
+        ValueError: a single score an example, shapes that do not belong together, or no label that counts.
     """
     dimension, shape = classes_and_labels(prediction, target)
-    return (prediction.argmax(dimension) == target.reshape(shape)).double().mean().item()
+    labels = target.reshape(shape)
+    is_right = (prediction.argmax(dimension) == labels) & has_answer(prediction, dimension)
+    is_right = is_right[labels != IGNORED]
+    if not is_right.numel():
+        raise ValueError(f"all labels are {IGNORED}, which accuracy leaves out; a task needs an example with a label")
+    return is_right.double().mean().item()
+
+
+def has_answer(prediction: Tensor, dimension: int) -> Tensor:
+    """Return for each example whether all scores are numbers; ``argmax`` would take a NaN for the largest."""
+    return ~prediction.isnan().any(dimension)
 
 
 def classes_and_labels(prediction: Tensor, target: Tensor) -> tuple[int, torch.Size]:
@@ -230,7 +243,7 @@ def confusion_counts(
     Returns:
         Two int64 tensors on the CPU. The first has the shape (tasks, ways): the classes of each task, as indices into
         the sampler's images. The second has the shape (tasks, ways, ways): in row i and column j, how many queries of
-        the task's class i were taken for its class j.
+        the task's class i were taken for its class j. Queries without a label, or with a score of NaN, are left out.
 
     Raises:
         ValueError: ``num_tasks`` is below 1.
@@ -247,7 +260,8 @@ def confusion_counts(
         with no_inference_mode():
             predictions = predict_all(method, tasks)
         for prediction, task in zip(predictions, as_list(tasks), strict=True):
-            pairs = sampler.ways * task.query_y + prediction.argmax(-1)
+            counts_here = (task.query_y != IGNORED) & has_answer(prediction, -1)
+            pairs = (sampler.ways * task.query_y + prediction.argmax(-1))[counts_here]
             counts.append(pairs.bincount(minlength=sampler.ways**2).reshape(sampler.ways, sampler.ways))
     return torch.cat(classes)[:num_tasks].cpu(), torch.stack(counts)[:num_tasks].cpu()
 

@@ -36,7 +36,7 @@ from metasgd._core.saved_learner import SavedLearner
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
 from metasgd._core.trainable import as_module, check_parameters, trainable_names
 from metasgd._core.trees import Tree, check_tree
-from metasgd.strategies import Execution, meta_backward, predict_tasks, with_right_kernels
+from metasgd.strategies import Execution, check_reading, meta_backward, predict_tasks, with_right_kernels
 
 
 class MetaSGD(SavedLearner):
@@ -209,6 +209,7 @@ class MetaSGD(SavedLearner):
             are put together tensor by tensor.
         """
         with no_inference_mode(), evaluation_mode(self.model), exchanged_steps(self, steps):
+            check_reading(self, tasks)
             batches = [predict_tasks(self, without_inference(batch)) for batch in as_batches(tasks)]
         return in_order_of(tasks, batches)
 
@@ -223,6 +224,7 @@ class MetaSGD(SavedLearner):
     @outside_inference
     def meta_loss(self, tasks: Tasks) -> Tensor:
         """Return the mean query loss over a batch or a list of tasks: the objective of theta and alpha."""
+        check_reading(self, tasks)
         return torch.stack([self.task_loss(task) for task in as_list(tasks)]).mean()
 
     def meta_update(self, tasks: Tasks) -> dict[str, float]:

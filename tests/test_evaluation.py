@@ -95,6 +95,41 @@ def test_float_targets_are_scored_by_mean_squared_error(regression: LinearRegres
     assert abs(mean - 2) < 2 * half_width
 
 
+def test_an_example_with_a_score_of_nan_has_no_answer(device: torch.device) -> None:
+    """``argmax`` would take the class of the NaN for the answer, and a method that has diverged for a good one."""
+    nan = math.nan
+    prediction = torch.tensor([[nan, 1.0], [1.0, nan], [nan, nan], [0.0, 1.0]], device=device)
+    assert accuracy(prediction, torch.tensor([0, 1, 0, 1], device=device)) == 0.25
+
+
+def test_labels_that_cross_entropy_ignores_do_not_count(device: torch.device) -> None:
+    scores = torch.eye(3, device=device)
+    assert accuracy(scores, torch.tensor([0, -100, 1], device=device)) == 0.5
+    pixels = scores[:, :, None].expand(3, 3, 4)
+    assert accuracy(pixels, torch.tensor([0, -100, 1], device=device)[:, None].expand(3, 4)) == 0.5
+    with pytest.raises(ValueError, match="all labels are -100, which accuracy leaves out"):
+        accuracy(scores, torch.full((3,), -100, device=device))
+
+
+class OneTask:
+    """Two classes and four queries: one without a label, one without an answer."""
+
+    ways, device = 2, torch.device("cpu")
+    scores = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [math.nan, 1.0]])
+
+    def draw_classes(self, num_tasks: int, generator: torch.Generator) -> Tensor:
+        return torch.tensor([[0, 1]]).expand(num_tasks, 2)
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> list[Task]:
+        x, labels = torch.zeros(4, 1), torch.tensor([0, -100, 0, 1])
+        return [Task(x, labels, x, labels)] * num_tasks
+
+
+def test_confusions_leave_out_what_has_no_label_or_no_answer() -> None:
+    _, counts = confusion_counts(lambda *_: OneTask.scores, OneTask(), 1)
+    assert counts.tolist() == [[[1, 1], [0, 0]]]
+
+
 def test_integer_targets_are_scored_by_accuracy(device: torch.device) -> None:
     """Always saying class 0 of three is right exactly once in three."""
     sampler = EpisodeSampler(torch.rand(3, 10, 1, 2), 3, 1, 4, device=device)

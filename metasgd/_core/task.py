@@ -16,6 +16,8 @@ class Task(NamedTuple):
     tasks is the same tuple with a leading dimension B on all four tensors. It unpacks in the order
     ``x_train, y_train, x_val, y_val``.
 
+    So one task is passed as ``[task]``, as a bare ``Task`` is taken for a batch.
+
     In the place of each tensor there may be a tree of tensors: a dict, list, tuple or named tuple of tensors or of
     other trees, each tensor of which has these leading dimensions. The model gets a tree of inputs, tuples included,
     as its one argument, and the loss gets a tree of targets as it is.

@@ -11,12 +11,14 @@ The last three use the adjoint method (``metasgd.strategies.adjoint``), which fo
 from metasgd.strategies.dispatch import meta_backward, predict_tasks
 from metasgd.strategies.execution import Execution
 from metasgd.strategies.kernels import with_right_kernels
+from metasgd.strategies.preflight import check_reading
 from metasgd.strategies.registry import STRATEGIES, Strategy, strategies_on
 
 __all__ = [
     "STRATEGIES",
     "Execution",
     "Strategy",
+    "check_reading",
     "meta_backward",
     "predict_tasks",
     "strategies_on",

@@ -13,6 +13,7 @@ from metasgd._core.task import Task, Tasks
 from metasgd._core.trees import Tree, join
 from metasgd.strategies.kernels import attention_by_sums_and_products
 from metasgd.strategies.precision import matmul_precision
+from metasgd.strategies.preflight import check_reading
 from metasgd.strategies.registry import STRATEGIES, Strategy
 
 
@@ -22,6 +23,7 @@ def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
     Raises:
         NotImplementedError: PyTorch has no second derivative of a function that the model or the loss calls.
     """
+    check_reading(learner, tasks)
     try:
         loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
     except RuntimeError as error:

@@ -9,8 +9,8 @@ from torch import Tensor
 from metasgd._core.checks import check_labels, check_task, num_outputs
 from metasgd._core.copies import attributes_of, copy_of_module, keeps_tensors
 from metasgd._core.learner import Learner
-from metasgd._core.task import Task, form_of_task, task_at
-from metasgd._core.trees import Tree, map_tensors, tensors_of
+from metasgd._core.task import Task, Tasks, form_of_task, read_tasks, task_at
+from metasgd._core.trees import Tree, form_of, map_tensors, tensors_of
 from metasgd.strategies.probe import no_random_numbers_of_python, probe
 
 
@@ -64,6 +64,59 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
         known[key] = found
         draws, keeps = draws or found.draws, keeps or found.keeps
     return Known(0, draws, keeps)
+
+
+def check_reading(learner: Learner, tasks: Tasks) -> None:
+    """Refuse one task that was passed bare, and would be taken for a batch of tasks, each of a few numbers.
+
+    The task of 5 examples with 3 features and 3 targets each could be a batch of 5 tasks of 3 examples, which are
+    single numbers. It is not if the model takes no 6 examples that are single numbers, but 5 with 3 features.
+    Such a task has the same shapes in support and query set. Where the model takes both, they are taken for a batch.
+
+    Raises:
+        ValueError: there is one.
+    """
+    tasks = read_tasks(tasks)
+    if not isinstance(tasks, Task):
+        return
+    x, y, query_x, _ = tasks
+    if isinstance(x, Tensor) and isinstance(query_x, Tensor) and x.shape != query_x.shape:
+        return
+    key = "reading", *(tree.shape if isinstance(tree, Tensor) else form_of(tree) for tree in (x, y))
+    if key in learner.execution.known:
+        return
+    if may_be_one_task(tasks):
+        twice = map_tensors(lambda values: torch.cat([values[0], values[0]]), x)
+        if not can_take(learner, twice) and can_take(learner, x):
+            shape = tuple(tensors_of(x)[0].shape)
+            raise ValueError(
+                f"support_x has shape {shape}, which is a batch of {shape[0]} tasks with {shape[1]} examples each, "
+                f"but the model takes it for {shape[0]} examples of one task; pass one task as [task]"
+            )
+    learner.execution.known[key] = Known(0, draws=False, keeps=False)
+
+
+def may_be_one_task(batch: Task) -> bool:
+    """Tell whether a batch could be one task by its shapes, which are then the same in its support and query set."""
+    x, y, query_x, query_y = batch
+    support, query = tensors_of((x, y)), tensors_of((query_x, query_y))
+    return (
+        bool(tensors_of(x) and tensors_of(y))
+        and [values.shape for values in support] == [values.shape for values in query]
+        and all(values.ndim > 1 and len(values) == len(support[0]) > 0 for values in support)
+    )
+
+
+def can_take(learner: Learner, x: Tree) -> bool:
+    """Tell whether a copy of the model takes inputs, and returns something for each of them."""
+    model, count = copy_of_module(learner.model), len(tensors_of(x)[0])
+    device = next(model.parameters()).device
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            output = model(map_tensors(Tensor.clone, x))
+        except Exception:  # whatever a model says to inputs of a wrong shape
+            return False
+    return not isinstance(output, Tensor) or (output.ndim > 0 and len(output) == count)
 
 
 def check_hooks(learner: Learner) -> None:

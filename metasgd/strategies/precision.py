@@ -27,20 +27,27 @@ def autocast_of_the_caller(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
-@contextmanager
-def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Switch TensorFloat-32 on or off for a GPU's matrix products and convolutions, and restore the switches after it.
+def matmul_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a GPU's matrix products and convolutions take TensorFloat-32, or do not take it.
 
     Raises:
         ValueError: TensorFloat-32 on a device that does not have it.
     """
-    if device.type != "cuda":
-        if precision == "tf32":
-            raise ValueError(
-                f"precision 'tf32' needs an NVIDIA GPU, and the model is on {device}; use float32 or bfloat16"
-            )
-        yield
-        return
+    if device.type == "cuda":
+        return switched(precision)
+    if precision == "tf32":
+        raise ValueError(
+            f"precision 'tf32' needs an NVIDIA GPU, and the model is on {device}; use float32 or bfloat16"
+        )
+    return NOTHING
+
+
+NOTHING = nullcontext()
+
+
+@contextmanager
+def switched(precision: str) -> Iterator[None]:
+    """Set a GPU's switches to a precision, and put them back."""
     before = read_switches()
     try:
         set_switches("tf32" if precision == "tf32" else "ieee")

@@ -51,13 +51,17 @@ class MetaSGD(SavedLearner):
         model: the network. Its parameters are theta at the start; those with ``requires_grad=False`` stay as
             they are, inside and outside. It is used in place, not copied.
         loss_fn: ``loss_fn(prediction, target) -> scalar``, for the support and the query set.
+        query_loss_fn: a loss for the query set alone, whose targets may then be of another kind (None: ``loss_fn``).
         meta_lr: beta, the outer learning rate of theta.
         alpha_lr: gamma, the outer learning rate of alpha (None: the same as ``meta_lr``).
         task_lr: alpha at the start: a number, a ``(low, high)`` range drawn uniformly for every entry (the paper
-            draws from (0.005, 0.1)), or a dict of tensors shaped like the parameters.
+            draws from (0.005, 0.1)), or a dict of tensors shaped like the parameters that adapt.
         inner_steps: gradient steps on the support set, all with the same alpha.
         first_order: drop the second derivatives from the meta-gradient of theta.
         learn_alpha: False holds alpha at its start, which with a single number is MAML (Finn et al. 2017).
+        inner_max_norm: the largest norm of a task's gradient over all parameters; in an inner step a longer one is
+            shortened to it (None: never; ``"auto"``: 10 with several inner steps, which may grow one another).
+        max_norm: the same of the meta-gradient, theta's and alpha's together, before each outer step.
         meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's (Adam).
         seed: for drawing alpha from a range.
         strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
@@ -78,7 +82,7 @@ class MetaSGD(SavedLearner):
     Raises:
         ValueError: a model without trainable parameters, or with running statistics that adaptation would overwrite;
             a loss that is not a scalar; tasks whose tensors disagree in length, dtype or device; a label out of range;
-            a strategy or precision that does not exist, or not on this device.
+            a strategy or precision that does not exist, or not on this device; a parameter that would never train.
         FloatingPointError: a loss or a meta-gradient that is not finite; theta and alpha are then unchanged.
 
     >>> learner = MetaSGD(nn.Linear(1, 1), F.mse_loss, task_lr=0.1, strategy="loop")

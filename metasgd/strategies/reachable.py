@@ -29,8 +29,8 @@ PLAIN = {int, float, complex, bool, str, bytes, type(None), type(...), torch.dty
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType)
 MAX_OBJECTS = 20_000  # a data set in a list, say
 MAX_BYTES = 2**24  # of a NumPy array whose numbers are compared
-# Of a module: of the learner's model, tensors are inputs of a compiled function.
-TENSORS_OF_MODULE = ("_parameters", "_buffers")
+# Of a module: of the learner's model, tensors are inputs of a compiled function. Recurrent layers list theirs again.
+TENSORS_OF_MODULE = ("_parameters", "_buffers", "_flat_weights", "_flat_weight_refs")
 NOT_CALLED = {"__init__", "__new__", "__init_subclass__", "__class_getitem__", "__reduce__", "__deepcopy__"}
 FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property)
 MISSING = object()

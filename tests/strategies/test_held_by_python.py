@@ -27,6 +27,7 @@ from tests.strategies.helpers import (
     make_learner,
     meta_gradient,
     mlp,
+    recurrent,
     relative_error,
     with_options,
 )
@@ -364,6 +365,14 @@ def test_a_step_of_the_outer_optimiser_changes_nothing(device: torch.device) -> 
     learner = make_learner(mlp, device, strategy="batched")
     key = learner.execution.held.key(learner)
     learner.meta_update(draw_tasks(device))
+    assert learner.execution.held.key(learner) == key
+
+
+def test_a_recurrent_layer_lists_its_weights_a_second_time(device: torch.device) -> None:
+    learner = make_learner(lambda: recurrent(nn.LSTM), device, strategy="threads")
+    key = learner.execution.held.key(learner)
+    assert key is not None  # a warning that nothing is compiled would be an error here
+    learner.meta_update(draw_tasks(device, (3, 4)))
     assert learner.execution.held.key(learner) == key
 
 

@@ -36,7 +36,6 @@ def check_parameters(model: nn.Module, losses: Iterable[object]) -> None:
 def as_module(tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return a module whose parameters have the given names, in the same order.
 
-    >>> import torch
     >>> [name for name, _ in as_module({"0.weight": torch.ones(2), "2.bias": torch.ones(1)}).named_parameters()]
     ['0.weight', '2.bias']
     """

@@ -32,6 +32,7 @@ def compile_or_warn(function: TensorFunction, inputs: Sequence[Tensor]) -> Tenso
     from torch.fx.experimental.proxy_tensor import make_fx
 
     try:
+        inputs = list(map(copy_of, inputs))  # a model may write into them, as it is traced, and as it is tried
         graph = make_fx(function, decomposition_table={torch.ops.aten.mm.default: thin_product})(*inputs)
         if inputs[0].device.type == "cuda":
             return compile_by_inductor(graph, inputs, {})
@@ -48,6 +49,13 @@ def compile_or_warn(function: TensorFunction, inputs: Sequence[Tensor]) -> Tenso
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(f"the meta-gradient runs uncompiled, as compilation failed: {reason}", RuntimeWarning, 2)
         return None
+
+
+def copy_of(tensor: Tensor) -> Tensor:
+    """Return a copy in the same layout; a tensor of which several entries share a place cannot be written into."""
+    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 def compile_by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str, Any]) -> TensorFunction:

@@ -16,10 +16,13 @@ def check_precision(precision: str) -> None:
 
 
 def forward_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context of a model's forward pass: autocast for bfloat16, which chooses what is safe in 8 bits."""
-    if precision != "bfloat16":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+    """Return the context of a model's forward pass: autocast for bfloat16, which chooses what is safe in 8 bits.
+
+    A caller's ``torch.autocast`` is entered again without its cache, which would keep theta, rounded, as it was when
+    the caller entered it.
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else autocast_of_the_caller(device)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=False)
 
 
 def autocast_of_the_caller(device: torch.device) -> torch.dtype | None:

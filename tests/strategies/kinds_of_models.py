@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from metasgd import MetaSGD, Task
 from metasgd.models import freeze_running_statistics, without_running_statistics
+from metasgd.strategies.dispatch import strategy_of
 from tests.strategies.helpers import Apply, draw_tasks, make_learner, meta_gradient, recurrent, relative_error
 
 PAGE = Path(__file__).parents[2] / "book" / "faq.md"
@@ -246,8 +247,8 @@ KINDS = [
     Kind("dropout in training mode", lambda: dense(nn.Dropout(0.3)), exact_to=None,
          note="draws random numbers, in another order by each strategy"),
     Kind("dropout in evaluation mode", lambda: dense(nn.Dropout(0.3)).eval()),
-    Kind("LSTM", lambda: recurrent(nn.LSTM), (5, 4), "", "broadcast shape|holds parameters"),
-    Kind("GRU", lambda: recurrent(nn.GRU), (5, 4), "", "broadcast shape|holds parameters"),
+    Kind("LSTM", lambda: recurrent(nn.LSTM), (5, 4), "under `vmap`, PyTorch computes it in float32 alone", "broadcast shape"),
+    Kind("GRU", lambda: recurrent(nn.GRU), (5, 4), "under `vmap`, PyTorch computes it in float32 alone", "broadcast shape"),
     Kind("transformer encoder", transformer, (3, 4)),
     Kind("embedding", sentences, (5,), inputs=tokens),
     Kind("embedding, `padding_idx=`", lambda: sentences(padding_idx=1), (5,), inputs=tokens, has_slope=False),
@@ -335,13 +336,14 @@ def loss_by_hand(kind: Kind, learner: MetaSGD, theta: list[Tensor], alpha: list[
 def loop_is_right(kind: Kind) -> bool:
     """Whether the loop's loss and its slope in a random direction are those of losses and differences by hand."""
     learner = learner_for(kind, "loop")
-    theta = [value.detach().clone() for value in learner.theta.values()]
-    alpha = [value.detach().clone() for value in learner.alpha.values()]
+    start = list(learner.theta.values())
+    rates = [learner.alpha.get(name, torch.zeros_like(value).detach()) for name, value in learner.theta.items()]
+    theta, alpha = ([value.detach().clone() for value in values] for values in (start, rates))
     expected = loss_by_hand(kind, learner, theta, alpha)
     loss = learner.meta_backward(tasks_for(kind)).item()
     generator = torch.Generator().manual_seed(1)
     slope, shifted = 0.0, []
-    for variable, own in zip((*learner.theta.values(), *learner.alpha.values()), (*theta, *alpha), strict=True):
+    for variable, own in zip((*start, *rates), (*theta, *alpha), strict=True):
         direction = torch.randn(own.shape, generator=generator).to(own.dtype) * variable.requires_grad
         if variable.requires_grad:
             slope += (variable.grad.conj() * direction).sum().real.item()
@@ -384,8 +386,8 @@ def try_out(kind: Kind, way: str) -> Finding:
             learner.predict_tasks(copy.deepcopy(tasks))
     except (ValueError, RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError) as error:
         return Finding(REFUSED, f"{type(error).__name__}: {error}")
-    uncompiled = [LOOP] if way == "compile" and learner.execution.chosen == "loop" else []
-    uncompiled += [str(warning.message) for warning in caught if "runs uncompiled" in str(warning.message)]
+    reasons = [LOOP] if strategy_of(learner) == "loop" else []
+    reasons += [str(warning.message) for warning in caught if "runs uncompiled" in str(warning.message)]
     if kind.exact_to is None:
         assert value.nan_to_num().isfinite().all()
         word = RUNS
@@ -396,9 +398,9 @@ def try_out(kind: Kind, way: str) -> Finding:
         expected = meta_gradient(learner_for(kind, "loop"), copy.deepcopy(tasks))
         error = relative_error(as_real(value), as_real(expected))
         word = EXACTLY if error < kind.exact_to else f"WRONG by {error:.1e}"
-    if uncompiled and word in (EXACTLY, RUNS):
-        return Finding(UNCOMPILED, uncompiled[0])
-    return Finding(f"{word}, `{learner.execution.chosen}`" if way == "auto" else word)
+    if way == "compile" and word in (EXACTLY, RUNS) and not any(learner.execution.compiled._functions.values()):
+        return Finding(UNCOMPILED, reasons[0])
+    return Finding(f"{word}, `{strategy_of(learner)}`" if way == "auto" else word)
 
 
 @contextmanager

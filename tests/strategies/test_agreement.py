@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metasgd.strategies import STRATEGIES
 from tests.strategies.helpers import (
     EVERY,
     EXACT,
@@ -40,6 +41,22 @@ def test_autocast_of_the_caller_is_that_of_every_strategy(strategy: str, device:
     assert set(seen) == {torch.bfloat16}
 
 
+@EVERY
+def test_autocast_around_several_updates_is_that_of_each(strategy: str, device: torch.device) -> None:
+    """``torch.autocast`` keeps rounded parameters until it is left, and an update has changed them by then."""
+    first = make_learner(mlp, device, strategy=strategy, meta_lr=1.0)
+    second, tasks = with_options(first, strategy), draw_tasks(device)
+    second.meta_optimizer = type(first.meta_optimizer)(second.model.parameters(), lr=1.0)
+    first.meta_optimizer = type(first.meta_optimizer)(first.model.parameters(), lr=1.0)
+    with torch.autocast(device.type, torch.bfloat16):
+        together = [first.meta_update(tasks)["loss"] for _ in range(3)]
+    apart = []
+    for _ in range(3):
+        with torch.autocast(device.type, torch.bfloat16):
+            apart.append(second.meta_update(tasks)["loss"])
+    assert together == apart
+
+
 class ComplexWeights(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +66,13 @@ class ComplexWeights(nn.Module):
         return (x.to(torch.complex128) @ self.weight).sin().abs()
 
 
-@EVERY
-@pytest.mark.usefixtures("float64")
-def test_complex_parameters(strategy: str, device: torch.device) -> None:
+@pytest.mark.usefixtures("float64", "traced")
+@pytest.mark.parametrize(
+    ("strategy", "compile"), [*((name, False) for name in STRATEGIES), ("threads", True), ("batched", True)]
+)
+def test_complex_parameters(strategy: str, compile: bool, device: torch.device) -> None:
     rates = {"weight": 0.1 * torch.randn(3, 2, dtype=torch.complex128)}
-    learner = make_learner(ComplexWeights, device, strategy=strategy, task_lr=rates, inner_steps=2)
+    learner = make_learner(ComplexWeights, device, strategy=strategy, compile=compile, task_lr=rates, inner_steps=2)
     tasks = draw_tasks(device)
     meta_gradient(with_options(learner, "loop"), tasks)
     twin = with_options(learner, "loop")
@@ -74,6 +93,20 @@ def test_a_model_that_writes_into_its_input_sees_each_task_once(strategy: str, d
     learner = make_learner(model, device, strategy=strategy)
     expected = meta_gradient(with_options(learner, "loop"), draw_tasks(device))
     assert relative_error(meta_gradient(learner, draw_tasks(device)), expected) < EXACT
+
+
+@FAST
+@pytest.mark.usefixtures("float64", "traced")
+def test_compilation_does_not_let_a_model_write_into_its_input(strategy: str, device: torch.device) -> None:
+    """It is traced and tried before it computes, and each of these would write."""
+
+    def model() -> nn.Module:
+        return Apply(lambda m, x: m.net(x.mul_(1.5)), net=mlp())
+
+    learner = make_learner(model, device, strategy=strategy, compile=True)
+    expected = meta_gradient(with_options(learner, "loop"), draw_tasks(device))
+    for _ in range(2):
+        assert relative_error(meta_gradient(learner, draw_tasks(device)), expected) < EXACT
 
 
 @FAST

@@ -66,7 +66,8 @@ def make_both(chapter: Mapping[str, Any], problem: str, steps: int) -> tuple[Any
         torch.manual_seed(0)
         return build()
 
-    theirs = MetaSGD(same_net(), loss_fn, task_lr=(-0.1, 0.3), seed=1, meta_lr=0.02, alpha_lr=0.01, inner_steps=steps)
+    options = {"task_lr": (-0.1, 0.3), "seed": 1, "meta_lr": 0.02, "alpha_lr": 0.01, "inner_steps": steps}
+    theirs = MetaSGD(same_net(), loss_fn, **options, inner_max_norm=None, max_norm=None)
     ours = chapter["ScratchMetaSGD"](same_net(), loss_fn, beta=0.02, gamma=0.01, steps=steps)
     for name, rate in theirs.alpha.items():
         ours.alpha[name].data.copy_(rate)

@@ -31,6 +31,8 @@ def new_gradients(learner: Learner, weight: float, keep: bool) -> Iterator[None]
         weight: of the new gradients.
         keep: whether there is anything to be kept of the gradients of before.
     """
+    if not math.isfinite(weight):
+        raise ValueError(f"weight is {weight}; it must be finite, such as the share of these tasks in the meta-batch")
     optimizer = learner.meta_optimizer
     variables = variables_of(optimizer)
     before = [variable.grad for variable in variables] if keep else []

@@ -36,7 +36,7 @@ def check_parameters(model: nn.Module, losses: Iterable[object]) -> None:
 def as_module(tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return a module whose parameters have the given names, in the same order.
 
-    >>> [name for name, _ in as_module({"0.weight": torch.ones(2), "2.bias": torch.ones(1)}).named_parameters()]
+    >>> [name for name, _ in as_module({"0.weight": Tensor([1.0]), "2.bias": Tensor([1.0])}).named_parameters()]
     ['0.weight', '2.bias']
     """
     root = nn.Module()

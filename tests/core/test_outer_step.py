@@ -86,6 +86,11 @@ def test_a_part_that_fails_leaves_the_gradients_of_those_before():
     torch.testing.assert_close(gradients(learner), expected, rtol=0, atol=0)
 
 
+def test_a_weight_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="weight is nan; it must be finite"):
+        MetaSGD(net(), F.mse_loss).meta_backward(tasks(), weight=float("nan"))
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Clipping, and a warning
 

@@ -202,7 +202,8 @@ def summed(parts: Iterable[MetaGradient]) -> Tensors:
     total: Tensors = []
     for part in parts:
         new = [part.loss, *part.theta, *part.alpha]
-        total = FOREACH.add(total, new) if total else new
+        with torch.no_grad():  # up to PyTorch 2.4, a gradient of zeros that was filled in requires one itself
+            total = FOREACH.add(total, new) if total else new
     return total
 
 

@@ -110,6 +110,8 @@ def test_meta_gradients_agree_with_sums_and_products(
     build: Callable[[], nn.Module], strategy: str, device: torch.device
 ) -> None:
     learner = make_learner(build, device, strategy=strategy, inner_steps=2)
+    if isinstance(learner.model[1], nn.InstanceNorm2d) and torch.__version__ < "2.5" and strategy != "loop":
+        pytest.skip("PyTorch 2.4 writes the same statistics into an instance norm again, which is then refused")
     before = {name: value.clone() for name, value in learner.model.named_buffers()}
     tasks = draw_tasks(device, (1, 8, 8))
     expected = expected_meta_gradient(learner, tasks)

@@ -7,6 +7,7 @@ import pytest
 from tests.strategies.kinds_of_models import KINDS, LOOP, REFUSED, UNCOMPILED, Kind, committed_rows, findings, row
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.cpu.amp.autocast:FutureWarning")  # by PyTorch 2.4's own checkpoint
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_each_strategy_does_with_a_kind_of_model_what_the_table_says(kind: Kind) -> None:
     """If it does something else on purpose, ``python -m tests.strategies.kinds_of_models`` writes the table anew."""

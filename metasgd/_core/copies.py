@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
@@ -72,21 +71,25 @@ def itself(value: Any) -> Any:
     return value
 
 
-def keeps_tensors(before: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]) -> bool:
-    """Tell whether a model has kept tensors since its attributes were ``before``, by ``attributes_of``."""
-    for held, then, contents in before:
-        for name, value in held.items():
-            if name in OF_MODULES:
-                continue
+def with_new_tensors(held: dict[str, Any], then: dict[str, Any], contents: dict[str, Any]) -> list[str]:
+    """Return the names of the attributes of a module in which there are tensors that were not there ``then``."""
+    names = []
+    for name, value in held.items():
+        if name not in OF_MODULES:
             known = {id(leaf) for leaf in tree_flatten(contents.get(name, then.get(name)))[0]}
             if any(isinstance(leaf, Tensor) and id(leaf) not in known for leaf in tree_flatten(value)[0]):
-                return True
-    return False
+                names.append(name)
+    return names
+
+
+def keeps_tensors(before: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]) -> bool:
+    """Tell whether a model has kept tensors since its attributes were ``before``, by ``attributes_of``."""
+    return any(with_new_tensors(*part) for part in before)
 
 
 @contextmanager
-def nothing_of_vmap_kept(model: nn.Module) -> Iterator[None]:
-    """Take back what a model keeps of calls under ``vmap`` in the body of a ``with``, which nobody could use after it.
+def nothing_kept(model: nn.Module) -> Iterator[None]:
+    """Take back the tensors that a model keeps of calls in the body of a ``with``: after ``vmap``, they are of no use.
 
     An attribute is again what it was before, and so are the contents of a list or dict.
     """
@@ -95,18 +98,13 @@ def nothing_of_vmap_kept(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for held, then, contents in before:
-            for name in [name for name, value in held.items() if name not in OF_MODULES and is_of_vmap(value)]:
+            for name in with_new_tensors(held, then, contents):
                 if name not in then:
                     del held[name]
                 elif held[name] is not then[name] or name not in contents:
                     held[name] = then[name]
                 if name in contents:
                     refill(held[name], contents[name])
-
-
-def is_of_vmap(value: Any) -> bool:
-    """Tell whether a tensor of ``vmap`` is in a value."""
-    return any(isinstance(leaf, Tensor) and is_functorch_wrapped_tensor(leaf) for leaf in tree_flatten(value)[0])
 
 
 def refill(container: Any, contents: Any) -> None:

@@ -45,7 +45,7 @@ def meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
 
 def meta_gradient_by_a_copy(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
     """Return the meta-gradient by a copy of the model, so that what the model notes in a trace is not kept in it."""
-    if snapshot.is_batch:  # by threads, each has copies already
+    if snapshot.is_batch and not snapshot.keeps:  # by threads, each has copies already
         snapshot = snapshot._replace(model=copy_sharing_tensors(snapshot.model))
     return uncompiled_meta_gradient(snapshot, tasks)
 

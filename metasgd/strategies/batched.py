@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from metasgd._core.copies import nothing_of_vmap_kept
+from metasgd._core.copies import nothing_kept
 from metasgd._core.cpu_threads import one_core_if_small
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_batches, part_of
@@ -51,12 +51,14 @@ def map_over_chunks(
     """
     model, predicts = snapshot.model, function is predictions
     keeps = check_tasks(snapshot.learner, batches, is_batch=True, by_vmap=True).keeps
+    snapshot = snapshot._replace(keeps=keeps)
     for batch in batches:
         num_tasks, start = size_of(batch.support_x), 0
         while start < num_tasks:
-            size = chunk_size(snapshot, batch, predicts=predicts)
+            with nothing_kept(model) if keeps else nullcontext():
+                size = chunk_size(snapshot, batch, predicts=predicts)
             try:
-                with nothing_of_vmap_kept(model) if keeps else nullcontext():
+                with nothing_kept(model) if keeps else nullcontext():
                     result = function(snapshot, batch if size >= num_tasks else part_of(batch, start, start + size))
             except torch.cuda.OutOfMemoryError:
                 if size == 1:

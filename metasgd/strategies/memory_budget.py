@@ -71,7 +71,7 @@ def saved_bytes(snapshot: LearnerSnapshot, task: Task, *, predicts: bool = False
     # Copies, since the storage of a view is that of the whole batch.
     task = Task(*(map_tensors(lambda values: channels_last(values).clone(), tree) for tree in task))
     if snapshot.is_batch:  # the model may note something at each call; by threads, each has copies already
-        own = copy_sharing_tensors(snapshot.model)
+        own = snapshot.model if snapshot.keeps else copy_sharing_tensors(snapshot.model)
         snapshot = snapshot._replace(model=own, query_model=own, is_batch=False)
     device = snapshot.theta[0].device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -60,7 +60,7 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
         for loss_fn, target in ((learner.loss_fn, task.support_y), (query_loss_fn, task.query_y)):
             check_labels(loss_fn, found.outputs, target)
         if is_new:
-            probe(learner, first, by_vmap=by_vmap)
+            probe(learner, first, by_vmap=by_vmap, keeps=found.keeps)
         known[key] = found
         draws, keeps = draws or found.draws, keeps or found.keeps
     return Known(0, draws, keeps)

@@ -7,7 +7,8 @@ model does what its author wrote.
 import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metasgd._core.checks import check_takes_tensors
-from metasgd._core.copies import copy_of_module
+from metasgd._core.copies import copy_of_module, nothing_kept
+from metasgd._core.functional import call_with
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task
 from metasgd._core.trees import Tree, map_tensors, tensors_of
@@ -76,24 +78,27 @@ class NoteWrongOperators(TorchDispatchMode):
         return operator(*args, **kwargs)
 
 
-def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
+def probe(learner: Learner, task: Task, *, by_vmap: bool, keeps: bool) -> None:
     """Refuse a model or a loss of which the strategies other than the loop would compute something else.
 
     Args:
         learner: whose model and loss are meant.
         task: one task of a form that was not seen yet.
         by_vmap: whether ``vmap`` will call them.
+        keeps: whether the model keeps tensors, which the loss may read from it.
 
     Raises:
         RuntimeError: an operator with a wrong second derivative; random numbers of Python or NumPy, which would be the
             same for several tasks; a hook; or a loss that depends on theta or alpha other than by the prediction.
     """
-    model: nn.Module = copy_of_module(learner.model)
+    model = learner.model if keeps else copy_of_module(learner.model)
+    call = partial(call_with, model, own_copies(learner))
     refuse_hooks_of_modules(model)
     query_loss_fn = getattr(learner, "query_loss_fn", None)
     wrong = WRONG_EVERYWHERE | (WRONG_UNDER_VMAP if by_vmap else {})
     device = tensors_of(task.support_x)[0].device
     with (
+        nothing_kept(model) if keeps else nullcontext(),
         torch.enable_grad(),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         no_random_numbers_of_python(model, (learner.loss_fn, query_loss_fn)),
@@ -101,17 +106,22 @@ def probe(learner: Learner, task: Task, *, by_vmap: bool) -> None:
         ReplaceFunctions(VMAP_SAFE_FUNCTIONS if by_vmap else FAST_FUNCTIONS),
         NoteWrongOperators(wrong) as operators,
     ):
-        prediction = model(copied(task.support_x))
+        prediction = call(copied(task.support_x))
         check_takes_tensors(learner.loss_fn, prediction, task.support_y)
         losses = [learner.loss_fn(prediction, copied(task.support_y))]
         if query_loss_fn is not None:
-            losses.append(query_loss_fn(model(copied(task.query_x)), copied(task.query_y)))
+            losses.append(query_loss_fn(call(copied(task.query_x)), copied(task.query_y)))
     if operators.found:
         raise RuntimeError(
             f"the second derivative of {operators.found} is wrong in PyTorch here; call it by torch.nn.functional, "
             "which the strategies replace, or use another strategy"
         )
     refuse_other_ways_to_parameters(learner, losses)
+
+
+def own_copies(learner: Learner) -> dict[str, Tensor]:
+    """Return copies of theta, through which no gradient reaches theta itself."""
+    return {name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in learner.theta.items()}
 
 
 def copied(values: Tree) -> Tree:

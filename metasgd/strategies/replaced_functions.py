@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from metasgd.strategies.batch_norm import by_channel, compilable_batch_norm, fast_batch_norm
 from metasgd.strategies.pooling import compilable_max_pool2d, fast_max_pool2d
+from metasgd.strategies.recurrent import RECURRENT_FUNCTIONS
 
 Function = Callable[..., Any]
 BatchNorm = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
@@ -277,5 +278,6 @@ VMAP_SAFE_FUNCTIONS: dict[Function, Function] = {
     torch.embedding: torch_embedding,
     torch.select_scatter: select_scatter,
     Tensor.select_scatter: select_scatter,
+    **RECURRENT_FUNCTIONS,
     Tensor.register_hook: refused_hook,
 }

@@ -59,6 +59,8 @@ class LearnerSnapshot(NamedTuple):
         autocast: the dtype of the caller's ``torch.autocast``, if there is one.
         held: what Python holds that a compiled function depends on (None: it changes too often to compile anything).
         for_compiler: whether a compiler traces the computation.
+        keeps: whether the model keeps tensors in its attributes, so that it is called itself, and no copy of it: the
+            loss may read them.
     """
 
     learner: Learner
@@ -75,6 +77,7 @@ class LearnerSnapshot(NamedTuple):
     autocast: torch.dtype | None = None
     held: tuple[Hashable, ...] | None = ()
     for_compiler: bool = False
+    keeps: bool = False
 
     @classmethod
     def of(cls, learner: Learner, *, is_batch: bool, num_tasks: int = 1) -> LearnerSnapshot:
@@ -102,7 +105,12 @@ class LearnerSnapshot(NamedTuple):
         )
 
     def with_own_models(self) -> LearnerSnapshot:
-        """Return the snapshot with models that no other thread uses; that of query sets pools before it normalises."""
+        """Return the snapshot with models that no other thread uses; that of query sets pools before it normalises.
+
+        A model that keeps tensors is used itself.
+        """
+        if self.keeps:
+            return self
         model, compiled = self.learner.model, self.learner.execution.compile
         query_model = pool_before_norm(copy_sharing_tensors(model), compilable=compiled)
         return self._replace(model=copy_sharing_tensors(model), query_model=query_model)

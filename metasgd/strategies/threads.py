@@ -3,7 +3,8 @@
 Images and filters are stored channels last. Batch normalisation has a second derivative of its own. For the query set,
 where one derivative is enough, batch normalisation comes after the max-pooling that follows it in an
 ``nn.Sequential``. Large tasks do not get a core each: all cores work on one task after the other, which is a little
-slower and needs half the memory. So they do if the model draws random numbers, which each task then takes in its turn.
+slower and needs half the memory. So they do if the model
+draws random numbers, which each task then takes in its turn, or keeps tensors in its attributes.
 Results are added in the order of the tasks, so that they do not depend on the number of threads.
 """
 
@@ -16,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from metasgd._core.copies import nothing_kept
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, as_list
 from metasgd._core.trees import Tree, map_tensors
@@ -46,10 +48,20 @@ def map_over_tasks(
     function: Callable[[LearnerSnapshot, Task], Result], snapshot: LearnerSnapshot, tasks: list[Task]
 ) -> Iterator[Result]:
     """Yield ``function(snapshot, task)`` for each task, in order, computed by one thread on each core."""
-    draws = check_tasks(snapshot.learner, tasks).draws
-    snapshot = snapshot.with_own_models()
-    # A model that draws random numbers takes them from one generator, so that the tasks must take turns.
-    workers = 1 if draws else min(num_workers(snapshot, tasks[0], predicts=function is predictions), len(tasks))
+    known = check_tasks(snapshot.learner, tasks)
+    # A model that draws random numbers takes them from one generator, so that the tasks must take turns. So they must
+    # if the model keeps tensors: it is then used itself.
+    take_turns = known.draws or known.keeps
+    with nothing_kept(snapshot.model) if known.keeps else nullcontext():
+        snapshot = snapshot._replace(keeps=known.keeps).with_own_models()
+        cores = 1 if take_turns else num_workers(snapshot, tasks[0], predicts=function is predictions)
+        yield from map_over_checked_tasks(function, snapshot, tasks, min(cores, len(tasks)))
+
+
+def map_over_checked_tasks(
+    function: Callable[[LearnerSnapshot, Task], Result], snapshot: LearnerSnapshot, tasks: list[Task], workers: int
+) -> Iterator[Result]:
+    """Do what ``map_over_tasks`` does after its checks, by a number of threads."""
     # ``functional_call`` exchanges the parameters of a module while it runs, so that no two threads may share a
     # module.
     unused: SimpleQueue[LearnerSnapshot] = SimpleQueue()
@@ -67,4 +79,4 @@ def map_over_tasks(
         finally:
             unused.put(own)
 
-    return map_in_threads(compute, tasks, workers)
+    yield from map_in_threads(compute, tasks, workers)

@@ -247,10 +247,8 @@ KINDS = [
     Kind("dropout in training mode", lambda: dense(nn.Dropout(0.3)), exact_to=None,
          note="draws random numbers, in another order by each strategy"),
     Kind("dropout in evaluation mode", lambda: dense(nn.Dropout(0.3)).eval()),
-    Kind("LSTM", lambda: recurrent(nn.LSTM), (5, 4), "under `vmap`, PyTorch computes it in float32 alone",
-         "broadcast shape"),
-    Kind("GRU", lambda: recurrent(nn.GRU), (5, 4), "under `vmap`, PyTorch computes it in float32 alone",
-         "broadcast shape"),
+    Kind("LSTM", lambda: recurrent(nn.LSTM), (5, 4)),
+    Kind("GRU", lambda: recurrent(nn.GRU), (5, 4)),
     Kind("transformer encoder", transformer, (3, 4)),
     Kind("embedding", sentences, (5,), inputs=tokens),
     Kind("embedding, `padding_idx=`", lambda: sentences(padding_idx=1), (5,), inputs=tokens, has_slope=False),
@@ -327,10 +325,9 @@ def loss_by_hand(kind: Kind, learner: MetaSGD, theta: list[Tensor], alpha: list[
             param.data.copy_(value)
         loss = kind.loss(model(task.support_x), task.support_y)
         adapting = [param for param in params if param.requires_grad]
-        gradients = iter(torch.autograd.grad(loss, adapting, materialize_grads=True))
-        for param, rate in zip(params, alpha, strict=True):
-            if param.requires_grad:
-                param.data.sub_(rate * next(gradients))
+        gradients = torch.autograd.grad(loss, adapting, materialize_grads=True)
+        for param, rate, gradient in zip(adapting, alpha, gradients, strict=True):
+            param.data.sub_(rate * gradient)
         total += kind.loss(model(task.query_x), task.query_y).item() / len(tasks)
     return total
 

@@ -37,6 +37,18 @@ def recurrent_net() -> nn.Module:
     return recurrent(nn.GRU)
 
 
+class Branching(nn.Module):
+    """A model that looks at a value to decide what to compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        return y if y.sum() > 0 else -y
+
+
 def spectral_net() -> nn.Module:
     return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)))
 
@@ -47,7 +59,8 @@ def spectral_net() -> nn.Module:
         (mlp, (3,), "batched", "a few large matrix products"),
         (small_convnet, (1, 6, 6), "threads", "convolutions in a batch of tasks"),
         (dropout_net, (3,), "loop", "dropout draws its random numbers task by task"),
-        (recurrent_net, (3, 4), "threads", "'batched' cannot compute this"),
+        (recurrent_net, (3, 4), "batched", "a few large matrix products"),
+        (Branching, (3,), "threads", "'batched' cannot compute this"),
         (spectral_net, (3,), "loop", "changes its buffer '0.parametrizations.weight.0._u' with every call"),
     ],
 )

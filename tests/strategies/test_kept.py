@@ -10,12 +10,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils import prune
+from torch.utils._pytree import tree_flatten
 
 from metasgd import MetaSGD
-from metasgd._core.copies import attributes_of, copy_of_module, is_of_vmap, keeps_tensors
+from metasgd._core.copies import attributes_of, copy_of_module, keeps_tensors
 from metasgd.baselines import from_scratch
-from tests.strategies.helpers import EXACT, batch_of, draw_tasks, make_learner, meta_gradient, mlp, relative_error
+from tests.strategies.helpers import (
+    EXACT,
+    batch_of,
+    draw_tasks,
+    make_learner,
+    meta_gradient,
+    mlp,
+    relative_error,
+)
 
 WAYS = pytest.mark.parametrize("strategy", ["loop", "threads", "batched"])
 
@@ -61,6 +71,11 @@ def weight_normed() -> nn.Module:
     with pytest.warns(FutureWarning, match="weight_norm"):
         nn.utils.weight_norm(model[0])
     return model
+
+
+def is_of_vmap(value: Any) -> bool:
+    leaves = tree_flatten(value)[0]
+    return any(isinstance(leaf, Tensor) and is_functorch_wrapped_tensor(leaf) for leaf in leaves)
 
 
 def everything_in(model: nn.Module) -> list[Any]:
@@ -172,3 +187,20 @@ def test_training_from_scratch_copies_a_model_that_keeps_an_activation(keep: Cal
     assert from_scratch(model, torch.optim.SGD, lr=0.1, steps=2)(*task[:3]).shape == (5, 2)
     learner = MetaSGD(model, F.cross_entropy)
     assert learner.meta_update([task])["loss"] > 0
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("strategy", ["threads", "batched"])
+def test_a_loss_may_read_what_the_model_keeps(strategy: str, device: torch.device) -> None:
+    found = []
+    for name in ("loop", strategy):
+        torch.manual_seed(0)
+        model = Keeps(KEEPS["attribute"])
+
+        def loss(prediction: Tensor, target: Tensor, model: Any = model) -> Tensor:
+            return F.cross_entropy(prediction, target) + 0.1 * model.features.square().mean()
+
+        found.append(
+            meta_gradient(make_learner(lambda model=model: model, device, loss, strategy=name), draw_tasks(device))
+        )
+    assert relative_error(found[1], found[0]) < EXACT

@@ -325,9 +325,10 @@ def loss_by_hand(kind: Kind, learner: MetaSGD, theta: list[Tensor], alpha: list[
             param.data.copy_(value)
         loss = kind.loss(model(task.support_x), task.support_y)
         adapting = [param for param in params if param.requires_grad]
-        gradients = torch.autograd.grad(loss, adapting, materialize_grads=True)
-        for param, rate, gradient in zip(adapting, alpha, gradients, strict=True):
-            param.data.sub_(rate * gradient)
+        gradients = iter(torch.autograd.grad(loss, adapting, materialize_grads=True))
+        for param, rate in zip(params, alpha, strict=True):
+            if param.requires_grad:
+                param.data.sub_(rate * next(gradients))
         total += kind.loss(model(task.query_x), task.query_y).item() / len(tasks)
     return total
 

@@ -72,7 +72,7 @@ def check_numbers(one: Field[Any], value: Any) -> None:
     least, above = one.metadata.get("least"), one.metadata.get("above")
     if one.type in (int, "int") and (isinstance(value, bool) or not isinstance(value, Integral)):
         raise ValueError(f"{one.name} is {value!r}; it must be a whole number")
-    numbers = value if isinstance(value, tuple) else (value,)
+    numbers = value if isinstance(value, tuple | list) else (value,)
     or_none = ", or None" if type(None) in get_args(one.type) else ""
     for number in numbers:
         if not isinstance(number, Real):

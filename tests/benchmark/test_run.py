@@ -89,16 +89,15 @@ def test_limits_hold_inside_and_are_lifted_after_an_error():
     assert limits() == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rounds", "0"], "rounds is 0; it must be at least 1"),
-        (["--sine-meta-batch", "0"], "meta_batch is 0; it must be at least 1"),
-        (["--out", "nowhere/b.json"], "nowhere/b.json"),
-    ],
-)
-def test_errors_are_found_before_the_work(arguments, message, capsys):
-    assert main(["benchmark", "--workloads", "sine", *arguments]) == 2
+@pytest.mark.parametrize("option", ["--rounds", "--sine-meta-batch"])
+def test_a_count_of_zero_is_found_before_the_work(option, capsys):
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--workloads", "sine", option, "0"])
+    assert f"argument {option}: 0 is not allowed; it must be at least 1" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_found_before_the_work(capsys):
+    assert main(["benchmark", "--workloads", "sine", "--out", "nowhere/b.json"]) == 2
     streams = capsys.readouterr()
-    assert message in streams.err
+    assert "nowhere/b.json" in streams.err
     assert "checking" not in streams.err

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
@@ -51,7 +51,7 @@ def check_results(results):
     assert results.command.startswith("python -m metasgd")
     for cell in results:
         assert cell["recipe"] == "sine"
-        assert replace(SineRecipe(), **cell.config).shots == cell.config["shots"]
+        assert SineRecipe.from_config(cell.config).shots == cell.config["shots"]
         assert [score.shots for score in cell.scores()] == list(SHOTS)
         for score in cell.scores():
             assert (score.metric, score.method) == ("mean squared error", cell.config["method"])

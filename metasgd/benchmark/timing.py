@@ -67,6 +67,7 @@ def flops_per_task(workload: Workload, settings: Settings) -> int:
     """Count the floating-point operations that the plain loop needs for the meta-gradient of one task."""
     contender = build_contender("loop", workload, settings)
     task = Task(*(x[:1] for x in make_tasks(workload, settings, torch.float32)[0]))
+    contender.gradients(task)  # the first call looks at the model, too
     with FlopCounterMode(display=False) as counter:
         contender.gradients(task)
     return int(counter.get_total_flops())

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from metasgd._core.checks import check_num_tasks
 from metasgd._core.modes import evaluation_mode, no_inference_mode
-from metasgd._core.task import Task, Tasks, as_list, part_of, read_tasks
+from metasgd._core.task import Task, Tasks, as_list, groups_of, part_of, read_tasks
 from metasgd._core.trees import Tree, split
 from metasgd.meta_sgd import MetaSGD
 
@@ -272,8 +272,15 @@ def predict_all(method: Method, tasks: Tasks) -> Sequence[Any]:
     A ``MetaSGD`` learner predicts for all tasks at once; any other method takes one task after the other.
     """
     if isinstance(method, MetaSGD):
-        predictions = method.predict_tasks(tasks)
-        is_list = isinstance(predictions, list) and not isinstance(read_tasks(tasks), Task)
-        return predictions if is_list else split(predictions)
+        tasks = read_tasks(tasks)
+        if isinstance(tasks, Task):
+            return split(method.predict_tasks(tasks))
+        # Tasks of one size together, as an output that is a list itself looks like a list of one output a task.
+        by_number = {
+            number: output
+            for group in groups_of(tasks)
+            for number, output in zip(group, split(method.predict_tasks([tasks[i] for i in group])), strict=True)
+        }
+        return [by_number[number] for number in range(len(tasks))]
     with torch.no_grad(), evaluation_mode(method):
         return [method(task.support_x, task.support_y, task.query_x) for task in as_list(tasks)]

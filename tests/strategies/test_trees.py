@@ -211,6 +211,26 @@ def test_evaluate_takes_trees_with_a_metric(strategy: str, device: torch.device)
             evaluate(learner, TreeSampler(tasks), 5)
 
 
+@pytest.mark.usefixtures("float64")
+@WAYS
+@pytest.mark.parametrize("form", [list, tuple])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_evaluate_takes_one_output_a_task_where_outputs_are_lists(
+    parts: int, form: type, strategy: str, device: torch.device
+) -> None:
+    """As many tasks as an output has parts, or more: a list of tasks is scored as the same tasks in a batch are."""
+    sizes = [(4, 5), (4, 5), (3, 6), (4, 5), (3, 6)]
+    learner = make_learner(
+        lambda: Net(lambda scores: form([scores] * parts)),
+        device,
+        lambda o, y: F.mse_loss(o[0], y),
+        strategy=strategy,
+    )
+    for tasks in (plain_tasks(device), plain_tasks(device, sizes)):
+        scores = evaluate(learner, TreeSampler(tasks), 5, metric=lambda o, y: F.mse_loss(o[0], y).item()).per_task
+        assert scores.tolist() == pytest.approx([learner.task_loss(task).item() for task in tasks], rel=EXACT)
+
+
 def changed(task: Task, **parts: Any) -> Task:
     return task._replace(**parts)
 

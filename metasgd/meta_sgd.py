@@ -35,7 +35,7 @@ from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.saved_learner import SavedLearner
 from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, without_inference
 from metasgd._core.trainable import as_module, check_parameters, trainable_names
-from metasgd._core.trees import Tree, check_tree
+from metasgd._core.trees import Tree, check_tree, with_own_containers
 from metasgd.strategies import Execution, check_reading, meta_backward, predict_tasks, with_right_kernels
 
 
@@ -152,7 +152,7 @@ class MetaSGD(SavedLearner):
         """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
         check_statistics(self._keep_statistics)
         check_tree("x", x)
-        return self.model(x) if params is None else call_with(self.model, params, x)
+        return self.model(with_own_containers(x)) if params is None else call_with(self.model, params, x)
 
     @outside_inference
     @with_right_kernels
@@ -275,7 +275,7 @@ class MetaSGD(SavedLearner):
         check_tree("y", target)
         check_takes_tensors(loss_fn, prediction, target)
         check_labels(loss_fn, num_outputs(prediction), target)
-        return check_scalar(loss_fn(prediction, target))
+        return check_scalar(loss_fn(prediction, with_own_containers(target)))
 
     def saved_options(self) -> dict[str, Any]:
         """Return the arguments of the class that are saved: those that decide predictions, or how training goes on."""

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metasgd._core.trees import Tree
+from metasgd._core.trees import Tree, with_own_containers
 
 
 def places_of_tensors(model: nn.Module) -> dict[str, str]:
@@ -45,4 +45,4 @@ def call_with(
     values = {place: tensors[key] for place, name in places.items() for key in (place, name) if key in tensors}
     if unknown := sorted(tensors.keys() - places.keys()):
         raise ValueError(f"the model has no parameter or buffer of the name {', '.join(unknown)}")
-    return functional_call(model, values, (x,), tie_weights=False)
+    return functional_call(model, values, (with_own_containers(x),), tie_weights=False)

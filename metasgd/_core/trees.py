@@ -20,6 +20,11 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Tree) -> Tree:
     return tree_map(lambda leaf: function(leaf) if isinstance(leaf, Tensor) else leaf, tree)
 
 
+def with_own_containers(tree: Tree) -> Tree:
+    """Return a tree of the same tensors in dicts and lists of its own, out of which a model may take entries."""
+    return tree if isinstance(tree, Tensor) else map_tensors(lambda values: values, tree)
+
+
 def tensors_of(tree: Tree) -> list[Tensor]:
     """Return the tensors of a tree in order."""
     return [tree] if isinstance(tree, Tensor) else [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

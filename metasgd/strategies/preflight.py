@@ -147,7 +147,8 @@ def call_once(learner: Learner, x: Tree) -> Known:
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
         given = map_tensors(Tensor.clone, x)  # the model may write into it
         attributes = attributes_of(model)
-        versions_given = [values._version for values in tensors_of(given)]
+        tensors_given = tensors_of(given)  # which it may take out of a dict
+        versions_given = [values._version for values in tensors_given]
         prediction = model(given)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
     for (name, buffer), version in zip(model.named_buffers(), versions, strict=False):
@@ -156,6 +157,6 @@ def call_once(learner: Learner, x: Tree) -> Known:
     draws = not all(map(torch.equal, before, after))
     if learner.execution.recompute and draws:
         raise ValueError("the model draws random numbers, which differ the second time; use recompute=False")
-    if learner.execution.recompute and [values._version for values in tensors_of(given)] != versions_given:
+    if learner.execution.recompute and [values._version for values in tensors_given] != versions_given:
         raise ValueError("the model writes into its input, which differs the second time; use recompute=False")
     return Known(num_outputs(prediction), draws, keeps_tensors(attributes))

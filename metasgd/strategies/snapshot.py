@@ -14,7 +14,7 @@ from metasgd._core.functional import call_with, places_of_tensors
 from metasgd._core.learner import Learner, LossFn
 from metasgd._core.task import Task, tensors_of_task
 from metasgd._core.trainable import trainable_names
-from metasgd._core.trees import Tree, form_of, map_tensors, take_apart
+from metasgd._core.trees import Tree, form_of, map_tensors, take_apart, with_own_containers
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
 from metasgd.strategies.replaced_functions import (
@@ -119,7 +119,7 @@ class LearnerSnapshot(NamedTuple):
         """Return the loss of one task's examples with the given parameters, a scalar (None: that of support sets)."""
         loss_fn = self.learner.loss_fn if loss_fn is None else loss_fn
         with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
-            return check_scalar(loss_fn(self.call_model(params, x), y))
+            return check_scalar(loss_fn(self.call_model(params, x), with_own_containers(y)))
 
     def query_loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
         """Return the loss of a query set, a scalar."""

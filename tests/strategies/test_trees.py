@@ -231,6 +231,35 @@ def test_evaluate_takes_one_output_a_task_where_outputs_are_lists(
         assert scores.tolist() == pytest.approx([learner.task_loss(task).item() for task in tasks], rel=EXACT)
 
 
+@WAYS
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_model_and_a_loss_may_take_entries_out_of_a_tree(
+    strategy: str, steps: int, recompute: bool, float64: None, device: torch.device
+) -> None:
+    """Each call has dicts and lists of its own, so that the next call finds the entries, and so does the user."""
+    if recompute and strategy == "loop":
+        pytest.skip("the loop recomputes nothing")
+    plain = make_learner(Net, device, F.mse_loss, strategy="loop", inner_steps=steps)
+    learner = make_learner(
+        lambda: Net(take=lambda x: x.pop("x").pop()),
+        device,
+        lambda o, y: F.mse_loss(o, y.pop("y")),
+        strategy=strategy,
+        inner_steps=steps,
+        recompute=recompute,
+    )
+    tasks = [Task({"x": [x]}, {"y": y}, {"x": [v]}, {"y": w}) for x, y, v, w in plain_tasks(device)]
+    wanted = meta_gradient(plain, plain_tasks(device))
+    for _ in range(2):
+        assert relative_error(meta_gradient(learner, tasks), wanted) < EXACT
+        assert torch.allclose(learner.predict_tasks(tasks), plain.predict_tasks(plain_tasks(device)), rtol=EXACT)
+    assert learner.meta_loss(tasks).item() == pytest.approx(wanted[0].item(), rel=EXACT)
+    assert learner.predict(tasks[0].support_x).shape == (4, 2)
+    assert [list(part) for part in tasks[0]] == [["x"], ["y"], ["x"], ["y"]]
+    assert all(len(task.support_x["x"]) == len(task.query_x["x"]) == 1 for task in tasks)
+
+
 def changed(task: Task, **parts: Any) -> Task:
     return task._replace(**parts)
 

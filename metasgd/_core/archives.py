@@ -59,7 +59,8 @@ def write_archive(file: Path, content: Mapping[str, Any], kind: str) -> None:
             cause = cause.__cause__ or cause.__context__
         reason = (cause.strerror if isinstance(cause, OSError) else None) or str(error).split("\n")[0]
         kept = f"; the {kind} that was there is kept" if file.exists() else ""
-        raise OSError(f"cannot write {file} ({reason}){kept}; make room there, or choose another folder") from error
+        remedy = "make room there" if file.parent.is_dir() else f"make the folder {file.parent}"
+        raise OSError(f"cannot write {file} ({reason}){kept}; {remedy}, or choose another folder") from error
 
 
 def read_archive(file: Path, kind: str) -> tuple[dict[str, Any], bool]:

@@ -274,3 +274,9 @@ def test_names_tell_losses_apart() -> None:
         )
     }
     assert len(names) == 7
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    learner = MetaSGD(nn.Linear(1, 1))
+    with pytest.raises(OSError, match=r"cannot write .*nowhere.*; make the folder .*nowhere, or choose another"):
+        learner.save(tmp_path / "nowhere" / "learner.pt")

@@ -75,8 +75,17 @@ def map_over_checked_tasks(
         own = unused.get()
         try:
             with nullcontext() if dtype is None else autocast():  # each thread has a setting of its own
-                return function(own, images_channels_last(task))
+                return function(own, images_channels_last(with_own_versions(task)))
         finally:
             unused.put(own)
 
     yield from map_in_threads(compute, tasks, workers)
+
+
+def with_own_versions(task: Task) -> Task:
+    """Return a task whose tensors, in the same memory, count for themselves how often they are written into.
+
+    The tasks of a batch share one count. If the model wrote into the input of one task, autograd would refuse to go
+    back through what it has saved for another.
+    """
+    return Task(*(map_tensors(lambda values: values.data, tree) for tree in task))

@@ -6,10 +6,11 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.strategies.helpers import (
     EXACT,
+    batch_of,
     draw_tasks,
     dropout_net,
     make_learner,
@@ -46,6 +47,41 @@ def test_a_model_that_draws_random_numbers_draws_them_task_by_task(device: torch
             results.setdefault(strategy, []).append(meta_gradient(learner, tasks))
     assert all(torch.equal(result, results["threads"][0]) for result in results["threads"])
     assert relative_error(results["threads"][0], results["loop"][0]) < EXACT
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_model_that_writes_into_the_input_of_one_task_does_not_disturb_another(device: torch.device) -> None:
+    """The second task is written into when the first one has saved its input for the way back."""
+    saved, written, order = threading.Event(), threading.Event(), iter(range(10**6))
+
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp()
+
+        def __deepcopy__(self, memo: dict) -> nn.Module:
+            copied = Writes()
+            copied.net = copy.deepcopy(self.net, memo)
+            return copied
+
+        def forward(self, x: Tensor) -> Tensor:
+            number = next(order) if threading.current_thread().name.startswith("metasgd") else 2
+            if number == 1:
+                assert saved.wait(20)
+            y: Tensor = self.net(x.mul_(1.5))
+            if number == 0:
+                saved.set()
+                assert written.wait(20)
+            elif number == 1:
+                written.set()
+            return y
+
+    torch.set_num_threads(2)
+    tasks = batch_of(draw_tasks(device)[:2])
+    expected = meta_gradient(make_learner(Writes, device, strategy="loop"), copy.deepcopy(tasks))
+    found = meta_gradient(make_learner(Writes, device, strategy="threads"), tasks)
+    assert written.is_set()
+    assert relative_error(found, expected) < EXACT
 
 
 def test_an_error_in_one_task_comes_out_and_leaves_nothing_behind(device: torch.device) -> None:

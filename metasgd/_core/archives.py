@@ -16,6 +16,8 @@ CHECKPOINT = "checkpoint.pt"  # in the folder of a run
 DIGEST = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")  # the last bytes of a file
 DIGEST_LENGTH = 73
 
+torch.serialization.add_safe_globals([set])  # newer versions than PyTorch 2.4 read sets anyway
+
 
 class _DigestingFile:
     """A file that is written to, with the SHA-256 of what was written."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metasgd import data
+from metasgd.data import omniglot
 from metasgd.strategies import pooling
 from metasgd.tools.measure_browser_page import BROWSER
 
@@ -106,7 +106,7 @@ def omniglot_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     parts = {"images_background": 40, "images_evaluation": 20}
-    monkeypatch.setattr(data, "OMNIGLOT_PARTS", parts)
+    monkeypatch.setattr(omniglot, "OMNIGLOT_PARTS", parts)
     root, character = tmp_path / "omniglot-py", 0
     for part, count in parts.items():
         for index in range(count):

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from metasgd import data, show_messages
-from metasgd.data import OMNIGLOT_SHA256, load_omniglot, load_omniglot_strokes
+from metasgd import show_messages
+from metasgd.data import OMNIGLOT_SHA256, load_omniglot, load_omniglot_strokes, omniglot
 from metasgd.tasks import distance_fields
 
 
@@ -47,7 +47,7 @@ def test_the_folder_may_be_called_omniglot_or_be_named_itself(
 
 def test_the_second_time_comes_from_the_cache(omniglot_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = load_omniglot(omniglot_folder, quiet=True)
-    monkeypatch.setattr(data, "_drawings", None)
+    monkeypatch.setattr(omniglot, "_drawings", None)
     assert torch.equal(load_omniglot(omniglot_folder, quiet=True), images)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from metasgd import data, show_messages
-from metasgd.data import MNIST_FILES, SAMPLE_SHA256, load_mnist, pixels_sha256
+from metasgd import show_messages
+from metasgd.data import MNIST_FILES, SAMPLE_SHA256, load_mnist, mnist, pixels_sha256
 from metasgd.tools.make_mnist_sample import OFFICIAL_TEST_COUNTS, make_sample
 
 
@@ -60,7 +60,7 @@ def small_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in MNIST_FILES:
         (raw / name).write_bytes(b"digits")
     known = hashlib.md5(b"digits", usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(data, "MNIST_FILES", dict.fromkeys(MNIST_FILES, known))
+    monkeypatch.setattr(mnist, "MNIST_FILES", dict.fromkeys(MNIST_FILES, known))
     return tmp_path
 
 

@@ -1,0 +1,34 @@
+"""Images by class: MNIST from torchvision's files or from the sample in the package, and Omniglot.
+
+Chapter 7 introduces MNIST's images by class, chapter 12 Omniglot.
+"""
+
+from metasgd.data.mnist import (
+    MNIST_FILES,
+    SAMPLE,
+    SAMPLE_SHA256,
+    load_mnist,
+    load_mnist_sample,
+    pixels_sha256,
+)
+from metasgd.data.omniglot import (
+    DRAWINGS,
+    OMNIGLOT_PARTS,
+    OMNIGLOT_SHA256,
+    load_omniglot,
+    load_omniglot_strokes,
+)
+
+__all__ = [
+    "DRAWINGS",
+    "MNIST_FILES",
+    "OMNIGLOT_PARTS",
+    "OMNIGLOT_SHA256",
+    "SAMPLE",
+    "SAMPLE_SHA256",
+    "load_mnist",
+    "load_mnist_sample",
+    "load_omniglot",
+    "load_omniglot_strokes",
+    "pixels_sha256",
+]

@@ -1,8 +1,10 @@
-"""Images by class: MNIST from torchvision's files or from the sample in the package, and Omniglot.
+"""Images by class: MNIST from torchvision's files or from the sample in the package, Omniglot, and your own folders.
 
 Chapter 7 introduces MNIST's images by class, chapter 12 Omniglot.
 """
 
+from metasgd.data.folder import Pictures, PicturesByClass, load_folder, load_pictures
+from metasgd.data.ink import ink_like_mnist
 from metasgd.data.mnist import (
     MNIST_FILES,
     SAMPLE,
@@ -18,6 +20,7 @@ from metasgd.data.omniglot import (
     load_omniglot,
     load_omniglot_strokes,
 )
+from metasgd.data.pictures import read_picture
 
 __all__ = [
     "DRAWINGS",
@@ -26,9 +29,15 @@ __all__ = [
     "OMNIGLOT_SHA256",
     "SAMPLE",
     "SAMPLE_SHA256",
+    "Pictures",
+    "PicturesByClass",
+    "ink_like_mnist",
+    "load_folder",
     "load_mnist",
     "load_mnist_sample",
     "load_omniglot",
     "load_omniglot_strokes",
+    "load_pictures",
     "pixels_sha256",
+    "read_picture",
 ]

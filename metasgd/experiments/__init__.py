@@ -6,6 +6,7 @@
 from metasgd.experiments.browser import BROWSER
 from metasgd.experiments.copies import COPIES
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Experiment
+from metasgd.experiments.mnist import MNIST
 from metasgd.experiments.mnist_classes import MNIST_CLASSES
 from metasgd.experiments.mnist_folds import MNIST_FOLDS
 from metasgd.experiments.mnist_methods import MNIST_METHODS
@@ -38,6 +39,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         SINE,
         NAVIGATION,
+        MNIST,
         MNIST_FOLDS,
         MNIST_SCRATCH,
         MNIST_CLASSES,

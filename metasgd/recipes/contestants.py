@@ -13,6 +13,7 @@ from metasgd.evaluation import Evaluation, Method, Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.methods import PrototypicalNetwork, Reptile
 from metasgd.rates import SharedRates, head_of
+from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -35,7 +36,8 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
 }
 META_LEARNERS = (*GRADIENT_METHODS, "reptile", "protonet")  # which learn from tasks
 METHODS = (*META_LEARNERS, "fine-tuning")
-PROBLEMS: dict[str, type[MnistRecipe] | type[OmniglotRecipe]] = {"mnist": MnistRecipe, "omniglot": OmniglotRecipe}
+Problem = MnistRecipe | OmniglotRecipe | GlyphsRecipe
+PROBLEMS: dict[str, type[Problem]] = {"mnist": MnistRecipe, "omniglot": OmniglotRecipe, "glyphs": GlyphsRecipe}
 
 R = TypeVar("R", bound="Contestant")
 
@@ -57,7 +59,7 @@ class Contestant(Recipe):
     name = "contestant"
 
     method: str
-    problem: MnistRecipe | OmniglotRecipe
+    problem: Problem
 
     def __post_init__(self) -> None:
         if self.method not in META_LEARNERS:

@@ -25,6 +25,7 @@ def meta_train(
     progress: bool = True,
     compile: bool = False,
     precision: str = "float32",
+    learner: MetaSGD | None = None,
 ) -> tuple[MetaSGD, list[dict[str, float]]]:
     """Meta-train as a recipe says and return (learner, history), the history with one dict a meta-update.
 
@@ -40,6 +41,9 @@ def meta_train(
         progress: show a bar on standard error.
         compile: as in ``MetaSGD``.
         precision: as in ``MetaSGD``.
+        learner: a learner of an earlier run whose settings are those of this one, but for its tasks, its outer rates
+            and its seed. It starts anew, and what it has compiled is used again (None: a new learner is made, by
+            ``compile`` and ``precision``).
 
     Raises:
         ValueError: settings that the data cannot serve, found before any work; and see ``metasgd.training.train``,
@@ -47,7 +51,10 @@ def meta_train(
     """
     data = recipe.load_data() if data is None else data
     recipe.check_data(data, device)
-    learner = recipe.make_learner(device, compile=compile, precision=precision)
+    if learner is None:
+        learner = recipe.make_learner(device, compile=compile, precision=precision)
+    else:
+        start_anew(learner, recipe.make_learner(device))
     recipe.warm_start(learner)
     history = train(
         learner,
@@ -66,3 +73,11 @@ def meta_train(
         progress=progress,
     )
     return learner, history
+
+
+def start_anew(learner: MetaSGD, other: MetaSGD) -> None:
+    """Give a learner the parameters, rates and optimiser of another one that was made alike and is untrained."""
+    learner.load_state_dict(other.state_dict())
+    learner.meta_optimizer.load_state_dict(other.meta_optimizer.state_dict())
+    learner.meta_optimizer.zero_grad()
+    learner.made_with_rates = other.made_with_rates

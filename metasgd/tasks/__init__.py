@@ -1,6 +1,7 @@
 """Task distributions, from which support and query sets are drawn (chapters 4, 6, 7, 12 and 13)."""
 
-from metasgd.tasks.augment import Augment
+from metasgd._core.slant import deslant
+from metasgd.tasks.augment import Augment, Deslanted
 from metasgd.tasks.episodes import EpisodeSampler
 from metasgd.tasks.folds import composites, fold_digits, orientations
 from metasgd.tasks.glyphs import glyph_classes
@@ -10,12 +11,14 @@ from metasgd.tasks.strokes import Ink, distance_fields
 
 __all__ = [
     "Augment",
+    "Deslanted",
     "EpisodeSampler",
     "Ink",
     "LinearRegressionSampler",
     "SineWaveSampler",
     "SineWaves",
     "composites",
+    "deslant",
     "distance_fields",
     "fold_digits",
     "glyph_classes",

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metasgd._core.slant import deslant
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -86,6 +88,23 @@ class Augment:
         if self.contrast:
             pictures = pictures * (1 + self.contrast * uniform(-1, 1))
         return pictures.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Deslanted:
+    """Take the slant out of every picture, after other changes if there are any (chapter 8).
+
+    As ``Augment``, it is a function of pictures and a generator, for ``EpisodeSampler``. It draws nothing at random.
+
+    Args:
+        changed: what is done to the pictures before, such as an ``Augment`` (None: nothing).
+    """
+
+    changed: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    def __call__(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the changed pictures without their slant; see ``metasgd.tasks.deslant``."""
+        return deslant(pictures if self.changed is None else self.changed(pictures, generator))
 
 
 def affine_basis(height: int, width: int, device: torch.device) -> Tensor:

@@ -27,6 +27,28 @@ PEN = (0.7, 1.6)  # the range of half the width of the ink, in pixels of 28; cho
 SOFTNESS = (1.0, 1.6)  # the range of the width of the ink's edge, in pixels of 28
 
 
+class Style(NamedTuple):
+    """What kind of symbols are drawn. All but the last are probabilities, which sum to 1.
+
+    Attributes:
+        bends: that a piece is nearly straight, an arc, a hook, or a loop.
+        strokes: of one, two, three and four strokes.
+        pieces: that a stroke has one, two and three pieces.
+        touches: that a stroke begins or ends where those before it do, begins or ends anywhere on them, crosses them,
+            or stays apart.
+        most_pieces: how many pieces a stroke has at most, in a glyph of one, two, three and four strokes.
+    """
+
+    bends: tuple[float, ...] = (0.3, 0.35, 0.15, 0.2)
+    strokes: tuple[float, ...] = (0.4, 0.38, 0.17, 0.05)
+    pieces: tuple[float, ...] = (0.35, 0.45, 0.2)
+    touches: tuple[float, ...] = (0.25, 0.3, 0.25, 0.2)
+    most_pieces: tuple[int, ...] = (MAX_PIECES, MAX_PIECES, 2, 2)
+
+
+DRAWN = Style()  # as ``glyph_classes`` draws
+
+
 class Movement(NamedTuple):
     """The movements of a pen for a number of glyphs. Angles are in radians.
 
@@ -96,21 +118,20 @@ def glyph_classes(
     return pictures
 
 
-def draw_movements(count: int, generator: torch.Generator) -> Movement:
-    """Draw the movements of ``count`` new classes, on the CPU."""
+def draw_movements(count: int, generator: torch.Generator, style: Style = DRAWN) -> Movement:
+    """Draw the movements of ``count`` new classes in a style, on the CPU."""
     uniform, category = partial(_uniform, generator), partial(_category, generator)
     shape = (count, MAX_STROKES, MAX_PIECES)
-    # A piece is nearly straight, an arc, a hook, or a loop.
-    kind = category((0.3, 0.35, 0.15, 0.2), *shape)
+    kind = category(style.bends, *shape)
     bends = torch.stack(
         [uniform(0, 0.2, *shape), uniform(0.6, 2.4, *shape), uniform(2.4, 4.2, *shape), uniform(5.4, 6.8, *shape)]
     )
     turns = bends.gather(0, kind[None])[0] * (2 * category((0.5, 0.5), *shape) - 1)
     # A bent piece has to be longer than a straight one to take up the same space.
     lengths = uniform(0.45, 1.1, *shape) * (1 + turns.abs() / 2.5)
-    strokes = 1 + category((0.4, 0.38, 0.17, 0.05), count)
-    pieces = 1 + category((0.35, 0.45, 0.2), count, MAX_STROKES)
-    pieces = torch.where(strokes[:, None] > 2, pieces.clamp(max=2), pieces)  # many strokes are simple ones
+    strokes = 1 + category(style.strokes, count)
+    pieces = 1 + category(style.pieces, count, MAX_STROKES)
+    pieces = pieces.minimum(torch.tensor(style.most_pieces)[strokes - 1, None])  # many strokes are simple ones
     # Glyphs of a single piece look much alike. So in nine of ten of them, a second piece is added.
     single = (strokes == 1) & (uniform(0, 1, count) < 0.9)
     pieces[:, 0] = torch.where(single, pieces[:, 0].clamp(min=2), pieces[:, 0])
@@ -122,7 +143,7 @@ def draw_movements(count: int, generator: torch.Generator) -> Movement:
     corners[..., 0] = uniform(-math.pi, math.pi, count, MAX_STROKES)
     # Most strokes touch those before: with an end on an end (0), with an end anywhere (1), or crossing them (2). The
     # others (3) are moved away by a gap.
-    touch = category((0.25, 0.3, 0.25, 0.2), count, MAX_STROKES)
+    touch = category(style.touches, count, MAX_STROKES)
     middle, end = uniform(0.25, 0.75, count, MAX_STROKES), category((0.7, 0.3), count, MAX_STROKES).float()
     own = torch.where(touch == 2, middle, end)
     base = uniform(0, 1, count, MAX_STROKES)
@@ -134,11 +155,22 @@ def draw_movements(count: int, generator: torch.Generator) -> Movement:
 
 def vary_movements(movements: Movement, examples: int, generator: torch.Generator) -> Movement:
     """Return each movement ``examples`` times, each time a little different: first all examples of the first class."""
-    same = Movement(*(part.repeat_interleave(examples, 0) for part in movements))
+    return unsteady(Movement(*(part.repeat_interleave(examples, 0) for part in movements)), generator)
+
+
+def unsteady(same: Movement, generator: torch.Generator, strength: Tensor | None = None) -> Movement:
+    """Return each movement a little different.
+
+    Args:
+        same: the movements.
+        generator: for the differences, on the CPU.
+        strength: the factor of the differences of each movement, shape (glyphs,) (None: 1 for all).
+    """
     count, shape = len(same.lengths), same.lengths.shape
 
     def noise(deviation: float, *shape: int) -> Tensor:
-        return deviation * torch.randn(shape, generator=generator)
+        drawn = deviation * torch.randn(shape, generator=generator)
+        return drawn if strength is None else drawn * strength.view(-1, *[1] * (len(shape) - 1))
 
     return Movement(
         lengths=same.lengths * noise(0.16, *shape).exp(),
@@ -171,11 +203,11 @@ class Pen(NamedTuple):
     pressure: Tensor
 
 
-def draw_pens(count: int, generator: torch.Generator) -> Pen:
-    """Draw a hand and a pen for each of ``count`` pictures."""
+def draw_pens(count: int, generator: torch.Generator, slant: float = 0.2) -> Pen:
+    """Draw a hand and a pen for each of ``count`` pictures, with this standard deviation of the slant."""
     uniform = partial(_uniform, generator)
     return Pen(
-        slant=0.2 * torch.randn(count, generator=generator),
+        slant=slant * torch.randn(count, generator=generator),
         tilt=0.12 * torch.randn(count, generator=generator),
         width=uniform(*PEN, count),
         softness=uniform(*SOFTNESS, count),

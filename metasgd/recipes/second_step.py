@@ -14,15 +14,16 @@ def with_second_step(learner: MetaSGD) -> Method:
 
     The labels of the queries are the probabilities of the first answers, and a query counts by the largest of them:
     the loss is the mean of the cross-entropy over the support set plus the mean over the queries, weighted in this
-    way. All queries of a task must be at hand at once. This is self-training, a stronger transductive setting than that
-    of batch normalisation, so its results have a row of their own. It knows nothing of how many queries each class has.
+    way. This is self-training. All queries of a task must be at hand at once, and each has a say in the answers to
+    the others, far more than by batch normalisation; so its results have a row of their own. It is not told how many
+    queries each class has.
 
     Args:
         learner: a trained classifier, whose rates are used for the second step, too.
 
     Returns:
-        a method of one task, which takes ``support_x`` (examples, ...), ``support_y`` int64 (examples,) and ``query_x``
-        (queries, ...), and returns logits of shape (queries, ways).
+        a method of one task, which takes ``support_x`` (examples, ...), ``support_y`` int64 (examples,) and
+        ``query_x`` (queries, ...), and returns logits of shape (queries, ways).
     """
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:

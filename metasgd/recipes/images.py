@@ -22,8 +22,19 @@ SCRATCH = {
 
 
 class ImageRecipe(Recipe):
-    """A recipe whose tasks are N-way K-shot episodes of pictures, and whose network is the convnet of chapter 8."""
+    """A recipe whose tasks are N-way K-shot episodes of pictures, and whose network is the convnet of chapter 8.
 
+    Attributes:
+        size: the height and width of the pictures in pixels.
+        colour: whether they have three channels, red, green and blue; else one grey one.
+        ink: whether they are drawings that ``metasgd.data.ink_like_mnist`` has made like MNIST's digits.
+        like_mnist: whether they are bright ink on black.
+    """
+
+    size: int = 28
+    colour: bool = False
+    ink: bool = False
+    like_mnist: bool = True
     ways: int
     shots: int
     width: int
@@ -35,7 +46,7 @@ class ImageRecipe(Recipe):
 
     def build_network(self) -> nn.Sequential:
         """Return the convnet, drawing its start from the global random state."""
-        return convnet(self.ways, width=self.width)
+        return convnet(self.ways, width=self.width, channels=3 if self.colour else 1, size=self.size)
 
     def make_network(self) -> nn.Sequential:
         """Return the convnet at its random start: the same seed gives the same start, on every device."""

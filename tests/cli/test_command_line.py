@@ -147,7 +147,7 @@ def test_omniglot_that_is_not_there_is_one_line(capsys):
 
 
 TRAIN = [["train", name] for name in RECIPES]
-COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["experiment"], ["export"], ["benchmark"]]
+COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["adapt"], ["experiment"], ["export"], ["benchmark"]]
 
 
 def help_of(capsys, *command):

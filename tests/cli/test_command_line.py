@@ -133,6 +133,22 @@ def test_shipped_weights_are_evaluated_without_training(capsys, name, request):
     assert five["mean"] > 0.5
 
 
+@pytest.mark.parametrize("statistics", ["support", "support+query"])
+def test_queries_are_read_as_the_command_line_says(capsys, trained, statistics):
+    command = ("evaluate", "--tasks", 3, "--device", "cpu", "--baselines", "--query-statistics", statistics)
+    status, out, err = run(capsys, *command, "--checkpoint", "runs/first")
+    assert status == 0, err
+    here, together = json.loads(out), json.loads(run(capsys, *command[:-2], "--checkpoint", "runs/first")[1])
+    assert (here["query_statistics"], together["query_statistics"]) == (statistics, "queries")
+    assert here["methods"]["nearest class mean"] == together["methods"]["nearest class mean"]
+    assert here["methods"] != together["methods"]
+    status, out, err = run(capsys, *command, "--weights", "omniglot-mnist-5way")
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["query_statistics"] == statistics
+    assert result["in_the_results_file"] == []  # there, queries were read together
+
+
 def test_a_run_and_shipped_weights_cannot_both_be_evaluated(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--weights", weights_names()[0], "--checkpoint", "runs/first"])

@@ -89,7 +89,7 @@ def run_adapt(arguments: argparse.Namespace) -> dict[str, Any] | str:
     device = choose_device(arguments.device)
     stored = find_learner(arguments, device)
     ink = stored.ink if arguments.ink is None else arguments.ink
-    support = load_folder(arguments.support, stored.size, colour=stored.colour, ink=ink)
+    support = load_folder(arguments.support, stored.size, colour=stored.colour, ink=ink, progress=True)
     queries = load_pictures(arguments.query, stored.size, colour=stored.colour, ink=ink)
     if stored.like_mnist and not ink:
         warn_of_paper([*support.classes, queries.pictures])

@@ -55,7 +55,10 @@ def add_evaluate(commands: Any) -> None:
         action="store_true",
         help="score methods without meta-training on the same tasks, too; for pictures alone",
     )
-    add_data_root(command, "folder that holds MNIST/raw/, or Omniglot where the test needs it")
+    add_data_root(
+        command, "folder that holds MNIST/raw/, or Omniglot where the test needs it, or that of your own pictures",
+        "--data-root", "--data",
+    )  # fmt: skip
     add_device(command)
 
 
@@ -73,6 +76,7 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.baselines and not isinstance(recipe, ImageRecipe):
         raise ValueError(f"the recipe {recipe.name} has no baselines; leave --baselines out")
     data = recipe.load_test_data(arguments.data_root)
+    recipe.check_same_data(data, run.checkpoint.config)
     scores = recipe.test(run.learner, data, count, seed=arguments.seed, progress=True)
     only = next(iter(scores.values())) if len(scores) == 1 else None
     if arguments.baselines and isinstance(recipe, ImageRecipe):

@@ -108,6 +108,7 @@ class Recipe:
         about: what is learned, in a few words; the command line shows it.
         example: the options in the example that the command line shows.
         data_folder: what the folder of its data contains (empty: it needs no data).
+        own_data: whether the data are a folder of the user's own, which must be named.
         metric: what ``test`` measures.
         num_test_tasks: tasks of a test, unless another number is asked for.
         checkpoint_every: meta-updates between two checkpoints, unless another number is asked for.
@@ -118,6 +119,7 @@ class Recipe:
     about: ClassVar[str] = ""
     example: ClassVar[str] = ""
     data_folder: ClassVar[str] = ""
+    own_data: ClassVar[bool] = False
     metric: ClassVar[str] = "accuracy"
     num_test_tasks: ClassVar[int] = 600
     checkpoint_every: ClassVar[int] = 100
@@ -268,6 +270,14 @@ class Recipe:
     def describe_data(self, data: Any) -> dict[str, Any]:
         """Return what a run must have in common with its resumption, besides the settings."""
         return {}
+
+    def check_same_data(self, data: Any, config: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` if the data of a test are such that a run may have been trained on what it would test.
+
+        Args:
+            data: what ``load_test_data`` returns.
+            config: what the run's checkpoint stores.
+        """
 
     @classmethod
     def choices(cls, name: str) -> tuple[str, ...]:

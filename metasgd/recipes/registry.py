@@ -5,6 +5,7 @@ from typing import Any
 
 from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.contestants import Contestant
+from metasgd.recipes.folder_images import FolderRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -13,7 +14,8 @@ from metasgd.recipes.sine import SineRecipe
 
 # A new recipe is one class in a file of its own, and its name here.
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (MnistRecipe, OmniglotRecipe, SineRecipe, NavigationRecipe, BrowserRecipe)
+    recipe.name: recipe
+    for recipe in (MnistRecipe, OmniglotRecipe, FolderRecipe, SineRecipe, NavigationRecipe, BrowserRecipe)
 }
 
 

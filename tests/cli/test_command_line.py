@@ -6,12 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metasgd import MetaSGD
 from metasgd.cli import main, make_parser
 from metasgd.cli.options import recipe_from, typed_command
 from metasgd.recipes import RECIPES, meta_train, omniglot
 from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.folder_images import FolderRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -212,8 +214,17 @@ GIVEN = {
         SineRecipe(task_lr=(0.005, 0.1), clip=None, warmup=0.0),
     ),
     "navigation": (["--random-start", "--clip", "0.5"], NavigationRecipe(random_start=True, clip=0.5)),
+    "images": (
+        ["--data", "own", "--colour", "--size", "84", "--test-classes", "none", "--validation-classes", "5"],
+        FolderRecipe(colour=True, size=84, validation_classes=5),
+    ),
     "browser": (["--groups", "2", "--head-lr", "3"], BrowserRecipe(groups=2, head_lr=3.0)),
 }
+
+
+def data_of(name):
+    """The words that name the data of a recipe, where they must be named."""
+    return ["--data", "own"] if RECIPES[name].own_data else []
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -221,11 +232,12 @@ def test_options_reach_the_recipe(name):
     options, recipe = GIVEN[name]
     parse = make_parser().parse_args
     assert recipe_from(parse(["train", name, *options, "--out", "run"]), RECIPES[name]) == recipe
-    assert recipe_from(parse(["train", name, "--out", "run"]), RECIPES[name]) == RECIPES[name]()
+    assert recipe_from(parse(["train", name, *data_of(name), "--out", "run"]), RECIPES[name]) == RECIPES[name]()
 
 
 # Values of settings whose default is no number from which another can be made.
 OTHER = {"validation_digits": "5", "head_lr": "2.5", "clip": "2.5", "start": "some-name"}
+OTHER |= {"test_classes": "7", "validation_classes": "7"}
 
 
 def words_for(one):
@@ -244,7 +256,7 @@ def words_for(one):
 def test_every_setting_reaches_the_recipe(name):
     """Each on its own, with a value that is not its default."""
     for one in fields(RECIPES[name]):
-        arguments = make_parser().parse_args(["train", name, *words_for(one), "--out", "run"])
+        arguments = make_parser().parse_args(["train", name, *words_for(one), *data_of(name), "--out", "run"])
         parsed = recipe_from(arguments, RECIPES[name])
         assert [other.name for other in fields(parsed) if getattr(parsed, other.name) != other.default] == [one.name]
 
@@ -257,6 +269,8 @@ def test_every_setting_reaches_the_recipe(name):
         (["mnist", "--method", "sgd"], "argument --method: invalid choice: 'sgd'"),
         (["mnist", "--data", "mnist"], "unrecognized arguments: --data mnist"),
         (["navigation", "--data-root", "data"], "unrecognized arguments: --data-root data"),
+        (["images"], "the following arguments are required: --data"),
+        (["images", "--data", "own", "--download"], "unrecognized arguments: --download"),
         (["letters"], "invalid choice: 'letters'"),
         (["mnist", "--checkpoint-every", "0"], "argument --checkpoint-every: 0 is not allowed; it must be at least 1"),
         (["mnist", "--validate-every", "x"], "argument --validate-every: invalid int value: 'x'"),
@@ -276,10 +290,12 @@ TINY = {
     "sine": [],
     "navigation": ["--trajectories", "4", "--horizon", "5", "--hidden", "6"],
     "browser": ["--width", "8", "--groups", "2"],
+    "images": ["--width", "4", "--ways", "2", "--queries", "3", "--data", "own"],
 }
 SCORES = {
     "mnist": ["meta-sgd"],
     "omniglot": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
+    "images": ["meta-sgd"],
     "sine": ["meta-sgd, 5 points", "meta-sgd, 10 points", "meta-sgd, 20 points"],
     "navigation": ["before", "after", "oracle"],
     "browser": ["characters, 1-shot", "digits, 1-shot", "characters, 5-shot", "digits, 5-shot"],
@@ -288,14 +304,18 @@ SCORES = {
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name):
-    """Glyphs take the place of Omniglot, which is not in the package."""
+    """Glyphs take the place of Omniglot, which is not in the package; pictures of one's own are of one colour each."""
+    for place in range(4 * 8) if RECIPES[name].own_data else ():
+        folder = Path("own") / f"class {place % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (30, 40), 60 * (place % 4) + place).save(folder / f"{place}.png")
     monkeypatch.setattr(BrowserRecipe, "load_data", lambda *_, **__: omniglot.load_drawings("glyphs"))
     command = ["train", name, *TINY[name], "--iterations", 2, "--meta-batch", 2, "--device", "cpu", "--out", "run"]
     status, out, err = run(capsys, *command)
     assert status == 0, err
     assert (json.loads(out)["recipe"], json.loads(out)["iterations"]) == (name, 2)
     assert run(capsys, *command, "--resume")[0] == 0
-    status, out, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 2, "--device", "cpu")
+    status, out, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 2, "--device", "cpu", *data_of(name))
     result = json.loads(out)
     assert status == 0, err
     assert (result["recipe"], result["metric"], result["tasks"]) == (name, RECIPES[name].metric, 2)

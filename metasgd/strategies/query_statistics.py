@@ -155,14 +155,21 @@ def rows_of_first(x: Tensor, count: int, total: int) -> int:
     """Return how many rows of a batch belong to the first ``count`` of its ``total`` examples.
 
     Raises:
-        ValueError: the rows cannot belong to so many examples.
+        ValueError: the rows cannot belong to so many examples, or they are too few for a variance.
     """
     if len(x) % total:
         raise ValueError(
             f"a batch of {len(x)} rows is normalised, which do not belong to the {total} examples; use "
             f"query_statistics={SUPPORT_AND_QUERY!r} or {QUERIES!r}"
         )
-    return len(x) // total * count
+    rows = len(x) // total * count
+    if x[:rows].numel() <= x.shape[1]:
+        raise ValueError(
+            f"the support set has {rows} numbers for each channel of a batch of shape {tuple(x.shape)}, and "
+            f"query_statistics={SUPPORT!r} needs two for a variance; take a larger support set, or "
+            f"query_statistics={SUPPORT_AND_QUERY!r}"
+        )
+    return rows
 
 
 def normalised_by(

@@ -107,6 +107,13 @@ def test_rows_that_belong_to_no_example_are_refused() -> None:
         output_for_queries(FirstRowDropped(), "support", torch.rand(3, 2), torch.rand(2, 2))
 
 
+def test_a_single_number_has_no_variance() -> None:
+    norm = nn.BatchNorm1d(2, track_running_stats=False)
+    with pytest.raises(ValueError, match=r"1 numbers for each channel .* needs two for a variance"):
+        output_for_queries(norm, "support", torch.rand(1, 2), torch.rand(3, 2))
+    output_for_queries(norm, "support+query", torch.rand(1, 2), torch.rand(3, 2))
+
+
 def test_running_statistics_stay_in_use() -> None:
     norm = nn.BatchNorm1d(2).double().eval()
     norm.running_mean.fill_(3.0)  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metasgd._core.copies import attributes_of, copy_of_module, keeps_tensors
+from metasgd._core.copies import attributes_of, copy_of_module, tensors_kept
 from metasgd._core.learner import Learner
 from metasgd._core.trees import Tree, as_tree, check_tree, form_of, join, map_tensors, size_of, tensors_of
 from metasgd.strategies.precision import forward_precision
@@ -153,13 +153,19 @@ def check_keeps_nothing(learner: Learner, x: Tree) -> None:
 
 
 def keeps_in_a_call(learner: Learner, x: Tree) -> bool:
-    """Tell whether a copy of the model keeps tensors of a call, once for each form of inputs."""
+    """Tell whether a copy of the model keeps tensors of a call that depend on its examples, once for each form of x.
+
+    Others, such as the weight that ``nn.utils.weight_norm`` makes of its factors, are the same for all examples.
+    """
     key = "keeps", learner.model.training, form_of(x)
     known: dict[Any, Any] = learner.execution.known
     if key not in known:
         model, device = copy_of_module(learner.model), tensors_of(x)[0].device
-        attributes = attributes_of(model)
-        with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            model(map_tensors(Tensor.clone, x))
-        known[key] = keeps_tensors(attributes)
+        attributes, kept = attributes_of(model), []
+        copies_of_first = join(torch.cat, [map_tensors(lambda values: values[:1], x)] * (size_of(x) + 1))
+        for examples in (x, copies_of_first):
+            with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+                model(map_tensors(Tensor.clone, examples))
+            kept.append([values.clone() for values in tensors_kept(attributes)])
+        known[key] = len(kept[0]) != len(kept[1]) or not all(map(torch.equal, *kept))
     return bool(known[key])

@@ -239,10 +239,13 @@ def test_trees_of_inputs_and_of_outputs(strategy: str, statistics: str, device: 
 
 @EVERY
 @INDEPENDENT
-def test_a_kept_tensor_that_a_loss_may_read_is_refused(strategy: str, statistics: str, device: torch.device) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_kept_tensor_that_a_loss_may_read_is_refused(
+    strategy: str, statistics: str, whole: bool, device: torch.device
+) -> None:
     class Keeps(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
-            self.seen = x
+            self.seen = x if whole else x.mean()
             return super().forward(x)
 
     learner = make_learner(lambda: Keeps(3, 2), device, strategy=strategy, query_statistics=statistics)
@@ -252,6 +255,18 @@ def test_a_kept_tensor_that_a_loss_may_read_is_refused(strategy: str, statistics
     with pytest.raises(ValueError, match="keeps tensors of a call"):
         learner.meta_loss(tasks)
     learner.predict_tasks(tasks)  # where no loss reads anything
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_kept_tensor_that_is_the_same_for_all_examples_is_none_of_a_query(
+    strategy: str, device: torch.device
+) -> None:
+    """The older weight norm keeps the weight that it makes of its factors."""
+    learner = make_learner(lambda: nn.utils.weight_norm(nn.Linear(3, 2)), device, strategy=strategy)
+    expected = meta_gradient(learner, draw_tasks(device))
+    learner.query_statistics = "support"
+    assert relative_error(meta_gradient(learner, draw_tasks(device)), expected) < EXACT
 
 
 @INDEPENDENT

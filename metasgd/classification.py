@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from metasgd._core.modes import evaluation_mode, no_inference_mode
+from metasgd.evaluation import queries_read_by
 from metasgd.meta_sgd import MetaSGD
+from metasgd.strategies.query_statistics import SUPPORT_AND_QUERY, check_query_statistics
 from metasgd.tasks.episodes import check_pictures
 
 __all__ = ["Answers", "classify"]
-
-QUERY_STATISTICS = ("support+query", "queries")
 
 
 class Answers(NamedTuple):
@@ -37,7 +37,7 @@ def classify(
     *,
     names: Sequence[str] | None = None,
     none_below: float | None = None,
-    query_statistics: str = "support+query",
+    query_statistics: str = SUPPORT_AND_QUERY,
 ) -> Answers:
     """Adapt to a few pictures of each class, then say for every other picture which class it is.
 
@@ -58,8 +58,8 @@ def classify(
         names: of the classes (None: "0", "1", ...).
         none_below: answer "none of these" where the largest probability is smaller than this number (None: never).
         query_statistics: what batch normalisation takes its statistics from when a query is read:
-            ``"support+query"``, the support set and this one query, so that no answer depends on the other queries; or
-            ``"queries"``, all queries together, as the learner was trained.
+            ``"support+query"``, the support set and this one query; ``"support"``, the support set alone; or
+            ``"queries"``, all queries together, by which each answer depends on the other queries (chapter 7).
 
     Raises:
         ValueError: no ``MetaSGD`` learner; fewer than two classes, or more than the learner has ways; no picture to
@@ -76,7 +76,7 @@ def classify(
     """
     classes = list(classes)
     names = check_request(learner, classes, queries, names, none_below, query_statistics)
-    scores = scores_of_queries(learner, classes, queries, together=query_statistics == "queries")
+    scores = scores_of_queries(learner, classes, queries, query_statistics)
     probabilities = scores.float().softmax(1).cpu()
     if not probabilities.isfinite().all():
         raise FloatingPointError("the learner's output is not finite after its step; take another learner")
@@ -87,20 +87,20 @@ def classify(
 
 
 @torch.no_grad()
-def scores_of_queries(learner: MetaSGD, classes: Sequence[Tensor], queries: Tensor, *, together: bool) -> Tensor:
+def scores_of_queries(learner: MetaSGD, classes: Sequence[Tensor], queries: Tensor, query_statistics: str) -> Tensor:
     """Return the learner's scores of each query after its step, of shape (queries, classes).
 
     Args:
         learner: as in ``classify``.
         classes: see there.
         queries: see there.
-        together: all queries are one batch; else each is one with the support set.
+        query_statistics: see there.
 
     Raises:
         ValueError: more classes than ways.
     """
     like = next(iter(learner.theta.values()))
-    with no_inference_mode(), evaluation_mode(learner.model):
+    with no_inference_mode(), evaluation_mode(learner.model), queries_read_by(query_statistics, learner):
         support_x = torch.cat([as_input(pictures, like) for pictures in classes])
         labels = torch.arange(len(classes), device=like.device)
         support_y = labels.repeat_interleave(torch.tensor([len(pictures) for pictures in classes], device=like.device))
@@ -113,13 +113,8 @@ def scores_of_queries(learner: MetaSGD, classes: Sequence[Tensor], queries: Tens
             )
         with first_outputs(learner, len(classes) if len(classes) < ways else None):
             adapted = learner.inner_update(support_x, support_y)
-        if together:
-            scores = learner.predict(query_x, adapted)
-        else:
-            batches = (torch.cat([support_x, query[None]]) for query in query_x)
-            scores = torch.cat([learner.predict(batch, adapted)[-1:] for batch in batches])
-    answers: Tensor = scores[:, : len(classes)]
-    return answers
+        scores: Tensor = learner.predict(query_x, adapted, support_x)
+    return scores[:, : len(classes)]
 
 
 def check_request(
@@ -153,10 +148,7 @@ def check_request(
         raise ValueError(f"there are {len(names)} names of {len(classes)} classes; give one for each")
     if none_below is not None and not 0 <= none_below <= 1:
         raise ValueError(f"none_below is {none_below}; it is a probability, from 0 to 1, or None")
-    if query_statistics not in QUERY_STATISTICS:
-        raise ValueError(
-            f"query_statistics {query_statistics!r} does not exist; choose one of {', '.join(QUERY_STATISTICS)}"
-        )
+    check_query_statistics(query_statistics)
     return [str(place) for place in range(len(classes))] if names is None else list(names)
 
 

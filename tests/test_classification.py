@@ -151,7 +151,7 @@ def test_inference_mode_changes_nothing(learner: MetaSGD, classes: list[Tensor])
         ({"names": ["circle"]}, "there are 1 names of 5 classes; give one for each"),
         ({"none_below": 90}, "none_below is 90; it is a probability, from 0 to 1, or None"),
         ({"none_below": math.nan}, "none_below is nan; it is a probability"),
-        ({"query_statistics": "alone"}, r"'alone' does not exist; choose one of support\+query, queries"),
+        ({"query_statistics": "alone"}, r"'alone' does not exist; choose one of queries, support, support\+query"),
         ({"learner": nearest_class_mean}, "the learner is a function, and must be a MetaSGD, which takes a step"),
     ],
 )

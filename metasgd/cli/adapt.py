@@ -12,11 +12,12 @@ from torch import Tensor
 
 from metasgd import plotting
 from metasgd._core.provenance import provenance
-from metasgd.classification import QUERY_STATISTICS, Answers, classify
+from metasgd.classification import Answers, classify
 from metasgd.cli.options import COUNT, HelpFormatter, add_device, choose_device, number_from
 from metasgd.data import Pictures, load_folder, load_pictures
 from metasgd.recipes.picture_learners import PictureLearner, learner_in_file, learner_of_run, shipped_learner
 from metasgd.recipes.shipped import weights_names
+from metasgd.strategies.query_statistics import QUERY_STATISTICS, SUPPORT_AND_QUERY
 
 logger = logging.getLogger("metasgd")
 
@@ -62,9 +63,9 @@ def add_adapt(commands: Any) -> None:
         "turns away a part of the strangers only, and some of the others; try it on your pictures)",
     )  # fmt: skip
     answers.add_argument(
-        "--query-statistics", choices=QUERY_STATISTICS, default=QUERY_STATISTICS[0],
-        help="what batch normalisation is computed from: the support set and the one query, or all queries together, "
-        "by which each answer depends on the others, but in training it was so",
+        "--query-statistics", choices=QUERY_STATISTICS, default=SUPPORT_AND_QUERY,
+        help="by what batch norm normalises queries: support+query and support give an answer that does not depend on "
+        "the other queries; queries reads all together (chapter 7)",
     )  # fmt: skip
     answers.add_argument(
         "--format", choices=("json", "csv"), help="of the answers (default: by the end of --out, or json)"

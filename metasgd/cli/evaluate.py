@@ -56,7 +56,7 @@ def add_evaluate(commands: Any) -> None:
         help="score methods without meta-training on the same tasks, too; for pictures alone",
     )
     add_data_root(
-        command, "folder that holds MNIST/raw/, or Omniglot where the test needs it, or that of your own pictures",
+        command, "folder that holds MNIST/raw/, or the other data that the test needs, or that of your own pictures",
         "--data-root", "--data",
     )  # fmt: skip
     add_device(command)

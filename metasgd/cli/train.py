@@ -72,9 +72,8 @@ def add_run(group: Any, recipe: type[Recipe]) -> None:
         )
     elif recipe.data_folder:
         add_data_root(group, f"folder that holds {recipe.data_folder}")
-        group.add_argument(
-            "--download", action="store_true", help="let torchvision download the data into --data-root"
-        )
+        how = "let torchvision download the data into --data-root"
+        group.add_argument("--download", action="store_true", help=how if recipe.can_download else argparse.SUPPRESS)
 
 
 def run_train(arguments: argparse.Namespace) -> dict[str, Any]:

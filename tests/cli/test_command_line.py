@@ -13,7 +13,10 @@ from metasgd.cli import main, make_parser
 from metasgd.cli.options import recipe_from, typed_command
 from metasgd.recipes import RECIPES, meta_train, omniglot
 from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.cifar_fs import CifarFsRecipe
+from metasgd.recipes.colour import ColourRecipe
 from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -164,6 +167,33 @@ def test_omniglot_that_is_not_there_is_one_line(capsys):
     assert "Omniglot is not part of the package, and no folder was named" in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["miniimagenet"], "miniImageNet is not part of the package, and no folder was named; pass root='data'"),
+        (["miniimagenet", "--download"], "miniImageNet cannot be downloaded by this program"),
+        (
+            ["miniimagenet", "--data-root", "."],
+            "miniImageNet is not in .; the folder must hold train/, val/ and test/",
+        ),
+        (["miniimagenet", "--ways", "20"], "ways is 20, and miniimagenet has 16 classes for validation; turn use_val"),
+        (["cifar-fs"], "CIFAR-100, of which CIFAR-FS consists, is not part of the package, and no folder was named"),
+        (["cifar-fs", "--data-root", "."], "cifar-100-python/train is missing; pass download=True (--download)"),
+        (["cifar-fs", "--ways", "21"], "ways is 21; cifar-fs has 20 classes in the test"),
+    ],
+)
+def test_colour_pictures_that_are_not_there_are_one_line(capsys, arguments, message):
+    status, out, err = run(capsys, "train", *arguments, "--out", "run", "--device", "cpu")
+    last = err.splitlines()[-1]
+    assert (status, out) == (2, "")
+    assert last.startswith(f"metasgd: error: {message}")
+
+
+def test_only_what_torchvision_can_download_has_the_option_in_its_help(capsys):
+    assert "--download" in help_of(capsys, "train", "cifar-fs")
+    assert "--download" not in help_of(capsys, "train", "miniimagenet")
+
+
 TRAIN = [["train", name] for name in RECIPES]
 COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["adapt"], ["experiment"], ["export"], ["benchmark"]]
 
@@ -209,6 +239,11 @@ GIVEN = {
         ["--mirrored", "--no-quarter-turns", "--head-lr", "1.5", "--start", "none", "--look", "mixed"],
         OmniglotRecipe(mirrored=True, quarter_turns=False, head_lr=1.5, look="mixed"),
     ),
+    "miniimagenet": (
+        ["--ways", "20", "--no-use-validation", "--shots", "5"],
+        MiniImageNetRecipe(ways=20, use_validation=False, shots=5),
+    ),
+    "cifar-fs": (["--method", "first-order", "--width", "64"], CifarFsRecipe(method="first-order", width=64)),
     "sine": (
         ["--task-lr", "0.005", "0.1", "--clip", "none", "--warmup", "0"],
         SineRecipe(task_lr=(0.005, 0.1), clip=None, warmup=0.0),
@@ -287,6 +322,8 @@ def test_options_that_cannot_be_read_are_refused(capsys, arguments, message):
 TINY = {
     "mnist": ["--width", "4", "--num-composites", "2"],
     "omniglot": ["--width", "4", "--look", "glyphs", "--characters", "1623"],
+    "miniimagenet": ["--width", "4", "--ways", "3", "--train-queries", "2", "--no-use-validation"],
+    "cifar-fs": ["--width", "4", "--ways", "3", "--train-queries", "2"],
     "sine": [],
     "navigation": ["--trajectories", "4", "--horizon", "5", "--hidden", "6"],
     "browser": ["--width", "8", "--groups", "2"],
@@ -296,6 +333,8 @@ SCORES = {
     "mnist": ["meta-sgd"],
     "omniglot": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
     "images": ["meta-sgd"],
+    "miniimagenet": ["meta-sgd"],
+    "cifar-fs": ["meta-sgd"],
     "sine": ["meta-sgd, 5 points", "meta-sgd, 10 points", "meta-sgd, 20 points"],
     "navigation": ["before", "after", "oracle"],
     "browser": ["characters, 1-shot", "digits, 1-shot", "characters, 5-shot", "digits, 5-shot"],
@@ -303,12 +342,15 @@ SCORES = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name):
-    """Glyphs take the place of Omniglot, which is not in the package; pictures of one's own are of one colour each."""
+def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name, small_miniimagenet, small_cifar_100):
+    """Others take the place of pictures that are not in the package: glyphs that of Omniglot, small imitations that of
+    miniImageNet and CIFAR-100, and pictures of one colour that of one's own."""
     for place in range(4 * 8) if RECIPES[name].own_data else ():
         folder = Path("own") / f"class {place % 4}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("L", (30, 40), 60 * (place % 4) + place).save(folder / f"{place}.png")
+    if issubclass(RECIPES[name], ColourRecipe):
+        monkeypatch.setenv("METASGD_DATA", str({"cifar-fs": small_cifar_100}.get(name, small_miniimagenet)))
     monkeypatch.setattr(BrowserRecipe, "load_data", lambda *_, **__: omniglot.load_drawings("glyphs"))
     command = ["train", name, *TINY[name], "--iterations", 2, "--meta-batch", 2, "--device", "cpu", "--out", "run"]
     status, out, err = run(capsys, *command)

@@ -20,10 +20,10 @@ from metasgd.tasks import EpisodeSampler
 class ColourRecipe(ImageRecipe):
     """A run on a data set of colour pictures whose classes are divided into parts to train, validate and test.
 
-    The settings are those of MAML's published program for miniImageNet (Finn, Abbeel and Levine 2017,
-    github.com/cbfinn/maml): 60,000 meta-updates of 4 tasks with 15 queries of each class, an outer rate of 0.001,
-    32 filters, and rates of 0.01 to start from. Meta-SGD takes one inner step where MAML takes five. Nothing here was
-    tuned.
+    The settings are those of MAML's published program for miniImageNet (github.com/cbfinn/maml, of Finn, Abbeel and
+    Levine 2017): 60,000 meta-updates of 4 tasks with 15 queries of each class, an outer rate of 0.001, 32 filters, and
+    rates of 0.01 to start from. Differently from there, a task has one inner step instead of five, and the outer rate
+    goes down along a cosine, as in all recipes. Nothing was tuned.
 
     The data are what ``load_parts`` returns: by part and by the name of a class, uint8 of shape (examples, 3, size,
     size).

@@ -64,7 +64,7 @@ def load_cifar_fs(
 
     Raises:
         FileNotFoundError: no folder is named, or a file is not in it.
-        ValueError: a file is corrupt, or a part does not exist.
+        ValueError: a file is corrupt or could not be downloaded, or a part does not exist.
     """
     check_parts(parts)
     folder = root or os.environ.get("METASGD_DATA")
@@ -100,9 +100,10 @@ def _both_halves(root: Path, download: bool) -> "list[CIFAR100]":
     if download:
         try:
             CIFAR100(root, download=True)
-        except RuntimeError as error:  # by torchvision, of an archive that is not what was expected
+        except (RuntimeError, OSError) as error:  # an archive that is not what was expected; no network, or no place
             raise ValueError(
-                f"CIFAR-100 did not arrive whole in {root} ({error}); delete {root / CIFAR100.filename} and try again"
+                f"CIFAR-100 could not be downloaded into {root} ({error}); delete {root / CIFAR100.filename} if it is "
+                f"there and try again, or get it from {CIFAR100.url} and unpack it in {root}"
             ) from error
     inside = root / CIFAR100.base_folder
     checksums = [*CIFAR100.train_list, *CIFAR100.test_list, [CIFAR100.meta["filename"], CIFAR100.meta["md5"]]]

@@ -68,6 +68,7 @@ def load_miniimagenet(
 
     Raises:
         FileNotFoundError: no folder is named, it is not there, it has neither form, or a picture of a list is missing.
+        NotADirectoryError: it is a file.
         ValueError: a part has another number of classes than it should, or a class of another part; a class has too
             few pictures; a list without its columns, or with a picture twice; a file that is no PNG or JPEG, or is
             damaged; a part that does not exist.
@@ -93,6 +94,8 @@ def _find_folder(root: str | Path | None) -> Path:
             f"or set METASGD_DATA; the folder {LAYOUT}; {SOURCE}"
         )
     root = Path(root).expanduser()
+    if root.is_file():
+        raise NotADirectoryError(f"{root} is a file; unpack it, and name the folder, which {LAYOUT}")
     if not root.is_dir():
         raise FileNotFoundError(
             f"the folder {root} does not exist; name the folder of miniImageNet, which {LAYOUT}; {SOURCE}"

@@ -23,7 +23,6 @@ class CifarFsRecipe(ColourRecipe):
     about = "few-shot CIFAR-100 (CIFAR-FS): 64 classes train, 20 test, in colour (chapter 12)"
     example = "--ways 5 --shots 1 --data-root data --download"
     data_folder = "cifar-100-python/"
-
     size = 32
 
     def load_parts(self, parts: Sequence[str], root: str | Path | None = None, *, download: bool = False) -> Parts:

@@ -1,16 +1,15 @@
-"""What the recipes of colour pictures share: settings, parts of classes, and the convnet with three channels."""
+"""What the recipes of colour pictures share: their settings, and the parts into which the classes are divided."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from metasgd.data.parts import PARTS, Parts
 from metasgd.meta_sgd import MetaSGD
-from metasgd.models import convnet
 from metasgd.recipes.images import QUERIES, ImageRecipe
 from metasgd.recipes.recipe import setting
 from metasgd.tasks import EpisodeSampler
@@ -28,15 +27,13 @@ class ColourRecipe(ImageRecipe):
     The data are what ``load_parts`` returns: by part and by the name of a class, uint8 of shape (examples, 3, size,
     size).
 
-    Attributes:
-        size: the height and width of the pictures in pixels.
-
     Raises:
         ValueError: a method that does not exist, more ways than there are classes in the test, or with
             ``use_validation`` in the validation.
     """
 
-    size: ClassVar[int]
+    colour = True
+    like_mnist = False
     checkpoint_every = 500
     validate_every = 1000
 
@@ -69,10 +66,6 @@ class ColourRecipe(ImageRecipe):
                 f"ways is {self.ways}, and {self.name} has {PARTS['val']} classes for validation; turn use_validation "
                 "off (--no-use-validation), and the last iterate is kept"
             )
-
-    def build_network(self) -> nn.Sequential:
-        """Return the convnet for three channels, drawing its start from the global random state."""
-        return convnet(self.ways, width=self.width, channels=3, size=self.size)
 
     def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return the arguments of ``MetaSGD``."""

@@ -25,7 +25,6 @@ class MiniImageNetRecipe(ColourRecipe):
     example = "--ways 5 --shots 1 --data-root data"
     data_folder = "miniimagenet/, in which train/, val/ and test/ have a folder for each class"
     can_download = False
-
     size = 84
 
     def load_parts(self, parts: Sequence[str], root: str | Path | None = None, *, download: bool = False) -> Parts:

@@ -1,6 +1,7 @@
 """The command line: train, then evaluate, from any folder; errors are one line that names the value and the remedy."""
 
 import json
+import shutil
 import signal
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.cifar_fs import CifarFsRecipe
 from metasgd.recipes.colour import ColourRecipe
 from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.images import SCRATCH
 from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
@@ -192,6 +194,27 @@ def test_colour_pictures_that_are_not_there_are_one_line(capsys, arguments, mess
 def test_only_what_torchvision_can_download_has_the_option_in_its_help(capsys):
     assert "--download" in help_of(capsys, "train", "cifar-fs")
     assert "--download" not in help_of(capsys, "train", "miniimagenet")
+
+
+def test_a_run_in_colour_reads_pictures_of_ones_own(capsys, small_cifar_100, small_miniimagenet):
+    """In colour, and as large as the run's, whatever size they have."""
+    small = ["--width", 4, "--ways", 3, "--train-queries", 2, "--iterations", 1, "--no-use-validation"]
+    train = ["train", "cifar-fs", *small, "--data-root", small_cifar_100, "--out", "run", "--device", "cpu"]
+    assert run(capsys, *train)[0] == 0
+    classes = sorted((small_miniimagenet / "mini-imagenet" / "test").iterdir())
+    for place in (3, 8, 15):
+        shutil.copytree(classes[place], Path("few") / f"class {place}")
+    adapt = ["adapt", "--run", "run", "--support", "few", "--query", classes[8], "--device", "cpu"]
+    status, out, err = run(capsys, *adapt)
+    assert status == 0, err
+    assert list(json.loads(out)["classes"]) == ["class 15", "class 3", "class 8"]
+    assert len(json.loads(out)["queries"]) == 18
+    status, out, err = run(
+        capsys, "evaluate", "--checkpoint", "run", "--data-root", small_cifar_100, "--tasks", 2, "--baselines",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0, err
+    assert list(json.loads(out)["methods"]) == ["meta-sgd", "nearest class mean", *SCRATCH[1]]
 
 
 TRAIN = [["train", name] for name in RECIPES]

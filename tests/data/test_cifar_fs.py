@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -72,14 +73,26 @@ def test_without_a_folder_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_is_downloaded_unless_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives here is nothing, which torchvision finds; or there is no network."""
     asked = []
     monkeypatch.setattr(CIFAR100, "download", lambda self: asked.append(Path(self.root)))
     with pytest.raises(FileNotFoundError, match=r"cifar-100-python.train is missing; pass download=True"):
         load_cifar_fs(tmp_path)
     assert asked == []
-    with pytest.raises(ValueError, match=r"did not arrive whole .* delete .*cifar-100-python.tar.gz and try again"):
+    with pytest.raises(
+        ValueError, match=r"could not be downloaded .*found or corrupted.* delete .*cifar-100-python.tar"
+    ):
         load_cifar_fs(tmp_path, download=True)
     assert asked == [tmp_path]
+
+    def fail(self: CIFAR100) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(CIFAR100, "download", fail)
+    with pytest.raises(
+        ValueError, match=r"could not be downloaded .*no network.* or get it from https://www.cs.toronto"
+    ):
+        load_cifar_fs(tmp_path, download=True)
 
 
 @pytest.mark.parametrize("name", ["train", "test", "meta"])

@@ -216,6 +216,11 @@ def test_without_a_folder_it_says_how_one_must_look_and_where_to_get_it(
     for root in (None, tmp_path / "none", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"train/, val/ and test/.*train.csv.*image-net.org"):
             load_miniimagenet(root)
+    (tmp_path / "all.zip").touch()
+    with pytest.raises(
+        NotADirectoryError, match=r"all.zip is a file; unpack it, and name the folder, which must hold"
+    ):
+        load_miniimagenet(tmp_path / "all.zip")
     with pytest.raises(ValueError, match=r"parts is .* some of train, val, test"):
         load_miniimagenet(tmp_path, ["base"])
     with pytest.raises(ValueError, match="size is 0"):

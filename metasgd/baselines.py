@@ -14,6 +14,7 @@ from metasgd._core.copies import copy_of_module
 from metasgd._core.learner import LossFn
 from metasgd._core.modes import evaluation_mode
 from metasgd.evaluation import Method
+from metasgd.strategies.query_statistics import check_query_statistics, output_for_queries
 
 
 def nearest_class_mean(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
@@ -63,6 +64,7 @@ def from_scratch(
     lr: float,
     steps: int,
     loss_fn: LossFn = F.cross_entropy,
+    query_statistics: str = "queries",
 ) -> Method:
     """Return a method that trains a copy of a network on nothing but the support set of a task (chapter 8).
 
@@ -74,12 +76,15 @@ def from_scratch(
         lr: its learning rate.
         steps: the number of steps, each on the loss of the whole support set.
         loss_fn: ``loss_fn(prediction, target) -> scalar``, e.g. ``F.mse_loss`` for regression.
+        query_statistics: by what batch normalisation normalises queries, as in ``MetaSGD``.
 
     Raises:
-        ValueError: the rate is negative or not finite; and, by the method, cross-entropy of a single output, which is
-            always 0, labels that are out of range, or a loss that is not a scalar.
+        ValueError: the rate is negative or not finite, or there are no such statistics; and, by the method,
+            cross-entropy of a single output, which is always 0, labels that are out of range, or a loss that is not a
+            scalar.
     """
     check_rates(lr=lr)
+    check_query_statistics(query_statistics)
 
     def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         network = copy_of_module(model)
@@ -93,7 +98,7 @@ def from_scratch(
                 check_scalar(loss_fn(prediction, support_y)).backward()
                 descent.step()
         with torch.no_grad(), evaluation_mode(network):
-            output: Tensor = network(query_x)
+            output: Tensor = output_for_queries(network, query_statistics, support_x, query_x)
         return output
 
     return method

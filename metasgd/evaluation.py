@@ -1,7 +1,8 @@
 """Score a method on many tasks that it has never seen: the mean, with a 95% interval (chapter 8)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -173,6 +174,7 @@ def evaluate(
     *,
     seed: int = 0,
     metric: Callable[[Tensor, Tensor], float] | None = None,
+    query_statistics: str | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Score a method on ``num_tasks`` tasks (chapter 8).
@@ -189,15 +191,22 @@ def evaluate(
         seed: decides which tasks are drawn.
         metric: ``metric(prediction, query_y) -> float`` (None: mean squared error for targets that are floating-point
             numbers, else accuracy).
+        query_statistics: of a learner in this test, as in ``MetaSGD`` (None: what the learner itself has). By
+            ``"support"`` and ``"support+query"``, an answer does not depend on the other queries (chapter 7).
         progress: show a bar on standard error.
 
     Raises:
-        ValueError: ``num_tasks`` is below 1, or the default metric cannot compare predictions with targets.
+        ValueError: ``num_tasks`` is below 1, the default metric cannot compare predictions with targets, or a method
+            with ``query_statistics`` that has no such attribute.
     """
     check_num_tasks(num_tasks)
     generator = torch.Generator(sampler.device).manual_seed(seed)
     values: list[float] = []
-    with tqdm(total=num_tasks, disable=not progress, unit="task") as bar, no_inference_mode():
+    with (
+        queries_read_by(query_statistics, method),
+        tqdm(total=num_tasks, disable=not progress, unit="task") as bar,
+        no_inference_mode(),
+    ):
         while len(values) < num_tasks:
             # The same number is drawn each time, so that 100 tasks are the first 100 of 600.
             tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - len(values))
@@ -206,6 +215,29 @@ def evaluate(
             values += map(metric or default_metric(predictions[0], targets[0]), predictions, targets)
             bar.update(len(targets))
     return interval(torch.tensor(values, dtype=torch.float64))
+
+
+@contextmanager
+def queries_read_by(statistics: str | None, method: Any) -> Iterator[None]:
+    """Let a learner read queries by other statistics for the body of a ``with`` (None: by its own).
+
+    Raises:
+        ValueError: statistics that do not exist, or a method that is a function, which has none to be exchanged.
+    """
+    if statistics is None:
+        yield
+        return
+    if not isinstance(getattr(type(method), "query_statistics", None), str):
+        raise ValueError(
+            f"query_statistics={statistics!r} was given for a method of the class {type(method).__name__}, which has "
+            "no such attribute; set it where the method is made, or leave it out"
+        )
+    before = method.query_statistics
+    method.query_statistics = statistics
+    try:
+        yield
+    finally:
+        method.query_statistics = before
 
 
 def default_metric(prediction: Any, target: Tree) -> Callable[[Tensor, Tensor], float]:
@@ -230,7 +262,12 @@ def first_tasks(tasks: Tasks, count: int) -> Tasks:
 
 
 def confusion_counts(
-    method: Method, sampler: ClassSampler, num_tasks: int = 600, *, seed: int = 0
+    method: Method,
+    sampler: ClassSampler,
+    num_tasks: int = 600,
+    *,
+    seed: int = 0,
+    query_statistics: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count which class is mistaken for which, on the same tasks that ``evaluate`` draws (chapter 12).
 
@@ -239,6 +276,7 @@ def confusion_counts(
         sampler: draws the tasks, and tells which classes each one has.
         num_tasks: the number of tasks.
         seed: decides which tasks are drawn.
+        query_statistics: as in ``evaluate``.
 
     Returns:
         Two int64 tensors on the CPU. The first has the shape (tasks, ways): the classes of each task, as indices into
@@ -257,7 +295,7 @@ def confusion_counts(
         classes.append(sampler.draw_classes(TASKS_PER_DRAW, generator))
         generator.set_state(state)
         tasks = sampler.sample(TASKS_PER_DRAW, generator)
-        with no_inference_mode():
+        with queries_read_by(query_statistics, method), no_inference_mode():
             predictions = predict_all(method, tasks)
         for prediction, task in zip(predictions, as_list(tasks), strict=True):
             counts_here = (task.query_y != IGNORED) & has_answer(prediction, -1)

@@ -37,6 +37,7 @@ from metasgd._core.task import Task, Tasks, as_batches, as_list, in_order_of, wi
 from metasgd._core.trainable import as_module, check_parameters, trainable_names
 from metasgd._core.trees import Tree, check_tree, with_own_containers
 from metasgd.strategies import Execution, check_reading, meta_backward, predict_tasks, with_right_kernels
+from metasgd.strategies.companions import QueryStatistics, check_keeps_nothing, read_queries
 
 
 class MetaSGD(SavedLearner):
@@ -63,6 +64,8 @@ class MetaSGD(SavedLearner):
             shortened to it (None: never; ``"auto"``: 10 with several inner steps, which may grow one another).
         max_norm: the same of the meta-gradient, theta's and alpha's together, before each outer step.
         meta_optimizer: makes the outer optimiser from two parameter groups, theta's and alpha's (Adam).
+        query_statistics: by what batch norm normalises queries: all of them (``"queries"``), the support set
+            (``"support"``), or this and the one query (``"support+query"``, slow); may be set later (chapter 7).
         seed: for drawing alpha from a range.
         strategy: ``"loop"`` (one task after the other, by autograd alone), ``"threads"`` (a task on each CPU core),
             ``"batched"`` (many tasks at once, by vmap), ``"streams"`` (a task in each stream of an NVIDIA GPU;
@@ -91,6 +94,8 @@ class MetaSGD(SavedLearner):
     ['loss']
     """
 
+    query_statistics = QueryStatistics()
+
     def __init__(
         self,
         model: nn.Module,
@@ -106,6 +111,7 @@ class MetaSGD(SavedLearner):
         inner_max_norm: float | str | None = "auto",
         max_norm: float | str | None = "auto",
         meta_optimizer: Callable[..., torch.optim.Optimizer] = adam,
+        query_statistics: str = "queries",
         seed: int = 0,
         strategy: str = "auto",
         compile: bool = False,
@@ -122,6 +128,7 @@ class MetaSGD(SavedLearner):
         self._keep_statistics = keep_statistics(model)  # which may be put into training mode later
         self.loss_fn = loss_fn
         self.query_loss_fn = query_loss_fn
+        self.query_statistics = query_statistics
         self.inner_steps = inner_steps
         self.inner_max_norm = norm_or_default("inner_max_norm", inner_max_norm, inner_steps)
         self.max_norm = norm_or_default("max_norm", max_norm, inner_steps)
@@ -148,8 +155,16 @@ class MetaSGD(SavedLearner):
         return dict(self.rates.named_parameters())
 
     @with_right_kernels
-    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None) -> Any:
-        """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta)."""
+    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None, support_x: Tree | None = None) -> Any:
+        """Return the model's output for ``x`` with ``params`` in place of its parameters (None: theta).
+
+        With ``params``, ``query_statistics`` other than ``"queries"`` needs the inputs of the support set, too.
+        """
+        if params is None and support_x is None:
+            return self._output(None, x)
+        return read_queries(self, partial(self._output, params), support_x, x)
+
+    def _output(self, params: Mapping[str, Tensor] | None, x: Tree) -> Any:
         check_statistics(self._keep_statistics)
         check_tree("x", x)
         return self.model(with_own_containers(x)) if params is None else call_with(self.model, params, x)
@@ -183,7 +198,7 @@ class MetaSGD(SavedLearner):
         with torch.enable_grad():
             for part_x, part_y in minibatches(x, y, batch_size, self.inner_steps if steps is None else steps):
                 gradients = torch.autograd.grad(
-                    self._loss(self.predict(part_x, params), part_y),
+                    self._loss(self._output(params, part_x), part_y),
                     [params[name] for name in names],
                     create_graph=differentiable and not self.first_order,
                     materialize_grads=True,  # zero, not None, for a parameter that the loss does not depend on
@@ -198,7 +213,7 @@ class MetaSGD(SavedLearner):
     @with_right_kernels
     def forward(self, support_x: Tree, support_y: Tree, query_x: Tree, steps: int | None = None) -> Any:
         """Adapt to one support set and predict the query set: what ``metasgd.evaluate`` calls."""
-        return self.predict(query_x, self.inner_update(support_x, support_y, steps=steps))
+        return self.predict(query_x, self.inner_update(support_x, support_y, steps=steps), support_x)
 
     def predict_tasks(self, tasks: Tasks, steps: int | None = None) -> Tree | list[Tree]:
         """Adapt to every task and predict its query set, by the strategy, in evaluation mode and without gradients.
@@ -222,6 +237,7 @@ class MetaSGD(SavedLearner):
     def task_loss(self, task: Task) -> Tensor:
         """Return the query loss of one task after adaptation, ``L(query; theta')``, a scalar tensor."""
         check_task(task, one_loss=self.query_loss_fn is None)
+        check_keeps_nothing(self, task.support_x)
         prediction = self(task.support_x, task.support_y, task.query_x)
         return self._loss(prediction, task.query_y, self.query_loss_fn)
 
@@ -279,9 +295,6 @@ class MetaSGD(SavedLearner):
 
     def saved_options(self) -> dict[str, Any]:
         """Return the arguments of the class that are saved: those that decide predictions, or how training goes on."""
-        names = ("inner_steps", "first_order", "inner_max_norm", "max_norm")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "learn_alpha": self.learns_alpha,
-            "precision": self.execution.precision,
-        }
+        names = ("inner_steps", "first_order", "inner_max_norm", "max_norm", "query_statistics")
+        others = {"learn_alpha": self.learns_alpha, "precision": self.execution.precision}
+        return {name: getattr(self, name) for name in names} | others

@@ -21,6 +21,7 @@ from metasgd._core.task import Tasks, as_list, check_parts
 from metasgd._core.trees import Tree, join, map_tensors
 from metasgd.baselines import class_means
 from metasgd.meta_sgd import MetaSGD
+from metasgd.strategies.query_statistics import QueryStatistics, output_for_queries
 
 
 class Reptile(MetaSGD):
@@ -85,7 +86,7 @@ class Reptile(MetaSGD):
             params = {name: value.detach().requires_grad_() for name, value in theta.items()}
             for step in range(self.inner_steps):
                 part = slice(step, None, self.inner_steps)
-                loss = self._loss(self.predict(sliced(x, part), params), sliced(y, part))
+                loss = self._loss(self._output(params, sliced(x, part)), sliced(y, part))
                 gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
                 params = {
                     name: (value - self.alpha[name] * gradient).detach().requires_grad_()
@@ -113,11 +114,15 @@ class PrototypicalNetwork(nn.Module):
     Args:
         model: takes inputs of shape (examples, ...) and returns features of shape (examples, ...).
         meta_lr: the learning rate of Adam.
+        query_statistics: by what batch normalisation normalises queries, as in ``MetaSGD``; the attribute may be set.
     """
 
-    def __init__(self, model: nn.Module, *, meta_lr: float = 1e-3) -> None:
+    query_statistics = QueryStatistics()
+
+    def __init__(self, model: nn.Module, *, meta_lr: float = 1e-3, query_statistics: str = "queries") -> None:
         super().__init__()
         self.model = model
+        self.query_statistics = query_statistics
         self.meta_optimizer = adam([{"params": list(model.parameters()), "lr": meta_lr}])
 
     def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
@@ -132,8 +137,9 @@ class PrototypicalNetwork(nn.Module):
             The scores, of shape (queries, ways).
         """
         means = class_means(self.model(support_x).flatten(1), support_y)
-        features: Tensor = self.model(query_x).flatten(1)
-        return -(features.unsqueeze(1) - means).square().sum(2)
+        features = output_for_queries(self.model, self.query_statistics, support_x, query_x).flatten(1)
+        scores: Tensor = -(features.unsqueeze(1) - means).square().sum(2)
+        return scores
 
     def meta_loss(self, tasks: Tasks) -> Tensor:
         """Return the cross-entropy of the query sets, a scalar: the mean over a batch or a list of tasks."""

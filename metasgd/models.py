@@ -97,7 +97,7 @@ def convnet(
 class Deslant(nn.Module):
     """A layer without parameters that takes the slant out of every picture, as ``deslant`` does (chapter 8).
 
-    It is the first layer of the learners ``mnist-fold0`` to ``mnist-fold4`` and ``glyphs``, so that they take pictures
+    It is the first layer of the learners ``mnist-glyphs`` and ``mnist-fold0`` to ``mnist-fold4``, so that they take pictures
     as they are. In meta-training, the tasks are deslanted instead, which is faster.
     """
 

@@ -16,7 +16,7 @@ from metasgd.meta_sgd import MetaSGD
 
 # What the groups of an outer optimiser hold beside its settings: parameters, the rates, and how it is computed.
 NO_SETTINGS = {"params", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"}
-ATTRIBUTES = ("inner_steps", "first_order", "learns_alpha", "inner_max_norm", "max_norm")
+ATTRIBUTES = ("inner_steps", "first_order", "learns_alpha", "inner_max_norm", "max_norm", "query_statistics")
 LONGEST = 80  # characters of a value in an error
 
 

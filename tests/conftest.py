@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from metasgd.data import omniglot
 from metasgd.strategies import pooling
 from metasgd.tools.measure_browser_page import BROWSER
+from tests.data.colour_folders import announce, make_cifar_100, make_miniimagenet
 
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen
 
@@ -123,6 +124,28 @@ def omniglot_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             archive.write(path, path.relative_to(root))
     (root / "images_evaluation").rename(tmp_path / "moved away")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_miniimagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``mini-imagenet/``: all 100 classes, of 18 small pictures each. Not to be changed by a test."""
+    root = tmp_path_factory.mktemp("pictures")
+    make_miniimagenet(root / "mini-imagenet")
+    return root
+
+
+@pytest.fixture(scope="session")
+def _small_cifar_100(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cifar")
+    make_cifar_100(root)
+    return root
+
+
+@pytest.fixture
+def small_cifar_100(_small_cifar_100: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``cifar-100-python/``: all 100 classes, of 18 pictures each. Not to be changed by a test."""
+    announce(_small_cifar_100, monkeypatch)
+    return _small_cifar_100
 
 
 @pytest.fixture(scope="session")

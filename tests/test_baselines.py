@@ -95,3 +95,14 @@ def test_dropout_drops_nothing_when_a_network_from_scratch_predicts() -> None:
 def test_a_rate_that_is_no_rate_is_refused() -> None:
     with pytest.raises(ValueError, match="lr is nan; a learning rate must be finite"):
         from_scratch(nn.Linear(2, 2), torch.optim.SGD, lr=float("nan"), steps=1)
+
+
+@pytest.mark.parametrize("statistics", ["support", "support+query"])
+def test_training_from_scratch_reads_a_query_without_its_companions(float64, statistics: str) -> None:
+    x, y, queries = torch.randn(4, 3), torch.tensor([0, 1, 0, 1]), torch.randn(5, 3)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False))
+    method = from_scratch(model, torch.optim.SGD, lr=0.1, steps=2, query_statistics=statistics)
+    alone = torch.cat([method(x, y, query) for query in queries.split(1)])
+    torch.testing.assert_close(alone, method(x, y, queries), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="does not exist"):
+        from_scratch(model, torch.optim.SGD, lr=0.1, steps=2, query_statistics="alone")

@@ -1,6 +1,7 @@
 """Evaluation: the interval is the textbook's, and every method meets the same tasks."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -269,6 +270,59 @@ def test_tasks_of_unequal_size_keep_their_order(strategy: str) -> None:
     losses = [learner.meta_loss([task]).item() for task in drawn]
     assert result.per_task.tolist() == pytest.approx(losses, rel=1e-12)
     assert evaluate(learner.forward, ListOfTasks(), 9, seed=7).per_task.tolist() == pytest.approx(losses, rel=1e-12)
+
+
+class Moved:
+    """Tasks of two classes, in which all queries are of the first one, and further to the right than the support."""
+
+    device = torch.device("cpu")
+    ways = 2
+
+    def draw_classes(self, num_tasks: int, generator: torch.Generator) -> Tensor:
+        return torch.tensor([[0, 1]]).expand(num_tasks, 2)
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
+        support_x = torch.tensor([[-1.0], [1.0]]).expand(num_tasks, 2, 1)
+        query_x = torch.tensor([[1.2], [1.4], [1.6]]).expand(num_tasks, 3, 1)
+        return Task(support_x, torch.tensor([[0, 1]]).expand(num_tasks, 2), query_x, torch.ones(num_tasks, 3).long())
+
+
+def sign_after_batch_norm(**options: Any) -> MetaSGD:
+    """A learner that does not adapt: class 1 for what is above the mean of its batch."""
+    model = nn.Sequential(nn.BatchNorm1d(1, affine=False, track_running_stats=False), nn.Linear(1, 2))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        model[1].bias.zero_()
+    return MetaSGD(model, task_lr=0.0, **options)
+
+
+def test_queries_are_read_by_the_statistics_that_evaluate_is_given() -> None:
+    """Around their own mean, of 1.2, 1.4 and 1.6, one query is above 0 for sure; around the support's, 0, all are."""
+    learner = sign_after_batch_norm()
+    assert evaluate(learner, Moved(), 4).mean < 0.7
+    assert evaluate(learner, Moved(), 4, query_statistics="support").mean == 1.0
+    assert evaluate(learner, Moved(), 4, query_statistics="support+query").mean == 1.0
+    assert learner.query_statistics == "queries"
+    assert evaluate(sign_after_batch_norm(query_statistics="support"), Moved(), 4).mean == 1.0
+
+
+def test_confusions_are_counted_by_the_same_statistics() -> None:
+    _, counts = confusion_counts(sign_after_batch_norm(), Moved(), 1, query_statistics="support")
+    assert counts.tolist() == [[[0, 0], [0, 3]]]
+
+
+def test_statistics_of_queries_are_put_back_after_an_error() -> None:
+    learner = sign_after_batch_norm()
+    with pytest.raises(ValueError, match="'alone' does not exist"):
+        evaluate(learner, Moved(), 4, query_statistics="alone")
+    with pytest.raises(ZeroDivisionError):
+        evaluate(learner, Moved(), 4, query_statistics="support", metric=lambda prediction, y: 1 / 0)
+    assert learner.query_statistics == "queries"
+
+
+def test_a_function_has_no_statistics_to_be_exchanged(regression: LinearRegressionSampler) -> None:
+    with pytest.raises(ValueError, match="method of the class function, which has no such attribute; set it where"):
+        evaluate(predict_zero, regression, 4, query_statistics="support")
 
 
 def test_a_list_of_equal_tasks_gives_one_tensor(regression: LinearRegressionSampler) -> None:

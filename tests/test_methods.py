@@ -123,3 +123,17 @@ def test_an_inner_step_of_reptile_may_be_clipped(float64):
     learner.meta_update([Task(torch.ones(3, 2), torch.full((3, 1), 50.0), torch.ones(3, 2), torch.full((3, 1), 50.0))])
     after = torch.cat([value.detach().flatten() for value in learner.theta.values()])
     assert (after - before).norm().item() == pytest.approx(0.1 * 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("statistics", ["support", "support+query"])
+def test_prototypes_and_reptile_read_a_query_without_its_companions(float64, statistics):
+    x, queries = torch.randn(4, 3), torch.randn(5, 3)
+    body = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False))
+    reptile = Reptile(body, inner_steps=2, query_statistics=statistics)
+    for learner in (PrototypicalNetwork(body, query_statistics=statistics), reptile):
+        together = learner(x, torch.tensor([0, 1, 0, 1]), queries)
+        alone = [learner(x, torch.tensor([0, 1, 0, 1]), query) for query in queries.split(1)]
+        torch.testing.assert_close(torch.cat(alone), together, rtol=0, atol=1e-12)
+    reptile.meta_update([(x, torch.tensor([0, 1, 0, 1]), queries, torch.tensor([0, 1, 0, 1, 1]))])
+    with pytest.raises(ValueError, match="does not exist"):
+        PrototypicalNetwork(body, query_statistics="alone")

@@ -87,6 +87,12 @@ def keeps_tensors(before: list[tuple[dict[str, Any], dict[str, Any], dict[str, A
     return any(with_new_tensors(*part) for part in before)
 
 
+def tensors_kept(before: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]) -> list[Tensor]:
+    """Return the tensors in attributes that hold others since they were ``before``, by ``attributes_of``."""
+    changed = [part[0][name] for part in before for name in with_new_tensors(*part)]
+    return [leaf for value in changed for leaf in tree_flatten(value)[0] if isinstance(leaf, Tensor)]
+
+
 @contextmanager
 def nothing_kept(model: nn.Module) -> Iterator[None]:
     """Take back the tensors that a model keeps of calls in the body of a ``with``: after ``vmap``, they are of no use.

@@ -80,6 +80,11 @@ class Learner(Protocol):
         ...
 
     @property
+    def query_statistics(self) -> str:
+        """By which statistics queries are normalised: see ``metasgd.strategies.query_statistics``."""
+        ...
+
+    @property
     def theta(self) -> dict[str, Tensor]:
         """The initialisation, by parameter name."""
         ...
@@ -89,7 +94,7 @@ class Learner(Protocol):
         """The learning rates, with the names and shapes of ``theta``."""
         ...
 
-    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None) -> Any:
+    def predict(self, x: Tree, params: Mapping[str, Tensor] | None = None, support_x: Tree | None = None) -> Any:
         """Return the model's output with ``params`` in place of its parameters."""
         ...
 

@@ -298,8 +298,8 @@ class SavedLearner(nn.Module):
             which: ``"best"``, the best validated iterate of a run, or ``"last"`` (None: the best where there is one).
             other_loss: let the loss be another than the saved one.
             with_optimizer: False starts with a new outer optimiser.
-            options: arguments of the class, in place of the saved ones, and those that are not saved: the losses,
-                ``meta_optimizer``, and how the learner computes, such as ``strategy``.
+            options: arguments of the class, in place of the saved ones (``query_statistics``), and those that are not
+                saved: the losses, ``meta_optimizer``, and how the learner computes, such as ``strategy``.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -310,6 +310,8 @@ class SavedLearner(nn.Module):
         extra = state["_extra_state"]
         try:
             learner = cls(model, **options_from(cls, extra, options, other_loss))
+            if "query_statistics" in options:  # any learner may read its queries in another way than it was saved with
+                extra["options"] = {**extra.get("options", {}), "query_statistics": options["query_statistics"]}
             state = without_ballast(learner, state)
             check_tensors(learner, state)
             if not with_optimizer:

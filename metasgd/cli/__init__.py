@@ -1,6 +1,6 @@
 """The command line: ``metasgd``, or ``python -m metasgd``.
 
-Progress goes to standard error, one JSON result to standard output.
+Progress goes to standard error, one JSON result to standard output; ``adapt`` writes a table there, if asked to.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from metasgd import distributed
 from metasgd._core.memory import keep_freed_memory
 from metasgd._core.messages import messages_shown
 from metasgd._core.version import __version__
+from metasgd.cli.adapt import add_adapt
 from metasgd.cli.benchmark import add_benchmark
 from metasgd.cli.evaluate import add_evaluate
 from metasgd.cli.experiment import add_experiment
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nmetasgd: {error}" if str(error) else "\nmetasgd: stopped by Ctrl-C", file=sys.stderr)
         return 130
     if rank == 0:
-        print(json.dumps(result))
+        sys.stdout.write(result if isinstance(result, str) else json.dumps(result) + "\n")
     return 0
 
 
@@ -63,6 +64,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_train, add_evaluate, add_experiment, add_export, add_benchmark):
+    for add in (add_train, add_evaluate, add_adapt, add_experiment, add_export, add_benchmark):
         add(commands)
     return parser

@@ -9,11 +9,14 @@ from metasgd.cli.options import COUNT, SEED, HelpFormatter, add_data_root, add_d
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import TEST_SEED
 from metasgd.experiments.character_scores import PIXELS, Test, scores_of_test
+from metasgd.experiments.mnist import scores_on_digits
 from metasgd.experiments.results import SCORE_FIELDS
+from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import load_run
 from metasgd.recipes.images import ImageRecipe, support_only_methods
 from metasgd.recipes.omniglot import OmniglotRecipe
-from metasgd.recipes.shipped import load_weights, weights_names
+from metasgd.recipes.shipped import load_weights, shipped_recipe, weights_names
+from metasgd.strategies.query_statistics import QUERIES, QUERY_STATISTICS
 
 
 def add_evaluate(commands: Any) -> None:
@@ -33,7 +36,7 @@ def add_evaluate(commands: Any) -> None:
     which.add_argument("--checkpoint", metavar="FOLDER", help="the --out of a run of train")
     which.add_argument(
         "--weights", choices=weights_names(), metavar="NAME",
-        help="a learner that ships with the package, meta-trained on Omniglot or on drawn glyphs (chapter 12): "
+        help="a learner that ships with the package, meta-trained on glyphs (chapter 8) or on Omniglot (chapter 12): "
         + ", ".join(weights_names()),
     )  # fmt: skip
     command.add_argument(
@@ -42,11 +45,21 @@ def add_evaluate(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("--seed", type=SEED, default=0, help=f"of the test tasks; results files have {TEST_SEED}")
     command.add_argument(
+        "--query-statistics",
+        choices=QUERY_STATISTICS,
+        help="by what batch norm normalises queries: queries reads all of a task together; by support, and by "
+        "support+query, an answer does not depend on the other queries (chapter 7; default: as the learner was "
+        "trained)",
+    )
+    command.add_argument(
         "--baselines",
         action="store_true",
         help="score methods without meta-training on the same tasks, too; for pictures alone",
     )
-    add_data_root(command, "folder that holds MNIST/raw/, or Omniglot where the test needs it")
+    add_data_root(
+        command, "folder that holds MNIST/raw/, or the other data that the test needs, or that of your own pictures",
+        "--data-root", "--data",
+    )  # fmt: skip
     add_device(command)
 
 
@@ -59,20 +72,23 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score a run on the test tasks of its recipe."""
     device = choose_device(arguments.device)
     run = load_run(arguments.checkpoint, device)
+    reads_by = read_by(arguments.query_statistics, run.learner)
     recipe, count = run.recipe, run.recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
     if arguments.baselines and not isinstance(recipe, ImageRecipe):
         raise ValueError(f"the recipe {recipe.name} has no baselines; leave --baselines out")
     data = recipe.load_test_data(arguments.data_root)
+    recipe.check_same_data(data, run.checkpoint.config)
     scores = recipe.test(run.learner, data, count, seed=arguments.seed, progress=True)
     only = next(iter(scores.values())) if len(scores) == 1 else None
     if arguments.baselines and isinstance(recipe, ImageRecipe):
-        others = support_only_methods(recipe, device)
+        others = support_only_methods(recipe, device, query_statistics=reads_by)
         scores |= recipe.compare(others, data, count, seed=arguments.seed, device=device, progress=True)
     return {
         "recipe": recipe.name,
         **({recipe.metric: only.mean, "half_width_95": only.half_width} if only else {}),
         "methods": summaries(scores),
         "metric": recipe.metric,
+        "query_statistics": reads_by,
         "tasks": count,
         "task_seed": arguments.seed,
         "iteration": run.iteration,
@@ -82,26 +98,40 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Score weights that ship with the package as their experiment did, on its first tasks if the seed is its own."""
+    """Score weights that ship with the package as their experiment did, on its first tasks if the seed is its own.
+
+    In results files, queries are read together, so that their scores stand beside others of that kind alone.
+    """
     device = choose_device(arguments.device)
     learner, record = load_weights(arguments.weights, device)
-    recipe = OmniglotRecipe.from_config(record["config"])
+    reads_by = read_by(arguments.query_statistics, learner)
+    recipe = shipped_recipe(record)
     count = recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
-    tests: list[Test] = [(recipe.method, None, learner)]
-    if arguments.baselines:
-        tests.append((PIXELS, None, nearest_class_mean))
-    scores = scores_of_test(
-        tests, recipe, count, root=arguments.data_root, device=device, seed=arguments.seed, progress=True
-    )
-    asked = [identity(score) for score in scores]
+    asked: dict[str, Any] = {"root": arguments.data_root, "device": device, "seed": arguments.seed, "progress": True}
+    if isinstance(recipe, OmniglotRecipe):
+        tests: list[Test] = [(recipe.method, None, learner)]
+        if arguments.baselines:
+            tests.append((PIXELS, None, nearest_class_mean))
+        scores = scores_of_test(tests, recipe, count, **asked)
+    else:
+        scores = scores_on_digits(learner, recipe, count, baselines=arguments.baselines, **asked)
+    same = [identity(score) for score in scores] if reads_by == QUERIES else []
     return {
         "scores": scores,
-        "in_the_results_file": [stored for stored in record["scores"] if identity(stored) in asked],
+        "in_the_results_file": [stored for stored in record["scores"] if identity(stored) in same],
+        "query_statistics": reads_by,
         "tasks": count,
         "task_seed": arguments.seed,
         **{key: record[key] for key in ("experiment", "cell", "config", "sha256")},
         **provenance(device),
     }
+
+
+def read_by(statistics: str | None, learner: MetaSGD) -> str:
+    """Let a learner read queries by some statistics (None: by its own), and return which they are."""
+    if statistics is not None:
+        learner.query_statistics = statistics
+    return learner.query_statistics
 
 
 def identity(score: dict[str, Any]) -> tuple[Any, ...]:

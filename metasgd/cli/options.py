@@ -128,9 +128,16 @@ def recipe_from(arguments: argparse.Namespace, recipe: type[R]) -> R:
     return recipe(**{one.name: given[one.name] for one in fields(recipe) if one.name in given})
 
 
-def add_data_root(parser: Any, what: str) -> None:
-    """Add the option that says where data lie."""
-    parser.add_argument("--data-root", metavar="FOLDER", help=f"{what} (default: $METASGD_DATA)")
+def add_data_root(parser: Any, what: str, *options: str) -> None:
+    """Add the option that says where data lie.
+
+    Args:
+        parser: where it is added.
+        what: is in the folder, for the help.
+        options: how the option is spelled (none given: ``--data-root``).
+    """
+    spelled = options or ("--data-root",)
+    parser.add_argument(*spelled, dest="data_root", metavar="FOLDER", help=f"{what} (default: $METASGD_DATA)")
 
 
 def add_device(parser: Any) -> None:

@@ -66,11 +66,14 @@ def add_run(group: Any, recipe: type[Recipe]) -> None:
         group.add_argument(option, type=COUNT, default=default, metavar="N", help=what)
     add_execution(group)
     add_device(group)
-    if recipe.data_folder:
-        add_data_root(group, f"folder that holds {recipe.data_folder}")
+    if recipe.own_data:
         group.add_argument(
-            "--download", action="store_true", help="let torchvision download the data into --data-root"
+            "--data", dest="data_root", required=True, metavar="FOLDER", help=f"folder that holds {recipe.data_folder}"
         )
+    elif recipe.data_folder:
+        add_data_root(group, f"folder that holds {recipe.data_folder}")
+        how = "let torchvision download the data into --data-root"
+        group.add_argument("--download", action="store_true", help=how if recipe.can_download else argparse.SUPPRESS)
 
 
 def run_train(arguments: argparse.Namespace) -> dict[str, Any]:

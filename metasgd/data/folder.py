@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from metasgd._core.checks import check_counts
 from metasgd.data.ink import ink_like_mnist
@@ -51,6 +52,7 @@ def load_folder(
     ink: bool = False,
     examples: int = 1,
     least_classes: int = 2,
+    progress: bool = False,
 ) -> PicturesByClass:
     """Load a folder that holds a folder of pictures for each class, PNG or JPEG, of any size.
 
@@ -65,6 +67,7 @@ def load_folder(
         ink: the pictures are drawings, which are made like MNIST's digits, see ``ink_like_mnist``.
         examples: how many pictures each class must have at least.
         least_classes: how many classes there must be at least.
+        progress: show a bar on standard error where it takes more than a few seconds.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -90,7 +93,11 @@ def load_folder(
                 f"the class {one.name!r} in {folder} has {len(own)} {'picture' if len(own) == 1 else 'pictures'}, and "
                 f"{examples} are needed; add {examples - len(own)}, or ask for fewer"
             )
-    classes = [torch.stack([read(file) for file in own]) for own in files]
+    with tqdm(total=sum(map(len, files)), disable=not progress, delay=3, unit="picture", desc="reading") as bar:
+        classes = []
+        for own in files:
+            classes.append(torch.stack([read(file) for file in own]))
+            bar.update(len(own))
     return PicturesByClass(classes, [one.name for one in folders], files)
 
 

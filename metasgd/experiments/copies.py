@@ -9,21 +9,21 @@ from metasgd.experiments.experiment import Cell, Cells, Experiment, Setup
 from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.omniglot_variants import COPIES as NUM_COPIES
 from metasgd.recipes.omniglot_variants import with_copied_queries, with_copies
-from metasgd.recipes.shipped import load_weights, weights_names, weights_record
+from metasgd.recipes.shipped import load_weights, shipped_recipe, weights_names, weights_record
 
 COPIED_WAYS = 10  # at most: reading five times as many pictures takes long
 
 
 def make_cells() -> Cells:
-    """Return the shipped learners, tested with copies of support pictures, of queries, and of both.
+    """Return the shipped learners of Omniglot, tested with copies of support pictures, of queries, and of both.
 
     Those of more than ``COPIED_WAYS`` classes are left out.
     """
-    recipes = {name: OmniglotRecipe.from_config(weights_record(name)["config"]) for name in weights_names()}
+    recipes = {name: shipped_recipe(weights_record(name)) for name in weights_names()}
     return {
         name: Cell("copies", recipe, partial(run_copies, name), {"weights": name, "copies": NUM_COPIES})
         for name, recipe in recipes.items()
-        if recipe.ways <= COPIED_WAYS
+        if isinstance(recipe, OmniglotRecipe) and recipe.ways <= COPIED_WAYS
     }
 
 

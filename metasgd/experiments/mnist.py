@@ -5,14 +5,18 @@ goes on from such a run, with the fold's five meta-training digits among its tas
 slant is taken out, is chosen on the meta-training digits of each fold, which such runs have not met either.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from metasgd.baselines import nearest_class_mean
-from metasgd.evaluation import Method, evaluate
+from metasgd.evaluation import evaluate
+from metasgd.experiments.character_scores import PIXELS, Test
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
 from metasgd.experiments.results import score_record
 from metasgd.meta_sgd import MetaSGD
@@ -20,6 +24,7 @@ from metasgd.recipes import meta_train
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.omniglot import TEST_SHOTS
 from metasgd.recipes.second_step import with_second_step
+from metasgd.tasks import deslant
 from metasgd.tasks.folds import NUM_FOLDS, fold_digits
 
 SEEDS = 3  # runs of everything
@@ -97,40 +102,83 @@ def run_mnist_glyphs(recipe: GlyphsRecipe, part: str, setup: Setup, folder: Path
         learner=_learners.get(key),
     )
     _learners[key] = learner
-    methods: dict[tuple[str, str | None], Method] = {(recipe.method, None): learner}
+    tests: list[Test] = [(recipe.method, None, learner)]
     if part in ("glyphs", "folds"):
-        methods[recipe.method, SECOND_STEP] = with_second_step(learner)
+        tests.append((recipe.method, SECOND_STEP, with_second_step(learner)))
     if part == "glyphs" and recipe.seed == 0:
-        methods["nearest class mean", None] = nearest_class_mean
-    folds = range(NUM_FOLDS) if recipe.fold is None else [recipe.fold]
-    scores = [record for fold in folds for record in scores_in_fold(methods, recipe, fold, part, setup)]
+        tests.append((PIXELS, None, nearest_class_mean))
+    where: dict[str, Any] = {"images": setup.mnist, "device": setup.device}
+    if part == "choice":
+        few = max(1, setup.tasks // 4)
+        scores = scores_in_folds(tests, recipe, few, **where)
+        scores += scores_in_folds(tests, recipe, few, own=True, seed=VALIDATION_SEED, **where)
+    else:
+        scores = scores_in_folds(tests, recipe, setup.tasks, **where)
     return {"scores": scores, "loss_curve": loss_curve(history)}
 
 
-def scores_in_fold(
-    methods: dict[tuple[str, str | None], Method], recipe: GlyphsRecipe, fold: int, part: str, setup: Setup
-) -> Iterable[dict[str, Any]]:
-    """Yield the records of methods on one fold: its held-out digits, and for a choice its meta-training digits.
+def scores_in_folds(
+    tests: Iterable[Test],
+    recipe: GlyphsRecipe,
+    tasks: int,
+    *,
+    images: Sequence[Tensor],
+    device: torch.device | str = "cpu",
+    own: bool = False,
+    seed: int = TEST_SEED,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Return the records of some methods in the recipe's fold, or in all five, with one and with five shots.
 
     Args:
-        methods: by name and variant.
-        recipe: settings of the run.
-        fold: which digits.
-        part: of the experiment; for a choice, there are a quarter of the tasks.
-        setup: of all cells.
+        tests: what is tested.
+        recipe: settings of the run; if it has a fold, the test is in this one alone.
+        tasks: how many for each score.
+        images: MNIST by class.
+        device: where tasks are drawn.
+        own: test on the meta-training digits of a fold in place of those that it holds out.
+        seed: of the tasks.
+        progress: show a bar for each method on standard error.
     """
-    own, held_out = fold_digits(fold)
-    tasks = max(1, setup.tasks // (4 if part == "choice" else 1))
-    tests = [(HELD_OUT, held_out, TEST_SEED)]
-    if part == "choice":
-        tests.append((OWN, own, VALIDATION_SEED))
-    for data, digits, seed in tests:
+    records = []
+    for fold in range(NUM_FOLDS) if recipe.fold is None else [recipe.fold]:
         for shots in TEST_SHOTS:
-            sampler = replace(recipe, shots=shots).digit_tasks(setup.mnist, digits, setup.device)
-            for (name, variant), method in methods.items():
-                found = evaluate(method, sampler, tasks, seed=seed)
-                said: dict[str, Any] = {"method": name, "variant": variant, "data": data, "settings": {"fold": fold}}
-                yield score_record(found, ways=recipe.ways, shots=shots, **said)
+            sampler = replace(recipe, shots=shots).digit_tasks(images, fold_digits(fold)[0 if own else 1], device)
+            for name, variant, method in tests:
+                found = evaluate(method, sampler, tasks, seed=seed, progress=progress)
+                said: dict[str, Any] = {"method": name, "variant": variant, "data": OWN if own else HELD_OUT}
+                records.append(score_record(found, ways=recipe.ways, shots=shots, settings={"fold": fold}, **said))
+    return records
+
+
+def scores_on_digits(
+    learner: MetaSGD,
+    recipe: GlyphsRecipe,
+    tasks: int,
+    *,
+    root: str | Path | None = None,
+    baselines: bool = False,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Return the records of a shipped learner, which takes pictures as they are.
+
+    Args:
+        learner: the learner.
+        recipe: its settings.
+        tasks: how many for each score.
+        root: folder of MNIST (None: the environment variable ``METASGD_DATA``, or the sample in the package).
+        baselines: also test the class means of pixels, of pictures without slant.
+        **options: of ``scores_in_folds``.
+    """
+
+    def class_mean(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        return nearest_class_mean(deslant(support_x), support_y, deslant(query_x))
+
+    tests: list[Test] = [(recipe.method, None, learner)]
+    if baselines:
+        tests.append((PIXELS, None, class_mean))
+    as_they_are = replace(recipe, deslant=False)
+    return scores_in_folds(tests, as_they_are, tasks, images=recipe.load_test_data(root), **options)
 
 
 MNIST = Experiment(

@@ -16,7 +16,7 @@ from metasgd.experiments.experiment import TEST_SEED, Cell, Cells, Experiment, S
 from metasgd.experiments.results import score_record
 from metasgd.recipes.images import QUERIES
 from metasgd.recipes.omniglot import OmniglotRecipe
-from metasgd.recipes.shipped import load_weights, weights_names, weights_record
+from metasgd.recipes.shipped import load_weights, shipped_recipe, weights_names, weights_record
 
 SHOWN_PAIRS = 6  # of characters that are taken for each other
 SHOWN_DRAWINGS = 4  # of each of them
@@ -24,11 +24,11 @@ SHOWN_DRAWINGS = 4  # of each of them
 
 def make_cells() -> Cells:
     """Return the shipped learners whose test is of Omniglot's characters."""
-    recipes = {name: OmniglotRecipe.from_config(weights_record(name)["config"]) for name in weights_names()}
+    recipes = {name: shipped_recipe(weights_record(name)) for name in weights_names()}
     return {
         name: Cell("errors", recipe, partial(run_errors, name), {"weights": name})
         for name, recipe in recipes.items()
-        if recipe.split_characters()[2]
+        if isinstance(recipe, OmniglotRecipe) and recipe.split_characters()[2]
     }
 
 

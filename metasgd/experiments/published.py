@@ -23,6 +23,14 @@ OMNIGLOT = {
     "Meta-SGD": {(5, 1): 0.9953, (5, 5): 0.9993, (20, 1): 0.9593, (20, 5): 0.9897},
     "MAML": {(5, 1): 0.987, (5, 5): 0.999, (20, 1): 0.958, (20, 5): 0.989},
 }
+# Accuracy on miniImageNet, by method and (ways, shots): the third table of Li et al. 2017 (chapter 12).
+MINIIMAGENET = {
+    "Meta-SGD": {(5, 1): 0.5047, (5, 5): 0.6403, (20, 1): 0.1756, (20, 5): 0.2892},
+    "MAML": {(5, 1): 0.4870, (5, 5): 0.6311, (20, 1): 0.1649, (20, 5): 0.1929},
+}
+# Accuracy on CIFAR-FS, by method and (ways, shots): Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with
+# differentiable closed-form solvers", ICLR 2019, arXiv:1805.08136 (chapter 12).
+CIFAR_FS = {"MAML": {(5, 1): 0.589, (5, 5): 0.715}}
 # Mean return on 2-D navigation, by method and by whether starts are random: Li et al. 2017, the table of their
 # experiment with reinforcement learning (chapter 13).
 NAVIGATION = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}

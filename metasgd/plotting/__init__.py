@@ -25,6 +25,7 @@ from metasgd.plotting.chapter14 import adapted_probabilities
 from metasgd.plotting.chapter15 import crossing_curves
 from metasgd.plotting.shared import (
     accuracy_by_fold,
+    contact_sheet,
     episodes,
     layer_steps,
     method_intervals,
@@ -47,6 +48,7 @@ __all__ = [
     "changed_digits",
     "class_probabilities",
     "confusions",
+    "contact_sheet",
     "contender_speeds",
     "crossing_curves",
     "difference_errors",

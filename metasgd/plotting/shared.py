@@ -1,5 +1,6 @@
 """Figures that several chapters draw: pictures, and the accuracy of methods in several forms."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -45,6 +46,42 @@ def episodes(tasks: Task) -> Figure:
             draw_picture_grid(right, query[index])
             left.set_title("support")
             right.set_title("query")
+    return fig
+
+
+@accepts_any_tensor
+def contact_sheet(
+    pictures: Tensor, labels: Sequence[str | None], probabilities: Sequence[float], *, columns: int = 6
+) -> Figure:
+    """Draw pictures as a network sees them, each with the label that it is given and how probable that is.
+
+    Args:
+        pictures: uint8, or float in 0..1, of shape (pictures, height, width), bright where the number is large, or
+            (pictures, 3, height, width) in colour.
+        labels: of each picture, or None for "none of these".
+        probabilities: of each picture, the largest of its probabilities.
+        columns: pictures side by side, at most.
+    """
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    colours = pictures if pictures.ndim == 4 else pictures.unsqueeze(1)
+    colours = colours / (255 if pictures.dtype == torch.uint8 else 1)
+    height = 1.7  # of a cell, whose picture has the height 1
+    with figure(size=(6.4 * columns / 6 + 0.4, 0.2 + 1.02 * height * rows)) as (fig, axes):
+        for place, (picture, label, probability) in enumerate(zip(colours, labels, probabilities, strict=True)):
+            row, column = divmod(place, columns)
+            left, top = 1.15 * column, height * row
+            image = picture.expand(3, -1, -1).movedim(0, 2).clamp(0, 1).numpy()
+            axes.imshow(image, extent=(left, left + 1, top + 1, top), interpolation="nearest")
+            name = "none of these" if label is None else label
+            name = name if len(name) <= 13 else f"{name[:12]}…"
+            said = f"{name}\n{probability:.2f}" if label is not None else f"{name}\n(at most {probability:.2f})"
+            colour = COLOURS["grey" if label is None else "black"]
+            axes.text(
+                left + 0.5, top + 1.04, said, ha="center", va="top", fontsize=9, color=colour, parse_math=False
+            )  # fmt: skip
+        axes.set(xlim=(-0.1, 1.15 * columns - 0.05), ylim=(height * rows, -0.05))
+        axes.set_axis_off()
     return fig
 
 

@@ -1,5 +1,6 @@
 """Few-shot MNIST from random glyphs, with five digits or with none (chapter 8)."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -7,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metasgd.data import DRAWINGS, load_mnist
 from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
 from metasgd.meta_sgd import MetaSGD
+from metasgd.models import Deslant
 from metasgd.recipes.images import QUERIES, ImageRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.omniglot import CHARACTERS, TEST_SHOTS, Mixture, start_from
-from metasgd.recipes.recipe import METHODS, setting
+from metasgd.recipes.recipe import METHODS, UNCLIPPED, device_of, setting
 from metasgd.recipes.weight_files import read_weights, weights_names
 from metasgd.tasks import Augment, Deslanted, EpisodeSampler, fold_digits
 from metasgd.tasks.glyphs import glyph_classes
@@ -109,6 +111,23 @@ class GlyphsRecipe(ImageRecipe):
                 "glyphs, or from a run of the same fold"
             )
         start_from(learner, theta, alpha)
+
+    def for_pictures(self, learner: MetaSGD) -> MetaSGD:
+        """Return a learner with the same theta and alpha that takes pictures as they are.
+
+        With ``deslant``, tasks have no slant any more when a learner meets them. The returned one has a layer that
+        takes it out, ``metasgd.models.Deslant``, before all others.
+        """
+        if not self.deslant:
+            return learner
+        network = nn.Sequential(Deslant(), *copy.deepcopy(learner.model).children())
+        device = device_of(learner)
+        made = MetaSGD(network, **UNCLIPPED, **self.learner_options(network, device)).to(device)
+        made.query_statistics = learner.query_statistics
+        for own, theirs in ((made.theta, learner.theta), (made.alpha, learner.alpha)):
+            for value, given in zip(own.values(), theirs.values(), strict=True):
+                value.data.copy_(given.data)
+        return made
 
     # The tasks
 

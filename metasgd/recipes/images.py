@@ -22,8 +22,19 @@ SCRATCH = {
 
 
 class ImageRecipe(Recipe):
-    """A recipe whose tasks are N-way K-shot episodes of pictures, and whose network is the convnet of chapter 8."""
+    """A recipe whose tasks are N-way K-shot episodes of pictures, and whose network is the convnet of chapter 8.
 
+    Attributes:
+        size: the height and width of the pictures in pixels.
+        colour: whether they have three channels, red, green and blue; else one grey one.
+        ink: whether they are drawings that ``metasgd.data.ink_like_mnist`` has made like MNIST's digits.
+        like_mnist: whether they are bright ink on black.
+    """
+
+    size: int = 28
+    colour: bool = False
+    ink: bool = False
+    like_mnist: bool = True
     ways: int
     shots: int
     width: int
@@ -35,7 +46,7 @@ class ImageRecipe(Recipe):
 
     def build_network(self) -> nn.Sequential:
         """Return the convnet, drawing its start from the global random state."""
-        return convnet(self.ways, width=self.width)
+        return convnet(self.ways, width=self.width, channels=3 if self.colour else 1, size=self.size)
 
     def make_network(self) -> nn.Sequential:
         """Return the convnet at its random start: the same seed gives the same start, on every device."""
@@ -72,13 +83,21 @@ class ImageRecipe(Recipe):
         return self.compare({self.method: learner}, data, num_tasks, seed=seed, device=device, progress=progress)
 
 
-def support_only_methods(recipe: ImageRecipe, device: torch.device | str = "cpu") -> dict[str, Method]:
+def support_only_methods(
+    recipe: ImageRecipe, device: torch.device | str = "cpu", *, query_statistics: str = "queries"
+) -> dict[str, Method]:
     """Return the methods that learn from a support set alone: the pixels' class means, and training from scratch.
 
     The learning rate and the number of steps of training from scratch were tuned on tasks of fold 0's digits 5 to 9
     (``python -m metasgd experiment mnist-scratch``).
+
+    Args:
+        recipe: settings of the network and of the tasks.
+        device: where the network lives.
+        query_statistics: how training from scratch reads queries, as in ``MetaSGD``.
     """
     methods: dict[str, Method] = {"nearest class mean": nearest_class_mean}
     for name, (optimizer, lr, steps) in SCRATCH[recipe.shots if recipe.shots in SCRATCH else 1].items():
-        methods[name] = from_scratch(recipe.make_network().to(device), optimizer, lr=lr, steps=steps)
+        network = recipe.make_network().to(device)
+        methods[name] = from_scratch(network, optimizer, lr=lr, steps=steps, query_statistics=query_statistics)
     return methods

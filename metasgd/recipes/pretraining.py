@@ -14,6 +14,7 @@ from metasgd.models import convnet
 from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.recipe import seeded
+from metasgd.strategies.query_statistics import check_query_statistics, output_for_queries
 from metasgd.tasks import Augment
 from metasgd.training import cosine_decay
 
@@ -122,14 +123,22 @@ def with_new_head(network: nn.Module, recipe: ImageRecipe) -> nn.Sequential:
     return nn.Sequential(*body, head.to(next(network.parameters()).device))
 
 
-def by_features(network: nn.Module, method: Method) -> Method:
-    """Return a method that gets a network's features, the inputs of its last layer, in place of pictures."""
+def by_features(network: nn.Module, method: Method, *, query_statistics: str = "queries") -> Method:
+    """Return a method that gets a network's features, the inputs of its last layer, in place of pictures.
+
+    Args:
+        network: layers one after the other.
+        method: takes features in the place of inputs.
+        query_statistics: by what batch normalisation normalises queries, as in ``MetaSGD``.
+    """
+    check_query_statistics(query_statistics)
     *body, _ = network.children()
     features = nn.Sequential(*body)
 
     def on_features(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
         with torch.no_grad():
-            return method(features(support_x), support_y, features(query_x))
+            of_queries = output_for_queries(features, query_statistics, support_x, query_x)
+            return method(features(support_x), support_y, of_queries)
 
     return on_features
 

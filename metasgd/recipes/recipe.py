@@ -108,6 +108,8 @@ class Recipe:
         about: what is learned, in a few words; the command line shows it.
         example: the options in the example that the command line shows.
         data_folder: what the folder of its data contains (empty: it needs no data).
+        own_data: whether the data are a folder of the user's own, which must be named.
+        can_download: whether torchvision can download the data.
         metric: what ``test`` measures.
         num_test_tasks: tasks of a test, unless another number is asked for.
         checkpoint_every: meta-updates between two checkpoints, unless another number is asked for.
@@ -118,6 +120,8 @@ class Recipe:
     about: ClassVar[str] = ""
     example: ClassVar[str] = ""
     data_folder: ClassVar[str] = ""
+    own_data: ClassVar[bool] = False
+    can_download: ClassVar[bool] = True
     metric: ClassVar[str] = "accuracy"
     num_test_tasks: ClassVar[int] = 600
     checkpoint_every: ClassVar[int] = 100
@@ -130,9 +134,10 @@ class Recipe:
     seed: int
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Add every setting, with its default, to the documentation of the class."""
+        """Add every setting, inherited ones too, with its default, to the documentation of the class."""
         super().__init_subclass__(**options)
-        settings = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        found = getattr(cls, "__dataclass_fields__", {}) | vars(cls)
+        settings = {n: value for n, value in found.items() if isinstance(value, Field) and "help" in value.metadata}
         if settings:
             lines = [f"    {n}: {f.metadata['help']} (default: {in_words(f.default)})." for n, f in settings.items()]
             cls.__doc__ = "\n".join([cleandoc(cls.__doc__ or ""), "", "Args:", *lines])
@@ -268,6 +273,14 @@ class Recipe:
     def describe_data(self, data: Any) -> dict[str, Any]:
         """Return what a run must have in common with its resumption, besides the settings."""
         return {}
+
+    def check_same_data(self, data: Any, config: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` if the data of a test are such that a run may have been trained on what it would test.
+
+        Args:
+            data: what ``load_test_data`` returns.
+            config: what the run's checkpoint stores.
+        """
 
     @classmethod
     def choices(cls, name: str) -> tuple[str, ...]:

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.cifar_fs import CifarFsRecipe
 from metasgd.recipes.contestants import Contestant
+from metasgd.recipes.folder_images import FolderRecipe
 from metasgd.recipes.glyphs import GlyphsRecipe
+from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -15,7 +18,17 @@ from metasgd.recipes.sine import SineRecipe
 # A new recipe is one class in a file of its own, and its name here.
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
-    for recipe in (MnistRecipe, GlyphsRecipe, OmniglotRecipe, SineRecipe, NavigationRecipe, BrowserRecipe)
+    for recipe in (
+        MnistRecipe,
+        GlyphsRecipe,
+        OmniglotRecipe,
+        MiniImageNetRecipe,
+        CifarFsRecipe,
+        FolderRecipe,
+        SineRecipe,
+        NavigationRecipe,
+        BrowserRecipe,
+    )
 }
 
 

@@ -1,33 +1,53 @@
-"""Trained learners that ship with the package (chapter 12)."""
+"""Trained learners that ship with the package (chapters 8 and 12)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from metasgd.meta_sgd import MetaSGD
+from metasgd.recipes.glyphs import GlyphsRecipe
+from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.weight_files import read_weights, save_weights, weights_names, weights_record
+from metasgd.strategies.query_statistics import check_query_statistics
 
-__all__ = ["load_weights", "save_weights", "weights_names", "weights_record"]
+__all__ = ["load_weights", "save_weights", "shipped_recipe", "weights_names", "weights_record"]
 
 
-def load_weights(name: str, device: torch.device | str = "cpu") -> tuple[MetaSGD, dict[str, Any]]:
+def load_weights(
+    name: str, device: torch.device | str = "cpu", *, query_statistics: str = "queries"
+) -> tuple[MetaSGD, dict[str, Any]]:
     """Return a trained learner, in float32, and the record of how it was made.
 
-    The record's ``config`` holds the settings of ``metasgd.recipes.omniglot.OmniglotRecipe``, and its ``scores`` are
-    those of the results file of its ``experiment``.
+    The record's ``config`` holds the settings of its recipe, ``OmniglotRecipe`` or ``GlyphsRecipe``, and its
+    ``scores`` are those of the results file of its ``experiment``. All learners take pictures like MNIST's, float32 of
+    shape (pictures, 1, 28, 28), bright ink on black, with values in 0..1.
 
     Args:
         name: one of ``weights_names()``.
         device: where the learner lives.
+        query_statistics: how the learner reads queries, as in ``MetaSGD``; the record's scores are those of
+            ``"queries"``, all of which are read together.
 
     Raises:
-        ValueError: there are no weights of this name, or they are damaged.
+        ValueError: there are no weights of this name, or they are damaged; or there are no such statistics.
     """
+    check_query_statistics(query_statistics)
     theta, alpha, record = read_weights(name)
-    learner = OmniglotRecipe.from_config(record["config"]).make_learner()
+    recipe = shipped_recipe(record)
+    learner = recipe.make_learner()
+    learner.query_statistics = query_statistics
     with torch.no_grad():
         for own, stored in ((learner.theta, theta), (learner.alpha, alpha)):
             for parameter, value in own.items():
                 value.copy_(stored[parameter])
+    if isinstance(recipe, GlyphsRecipe):
+        learner = recipe.for_pictures(learner)
     return learner.to(device), record
+
+
+def shipped_recipe(record: Mapping[str, Any]) -> ImageRecipe:
+    """Return the settings of a shipped learner, by its record."""
+    recipe = GlyphsRecipe if record.get("recipe") == GlyphsRecipe.name else OmniglotRecipe
+    return recipe.from_config(record["config"])

@@ -56,14 +56,14 @@ def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGrad
     A batch is summed over its tasks. In the names of the formulas: ``params`` is theta_s, ``g`` is g_s, ``v`` is v.
     """
     learner, recompute, lists = snapshot.learner, snapshot.learner.execution.recompute, snapshot.lists
-    support, query = tasks[:2], tasks[2:]
+    support = tasks[:2]
     second_order = not learner.first_order
     visited, params = [], leaves(snapshot.theta)
     for _ in range(learner.inner_steps):
         g = gradients(snapshot, params, support, differentiable=second_order and not recompute)
         visited.append((params, detached(g) if recompute else g))
         params = leaves(inner_step(snapshot, params, g))
-    loss, v = loss_and_gradients(snapshot, params, query)
+    loss, v = loss_and_gradients(snapshot, params, tasks)
 
     alpha_gradient: Tensors = []  # with the sign of +v * g until the end
     for params, g in reversed(visited):
@@ -93,34 +93,34 @@ def predictions(snapshot: LearnerSnapshot, tasks: Task) -> Tree:
     with torch.no_grad():
         query = snapshot._replace(model=snapshot.query_model)
         if not snapshot.is_batch:
-            return as_tree(query.output(params, tasks.query_x))
+            return as_tree(query.query_output(params, tasks.support_x, tasks.query_x))
         forms = []
 
-        def output(params: Tensors, x: Tree) -> list[Tensor]:
-            tensors, form = take_apart(as_tree(query.output(params, x)))
+        def output(params: Tensors, support_x: Tree, x: Tree) -> list[Tensor]:
+            tensors, form = take_apart(as_tree(query.query_output(params, support_x, x)))
             forms.append(form)
             return tensors
 
-        dimensions = (0 if snapshot.learner.inner_steps else None, 0)  # without a step, all tasks have the same
-        tensors = outputs_by_vmap(output, dimensions, params, tasks.query_x)
+        dimensions = (0 if snapshot.learner.inner_steps else None, 0, 0)  # without a step, all tasks have the same
+        tensors = outputs_by_vmap(output, dimensions, params, tasks.support_x, tasks.query_x)
         return forms[-1](tensors)
 
 
 def outputs_by_vmap(
-    output: Callable[[Tensors, Tree], Tensors], dimensions: tuple[int | None, int], params: Tensors, x: Tree
+    output: Callable[..., Tensors], dimensions: tuple[int | None, ...], params: Tensors, *examples: Tree
 ) -> Tensors:
-    """Return ``output(params, x)`` for each task; ``dimensions`` are those of tasks, or None for the same for all.
+    """Return ``output(params, *examples)`` of each task; ``dimensions`` are those of tasks, or None: all share it.
 
     Some operators, such as recurrent layers, have no rule for ``vmap`` as they are. Where a derivative is asked for,
     PyTorch takes them apart into others that have.
     """
     try:
-        outputs: Tensors = vmap(output, dimensions, randomness="different")(params, x)
+        outputs: Tensors = vmap(output, dimensions, randomness="different")(params, *examples)
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError:
-        taken_apart = vmap(lambda p, x: vjp(lambda q: output(q, x), p)[0], dimensions, randomness="different")
-        outputs = taken_apart(params, x)
+        taken_apart = vmap(lambda p, *x: vjp(lambda q: output(q, *x), p)[0], dimensions, randomness="different")
+        outputs = taken_apart(params, *examples)
     return outputs
 
 
@@ -156,8 +156,9 @@ def gradients(
         return list(clipped(g, max_norm))
 
 
-def loss_and_gradients(snapshot: LearnerSnapshot, params: Tensors, examples: Sequence[Tree]) -> tuple[Tensor, Tensors]:
+def loss_and_gradients(snapshot: LearnerSnapshot, params: Tensors, tasks: Task) -> tuple[Tensor, Tensors]:
     """Return the query loss, summed over tasks, and its gradient, without a graph; for a batch, that of each task."""
+    examples = tasks.support_x, tasks.query_x, tasks.query_y
     if snapshot.is_batch:
         with torch.no_grad():
             v, losses = vmap(grad_and_value(snapshot.query_loss), randomness="different")(params, *examples)

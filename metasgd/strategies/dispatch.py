@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from metasgd._core.learner import Learner
 from metasgd._core.messages import inform_once
-from metasgd._core.task import Task, Tasks
+from metasgd._core.task import Task, Tasks, as_batches, task_at
 from metasgd._core.trees import Tree, join
+from metasgd.strategies.companions import check_keeps_nothing
 from metasgd.strategies.kernels import attention_by_sums_and_products
 from metasgd.strategies.precision import matmul_precision
 from metasgd.strategies.preflight import check_reading
+from metasgd.strategies.query_statistics import QUERIES, SUPPORT, SUPPORT_AND_QUERY
 from metasgd.strategies.registry import STRATEGIES, Strategy
 
 
@@ -22,8 +24,11 @@ def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
 
     Raises:
         NotImplementedError: PyTorch has no second derivative of a function that the model or the loss calls.
+        ValueError: a model, or a setting, with which queries cannot be normalised as the learner says.
     """
     check_reading(learner, tasks)
+    if learner.query_statistics != QUERIES:
+        check_training(learner, tasks)
     try:
         loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
     except RuntimeError as error:
@@ -33,6 +38,21 @@ def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
             f"PyTorch has no second derivative of {lacking[1]}; use first_order=True, or another function"
         ) from error
     return loss
+
+
+def check_training(learner: Learner, tasks: Tasks) -> None:
+    """Refuse to train where queries are not normalised together, and the model or a setting does not allow that.
+
+    Raises:
+        ValueError: the model keeps tensors of a call, or it would be compiled for each query once more.
+    """
+    if learner.execution.compile and learner.query_statistics == SUPPORT_AND_QUERY:
+        raise ValueError(
+            f"compile=True would compile the model once for each query with query_statistics={SUPPORT_AND_QUERY!r}; "
+            f"use compile=False, or train with query_statistics={SUPPORT!r}"
+        )
+    for batch in as_batches(tasks):
+        check_keeps_nothing(learner, task_at(batch, 0).support_x)
 
 
 def predict_tasks(learner: Learner, tasks: Task) -> Tree:

@@ -59,7 +59,8 @@ def chunk_size(snapshot: LearnerSnapshot, batch: Task, *, predicts: bool = False
 def memory_key(snapshot: LearnerSnapshot, batch: Task, *, predicts: bool = False) -> tuple[Hashable, ...]:
     """Return everything that the memory for a batch depends on and that may change while a learner is used."""
     learner, execution, form = snapshot.learner, snapshot.learner.execution, form_of_task(batch)
-    return form, learner.inner_steps, learner.first_order, execution.chunk, execution.recompute, predicts
+    of_learner = learner.inner_steps, learner.first_order, learner.query_statistics
+    return form, *of_learner, execution.chunk, execution.recompute, predicts
 
 
 def saved_bytes(snapshot: LearnerSnapshot, task: Task, *, predicts: bool = False) -> int:
@@ -80,7 +81,7 @@ def saved_bytes(snapshot: LearnerSnapshot, task: Task, *, predicts: bool = False
         params, query = leaves(snapshot.theta), snapshot._replace(model=snapshot.query_model)
         support = sizes_of_saved(lambda: gradients(snapshot, params, task[:2], differentiable=False))
         with torch.enable_grad():
-            layers = sizes_of_saved(lambda: query.output(params, task.query_x))
+            layers = sizes_of_saved(lambda: query.query_output(params, task.support_x, task.query_x))
     return max(1, sum(support), 2 * max(layers, default=0))
 
 

@@ -11,6 +11,7 @@ from metasgd._core.copies import attributes_of, copy_of_module, keeps_tensors
 from metasgd._core.learner import Learner
 from metasgd._core.task import Task, Tasks, form_of_task, read_tasks, task_at
 from metasgd._core.trees import Tree, form_of, map_tensors, tensors_of
+from metasgd.strategies.companions import check_companions
 from metasgd.strategies.probe import no_random_numbers_of_python, probe
 
 
@@ -50,7 +51,7 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
     known: dict[Hashable, Known] = learner.execution.known
     draws = keeps = False
     for task in tasks:
-        key = (is_batch, by_vmap, learner.model.training, form_of_task(task))
+        key = (is_batch, by_vmap, learner.model.training, learner.query_statistics, form_of_task(task))
         is_new, first = key not in known, task
         if is_new:
             first = task_at(task, 0) if is_batch else task
@@ -61,6 +62,7 @@ def check_tasks(learner: Learner, tasks: list[Task], *, is_batch: bool = False, 
             check_labels(loss_fn, found.outputs, target)
         if is_new:
             probe(learner, first, by_vmap=by_vmap, keeps=found.keeps)
+            check_companions(learner, first.support_x, first.query_x)
         known[key] = found
         draws, keeps = draws or found.draws, keeps or found.keeps
     return Known(0, draws, keeps)

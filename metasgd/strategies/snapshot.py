@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from metasgd._core.checks import check_scalar
 from metasgd._core.copies import copy_sharing_tensors
 from metasgd._core.functional import call_with, places_of_tensors
-from metasgd._core.learner import Learner, LossFn
+from metasgd._core.learner import Learner
 from metasgd._core.task import Task, tensors_of_task
 from metasgd._core.trainable import trainable_names
 from metasgd._core.trees import Tree, form_of, map_tensors, take_apart, with_own_containers
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
+from metasgd.strategies.query_statistics import SUPPORT, output_for_queries
 from metasgd.strategies.replaced_functions import (
     COMPILABLE_FUNCTIONS,
     FAST_FUNCTIONS,
@@ -107,31 +109,39 @@ class LearnerSnapshot(NamedTuple):
     def with_own_models(self) -> LearnerSnapshot:
         """Return the snapshot with models that no other thread uses; that of query sets pools before it normalises.
 
-        A model that keeps tensors is used itself.
+        It does not if queries are normalised by other statistics than their own. A model that keeps tensors is used
+        itself.
         """
         if self.keeps:
             return self
         model, compiled = self.learner.model, self.learner.execution.compile
-        query_model = pool_before_norm(copy_sharing_tensors(model), compilable=compiled)
+        query_model = copy_sharing_tensors(model)
+        if self.learner.query_statistics != SUPPORT:
+            query_model = pool_before_norm(query_model, compilable=compiled)
         return self._replace(model=copy_sharing_tensors(model), query_model=query_model)
 
-    def loss(self, params: Tensors, x: Tree, y: Tree, loss_fn: LossFn | None = None) -> Tensor:
-        """Return the loss of one task's examples with the given parameters, a scalar (None: that of support sets)."""
-        loss_fn = self.learner.loss_fn if loss_fn is None else loss_fn
+    def loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
+        """Return the loss of one task's support set with the given parameters, a scalar."""
         with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
-            return check_scalar(loss_fn(self.call_model(params, x), with_own_containers(y)))
+            return check_scalar(self.learner.loss_fn(self.call_model(params, x), with_own_containers(y)))
 
-    def query_loss(self, params: Tensors, x: Tree, y: Tree) -> Tensor:
-        """Return the loss of a query set, a scalar."""
-        return self.loss(params, x, y, self.learner.query_loss_fn)
-
-    def output(self, params: Tensors, x: Tree) -> Any:
-        """Return the model's output for one task's examples with the given parameters."""
+    def query_loss(self, params: Tensors, support_x: Tree, x: Tree, y: Tree) -> Tensor:
+        """Return the loss of one task's query set, a scalar."""
+        loss_fn = self.learner.loss_fn if self.learner.query_loss_fn is None else self.learner.query_loss_fn
         with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
-            return self.call_model(params, x)
+            return check_scalar(loss_fn(self.read_queries(params, support_x, x), with_own_containers(y)))
+
+    def query_output(self, params: Tensors, support_x: Tree, x: Tree) -> Any:
+        """Return the model's output for one task's query set with the given parameters."""
+        with forward_precision(self.learner.execution.precision, self.theta[0].device), self.replaced_functions:
+            return self.read_queries(params, support_x, x)
+
+    def read_queries(self, params: Tensors, support_x: Tree, x: Tree) -> Any:
+        """Return the model's output for a query set, within the contexts of ``query_loss`` and ``query_output``."""
+        return output_for_queries(partial(self.call_model, params), self.learner.query_statistics, support_x, x)
 
     def call_model(self, params: Tensors, x: Tree) -> Any:
-        """Return the model's output, within the contexts of ``loss`` and ``output``."""
+        """Return the model's output for a batch of examples, within the contexts of ``loss``."""
         tensors = self.fixed | dict(zip(self.names, params, strict=True))
         return call_with(self.model, tensors, x, self.places)
 
@@ -186,6 +196,7 @@ class LearnerSnapshot(NamedTuple):
             learner.inner_max_norm,
             learner.first_order,
             learner.learns_alpha,
+            learner.query_statistics,
             learner.execution.precision,
             learner.execution.recompute,
             self.autocast,

@@ -1,4 +1,4 @@
-"""Make the weights that the package contains, from finished cells of ``metasgd experiment omniglot-mnist``."""
+"""Make the weights that the package contains, from finished cells of ``omniglot-mnist`` and ``mnist``."""
 
 import argparse
 import json
@@ -7,34 +7,37 @@ from pathlib import Path
 
 from metasgd._core.files import PACKAGE
 from metasgd.checkpoints import read_checkpoint, restore
-from metasgd.recipes.omniglot import OmniglotRecipe
-from metasgd.recipes.shipped import save_weights
+from metasgd.recipes.shipped import save_weights, shipped_recipe
+from metasgd.tasks.folds import NUM_FOLDS
 
-EXPERIMENT = "omniglot-mnist"
-CELLS = ("5way", "10way", "5way-wide", "10way-wide")  # the learners that adapt to one example of each digit
+# By name: the experiment and the cell. Of the runs from several seeds, it is always the first, not the best.
+LEARNERS = {
+    **{f"omniglot-mnist-{cell}": ("omniglot-mnist", cell) for cell in ("5way", "10way", "5way-wide", "10way-wide")},
+    "mnist-glyphs": ("mnist", "glyphs-seed0"),
+    **{f"mnist-fold{fold}": ("mnist", f"fold{fold}-seed0") for fold in range(NUM_FOLDS)},
+}
 
 
-def make_weights(runs: Path, out: Path, experiment: str, cell: str) -> str:
-    """Write the learner of a finished cell of an experiment, and how it was made, and return the learner's name.
+def make_weights(runs: Path, out: Path, name: str) -> None:
+    """Write the learner of a finished cell of an experiment, and how it was made.
 
     Args:
         runs: the folder of experiments, which has the cell's results and checkpoint in ``EXPERIMENT/CELL``.
-        out: the folder to write ``EXPERIMENT-CELL.npz`` and ``EXPERIMENT-CELL.json`` into.
-        experiment: the name of the experiment.
-        cell: the name of the cell, which must have been made by an ``OmniglotRecipe``.
+        out: the folder to write ``NAME.npz`` and ``NAME.json`` into.
+        name: of the learner, one of ``LEARNERS``, which says which cell it is.
 
     Raises:
         FileNotFoundError: the cell is not finished.
         ValueError: the checkpoint is damaged, or belongs to another network.
     """
-    folder, name = runs / experiment / cell, f"{experiment}-{cell}"
+    experiment, cell = LEARNERS[name]
+    folder = runs / experiment / cell
     result = json.loads((folder / "result.json").read_text())
-    learner = OmniglotRecipe.from_config(result["config"]).make_learner()
+    learner = shipped_recipe(result).make_learner()
     restore(learner, read_checkpoint(folder).state, folder)
     kept = ("recipe", "config", "scores", "provenance")
     record = {"format": 2, "experiment": experiment, "cell": cell} | {key: result[key] for key in kept}
     save_weights(out, name, learner, record)
-    return name
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,10 +48,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=PACKAGE / "assets" / "weights", metavar="FOLDER",
         help="the folder to write into (default: that of the package)",
     )  # fmt: skip
-    parser.add_argument("--cells", nargs="+", default=CELLS, metavar="CELL", help="default: " + " ".join(CELLS))
+    parser.add_argument(
+        "--names", nargs="+", default=list(LEARNERS), choices=list(LEARNERS), metavar="NAME",
+        help="default: " + " ".join(LEARNERS),
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
-    for cell in arguments.cells:
-        print(make_weights(arguments.runs, arguments.out, EXPERIMENT, cell))
+    for name in arguments.names:
+        make_weights(arguments.runs, arguments.out, name)
+        print(name)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,24 @@
 """The command line: train, then evaluate, from any folder; errors are one line that names the value and the remedy."""
 
 import json
+import shutil
 import signal
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metasgd import MetaSGD
 from metasgd.cli import main, make_parser
 from metasgd.cli.options import recipe_from, typed_command
 from metasgd.recipes import RECIPES, meta_train, omniglot
 from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.cifar_fs import CifarFsRecipe
+from metasgd.recipes.colour import ColourRecipe
+from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.images import SCRATCH
+from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
@@ -133,6 +140,22 @@ def test_shipped_weights_are_evaluated_without_training(capsys, name, request):
     assert five["mean"] > 0.5
 
 
+@pytest.mark.parametrize("statistics", ["support", "support+query"])
+def test_queries_are_read_as_the_command_line_says(capsys, trained, statistics):
+    command = ("evaluate", "--tasks", 3, "--device", "cpu", "--baselines", "--query-statistics", statistics)
+    status, out, err = run(capsys, *command, "--checkpoint", "runs/first")
+    assert status == 0, err
+    here, together = json.loads(out), json.loads(run(capsys, *command[:-2], "--checkpoint", "runs/first")[1])
+    assert (here["query_statistics"], together["query_statistics"]) == (statistics, "queries")
+    assert here["methods"]["nearest class mean"] == together["methods"]["nearest class mean"]
+    assert here["methods"] != together["methods"]
+    status, out, err = run(capsys, *command, "--weights", "omniglot-mnist-5way")
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["query_statistics"] == statistics
+    assert result["in_the_results_file"] == []  # there, queries were read together
+
+
 def test_a_run_and_shipped_weights_cannot_both_be_evaluated(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--weights", weights_names()[0], "--checkpoint", "runs/first"])
@@ -146,8 +169,56 @@ def test_omniglot_that_is_not_there_is_one_line(capsys):
     assert "Omniglot is not part of the package, and no folder was named" in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["miniimagenet"], "miniImageNet is not part of the package, and no folder was named; pass root='data'"),
+        (["miniimagenet", "--download"], "miniImageNet cannot be downloaded by this program"),
+        (
+            ["miniimagenet", "--data-root", "."],
+            "miniImageNet is not in .; the folder must hold train/, val/ and test/",
+        ),
+        (["miniimagenet", "--ways", "20"], "ways is 20, and miniimagenet has 16 classes for validation; turn use_val"),
+        (["cifar-fs"], "CIFAR-100, of which CIFAR-FS consists, is not part of the package, and no folder was named"),
+        (["cifar-fs", "--data-root", "."], "cifar-100-python/train is missing; pass download=True (--download)"),
+        (["cifar-fs", "--ways", "21"], "ways is 21; cifar-fs has 20 classes in the test"),
+    ],
+)
+def test_colour_pictures_that_are_not_there_are_one_line(capsys, arguments, message):
+    status, out, err = run(capsys, "train", *arguments, "--out", "run", "--device", "cpu")
+    last = err.splitlines()[-1]
+    assert (status, out) == (2, "")
+    assert last.startswith(f"metasgd: error: {message}")
+
+
+def test_only_what_torchvision_can_download_has_the_option_in_its_help(capsys):
+    assert "--download" in help_of(capsys, "train", "cifar-fs")
+    assert "--download" not in help_of(capsys, "train", "miniimagenet")
+
+
+def test_a_run_in_colour_reads_pictures_of_ones_own(capsys, small_cifar_100, small_miniimagenet):
+    """In colour, and as large as the run's, whatever size they have."""
+    small = ["--width", 4, "--ways", 3, "--train-queries", 2, "--iterations", 1, "--no-use-validation"]
+    train = ["train", "cifar-fs", *small, "--data-root", small_cifar_100, "--out", "run", "--device", "cpu"]
+    assert run(capsys, *train)[0] == 0
+    classes = sorted((small_miniimagenet / "mini-imagenet" / "test").iterdir())
+    for place in (3, 8, 15):
+        shutil.copytree(classes[place], Path("few") / f"class {place}")
+    adapt = ["adapt", "--run", "run", "--support", "few", "--query", classes[8], "--device", "cpu"]
+    status, out, err = run(capsys, *adapt)
+    assert status == 0, err
+    assert list(json.loads(out)["classes"]) == ["class 15", "class 3", "class 8"]
+    assert len(json.loads(out)["queries"]) == 18
+    status, out, err = run(
+        capsys, "evaluate", "--checkpoint", "run", "--data-root", small_cifar_100, "--tasks", 2, "--baselines",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0, err
+    assert list(json.loads(out)["methods"]) == ["meta-sgd", "nearest class mean", *SCRATCH[1]]
+
+
 TRAIN = [["train", name] for name in RECIPES]
-COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["experiment"], ["export"], ["benchmark"]]
+COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["adapt"], ["experiment"], ["export"], ["benchmark"]]
 
 
 def help_of(capsys, *command):
@@ -191,13 +262,27 @@ GIVEN = {
         ["--mirrored", "--no-quarter-turns", "--head-lr", "1.5", "--start", "none", "--look", "mixed"],
         OmniglotRecipe(mirrored=True, quarter_turns=False, head_lr=1.5, look="mixed"),
     ),
+    "miniimagenet": (
+        ["--ways", "20", "--no-use-validation", "--shots", "5"],
+        MiniImageNetRecipe(ways=20, use_validation=False, shots=5),
+    ),
+    "cifar-fs": (["--method", "first-order", "--width", "64"], CifarFsRecipe(method="first-order", width=64)),
     "sine": (
         ["--task-lr", "0.005", "0.1", "--clip", "none", "--warmup", "0"],
         SineRecipe(task_lr=(0.005, 0.1), clip=None, warmup=0.0),
     ),
     "navigation": (["--random-start", "--clip", "0.5"], NavigationRecipe(random_start=True, clip=0.5)),
+    "images": (
+        ["--data", "own", "--colour", "--size", "84", "--test-classes", "none", "--validation-classes", "5"],
+        FolderRecipe(colour=True, size=84, validation_classes=5),
+    ),
     "browser": (["--groups", "2", "--head-lr", "3"], BrowserRecipe(groups=2, head_lr=3.0)),
 }
+
+
+def data_of(name):
+    """The words that name the data of a recipe, where they must be named."""
+    return ["--data", "own"] if RECIPES[name].own_data else []
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -205,11 +290,12 @@ def test_options_reach_the_recipe(name):
     options, recipe = GIVEN[name]
     parse = make_parser().parse_args
     assert recipe_from(parse(["train", name, *options, "--out", "run"]), RECIPES[name]) == recipe
-    assert recipe_from(parse(["train", name, "--out", "run"]), RECIPES[name]) == RECIPES[name]()
+    assert recipe_from(parse(["train", name, *data_of(name), "--out", "run"]), RECIPES[name]) == RECIPES[name]()
 
 
 # Values of settings whose default is no number from which another can be made.
 OTHER = {"validation_digits": "5", "head_lr": "2.5", "clip": "2.5", "start": "some-name"}
+OTHER |= {"test_classes": "7", "validation_classes": "7"}
 
 
 def words_for(one):
@@ -228,7 +314,7 @@ def words_for(one):
 def test_every_setting_reaches_the_recipe(name):
     """Each on its own, with a value that is not its default."""
     for one in fields(RECIPES[name]):
-        arguments = make_parser().parse_args(["train", name, *words_for(one), "--out", "run"])
+        arguments = make_parser().parse_args(["train", name, *words_for(one), *data_of(name), "--out", "run"])
         parsed = recipe_from(arguments, RECIPES[name])
         assert [other.name for other in fields(parsed) if getattr(parsed, other.name) != other.default] == [one.name]
 
@@ -241,6 +327,8 @@ def test_every_setting_reaches_the_recipe(name):
         (["mnist", "--method", "sgd"], "argument --method: invalid choice: 'sgd'"),
         (["mnist", "--data", "mnist"], "unrecognized arguments: --data mnist"),
         (["navigation", "--data-root", "data"], "unrecognized arguments: --data-root data"),
+        (["images"], "the following arguments are required: --data"),
+        (["images", "--data", "own", "--download"], "unrecognized arguments: --download"),
         (["letters"], "invalid choice: 'letters'"),
         (["mnist", "--checkpoint-every", "0"], "argument --checkpoint-every: 0 is not allowed; it must be at least 1"),
         (["mnist", "--validate-every", "x"], "argument --validate-every: invalid int value: 'x'"),
@@ -257,13 +345,19 @@ def test_options_that_cannot_be_read_are_refused(capsys, arguments, message):
 TINY = {
     "mnist": ["--width", "4", "--num-composites", "2"],
     "omniglot": ["--width", "4", "--look", "glyphs", "--characters", "1623"],
+    "miniimagenet": ["--width", "4", "--ways", "3", "--train-queries", "2", "--no-use-validation"],
+    "cifar-fs": ["--width", "4", "--ways", "3", "--train-queries", "2"],
     "sine": [],
     "navigation": ["--trajectories", "4", "--horizon", "5", "--hidden", "6"],
     "browser": ["--width", "8", "--groups", "2"],
+    "images": ["--width", "4", "--ways", "2", "--queries", "3", "--data", "own"],
 }
 SCORES = {
     "mnist": ["meta-sgd"],
     "omniglot": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
+    "images": ["meta-sgd"],
+    "miniimagenet": ["meta-sgd"],
+    "cifar-fs": ["meta-sgd"],
     "sine": ["meta-sgd, 5 points", "meta-sgd, 10 points", "meta-sgd, 20 points"],
     "navigation": ["before", "after", "oracle"],
     "browser": ["characters, 1-shot", "digits, 1-shot", "characters, 5-shot", "digits, 5-shot"],
@@ -271,15 +365,22 @@ SCORES = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name):
-    """Glyphs take the place of Omniglot, which is not in the package."""
+def test_every_recipe_is_trained_resumed_and_tested(capsys, monkeypatch, name, small_miniimagenet, small_cifar_100):
+    """Others take the place of pictures that are not in the package: glyphs that of Omniglot, small imitations that of
+    miniImageNet and CIFAR-100, and pictures of one colour that of one's own."""
+    for place in range(4 * 8) if RECIPES[name].own_data else ():
+        folder = Path("own") / f"class {place % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (30, 40), 60 * (place % 4) + place).save(folder / f"{place}.png")
+    if issubclass(RECIPES[name], ColourRecipe):
+        monkeypatch.setenv("METASGD_DATA", str({"cifar-fs": small_cifar_100}.get(name, small_miniimagenet)))
     monkeypatch.setattr(BrowserRecipe, "load_data", lambda *_, **__: omniglot.load_drawings("glyphs"))
     command = ["train", name, *TINY[name], "--iterations", 2, "--meta-batch", 2, "--device", "cpu", "--out", "run"]
     status, out, err = run(capsys, *command)
     assert status == 0, err
     assert (json.loads(out)["recipe"], json.loads(out)["iterations"]) == (name, 2)
     assert run(capsys, *command, "--resume")[0] == 0
-    status, out, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 2, "--device", "cpu")
+    status, out, err = run(capsys, "evaluate", "--checkpoint", "run", "--tasks", 2, "--device", "cpu", *data_of(name))
     result = json.loads(out)
     assert status == 0, err
     assert (result["recipe"], result["metric"], result["tasks"]) == (name, RECIPES[name].metric, 2)

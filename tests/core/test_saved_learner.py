@@ -258,6 +258,14 @@ def test_what_does_not_decide_a_prediction_may_differ() -> None:
     assert (learner.first_order, learner.max_norm) == (False, None)
 
 
+def test_a_saved_learner_reads_queries_as_it_did_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    trained(MetaSGD(net(), F.mse_loss, query_statistics="support")).save(tmp_path / "learner.pt")
+    assert MetaSGD.load(tmp_path / "learner.pt", net(), loss_fn=F.mse_loss).query_statistics == "support"
+    other = MetaSGD.load(tmp_path / "learner.pt", net(), loss_fn=F.mse_loss, query_statistics="support+query")
+    assert other.query_statistics == "support+query"
+    assert copy.deepcopy(other).query_statistics == "support+query"
+
+
 def test_names_tell_losses_apart() -> None:
     assert name_of(F.mse_loss) == "torch.nn.functional.mse_loss"
     assert name_of(own_loss).endswith("test_saved_learner.own_loss")

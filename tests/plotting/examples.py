@@ -81,6 +81,7 @@ EXAMPLES: Mapping[str, Arguments] = {
         chance=0.2,
     ),
     "picture_grid": arguments(uniform(2, 3, 4, 4), rows=["one", "two"], columns=["a", "b", "c"]),
+    "contact_sheet": arguments(uniform(8, 4, 4), ["circle", "a long name of a class", None, "$x_2$"] * 2, [0.5] * 8),
     "episodes": arguments(image_episodes(2, 3, 1, 2)),
     "accuracy_by_fold": arguments({"MAML": scores(0.5, 0.7), "Meta-SGD": scores(0.6, 0.8)}, chance=0.2),
     "method_intervals": arguments({"MAML": score(0.5), "Meta-SGD": score(0.6)}, chance=0.2, highlight="Meta-SGD"),

@@ -24,6 +24,27 @@ def test_picture_grid_takes_bytes_as_fractions_of_255() -> None:
     torch.testing.assert_close(picture(axes, 0, 0, size=2), torch.tensor([[0.0, 0.2], [0.4, 1.0]]))
 
 
+def test_a_contact_sheet_shows_every_picture_with_its_label_and_its_probability() -> None:
+    """A long label is cut; one with dollar signs is no formula."""
+    pictures = torch.arange(3 * 4).reshape(3, 2, 2) / 12
+    labels = ["a long name of a class", None, "$x_2$"]
+    (axes,) = plotting.contact_sheet(pictures, labels, [0.5, 0.25, 1], columns=2).axes
+    assert texts(axes) == ["a long name …\n0.50", "none of these\n(at most 0.25)", "$x_2$\n1.00"]
+    assert not any(text.get_parse_math() for text in axes.texts)
+    for image, expected in zip(axes.images, pictures, strict=True):
+        shown = torch.as_tensor(image.get_array())
+        torch.testing.assert_close(shown[..., 0], expected)
+        assert (shown == shown[..., :1]).all()
+    assert [image.get_extent()[0] for image in axes.images] == [0, 1.15, 0]
+
+
+def test_a_contact_sheet_shows_bytes_and_colours() -> None:
+    pictures = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    pictures[0, 1] = 51
+    (axes,) = plotting.contact_sheet(pictures, ["green"], [1.0]).axes
+    assert axes.images[0].get_array()[0, 0].tolist() == pytest.approx([0, 0.2, 0])
+
+
 def test_episodes_show_support_left_query_right_and_labels_in_order() -> None:
     """Each picture is all one shade that says where it belongs; the labels of the second task are in another order."""
 

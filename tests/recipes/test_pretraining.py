@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from metasgd import Task
-from metasgd.baselines import from_scratch
+from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.data import load_mnist
 from metasgd.evaluation import accuracy
+from metasgd.models import convnet
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.pretraining import (
     Pretraining,
@@ -117,3 +118,13 @@ def test_the_accuracy_before_the_first_step_is_that_of_the_network_which_stays_a
 def test_classes_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="'letters' do not exist; choose one of digits, symbols"):
         Pretraining(classes="letters")
+
+
+@pytest.mark.parametrize("statistics", ["support", "support+query"])
+def test_features_of_a_query_are_made_without_its_companions(statistics):
+    """In float32, a batch of another size rounds otherwise, by some 1e-7 for scores between -1 and 1."""
+    method = by_features(convnet(5, width=4), nearest_class_mean, query_statistics=statistics)
+    task = one_task()
+    together = method(task.support_x, task.support_y, task.query_x[:4])
+    alone = [method(task.support_x, task.support_y, query) for query in task.query_x[:4].split(1)]
+    torch.testing.assert_close(torch.cat(alone), together, rtol=0, atol=1e-5)

@@ -9,10 +9,13 @@ import torch
 
 from metasgd import MetaSGD, Task, checkpoints, training
 from metasgd.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from metasgd.data import load_mnist_sample
+from metasgd.data import PARTS, PicturesByClass, load_mnist_sample
 from metasgd.recipes import RECIPES, Contestant, Recipe, load_run, meta_train, recipe_of, setting
 from metasgd.recipes.browser import BrowserRecipe
+from metasgd.recipes.cifar_fs import CifarFsRecipe
 from metasgd.recipes.contestants import META_LEARNERS
+from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
 from metasgd.recipes.omniglot import CHARACTERS, OmniglotRecipe
@@ -20,10 +23,17 @@ from metasgd.recipes.sine import SineRecipe
 
 SMALL_MNIST = MnistRecipe(width=4, iterations=4, meta_batch=2, num_composites=3)
 SMALL_OMNIGLOT = OmniglotRecipe(width=4, iterations=4, meta_batch=2)
+SMALL_COLOUR = {"ways": 2, "width": 4, "iterations": 4, "meta_batch": 2, "train_queries": 2, "use_validation": False}
 SMALL: dict[str, Recipe] = {
     "mnist": SMALL_MNIST,
     "mnist, validated": replace(SMALL_MNIST, validation_digits=(7, 9), method="first-order"),
     "omniglot": SMALL_OMNIGLOT,
+    "images": FolderRecipe(width=4, ways=3, iterations=4, meta_batch=2, queries=3, quarter_turns=True),
+    "images, validated": FolderRecipe(
+        ways=2, width=4, iterations=4, meta_batch=2, queries=3, validation_classes=2, test_classes=3, augment=False
+    ),
+    "miniimagenet": MiniImageNetRecipe(**SMALL_COLOUR),
+    "cifar-fs": CifarFsRecipe(**SMALL_COLOUR),
     "sine": SineRecipe(iterations=4, meta_batch=3),
     "sine, drawn rates": SineRecipe(iterations=4, meta_batch=3, task_lr=(0.005, 0.1), clip=None),
     "navigation": NavigationRecipe(iterations=4, meta_batch=2, trajectories=4, horizon=5, hidden=6),
@@ -38,14 +48,34 @@ every = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 
 @pytest.fixture(scope="module")
 def data():
-    """MNIST's sample, and random drawings in place of Omniglot's, by what a recipe is about."""
-    drawn = torch.randint(256, (CHARACTERS, 20, 28, 28), generator=torch.Generator().manual_seed(0))
-    drawings = drawn.to(torch.uint8)
+    """MNIST's sample, and random pictures in place of all others, by what a recipe is about."""
+    generator = torch.Generator().manual_seed(0)
+    drawings = torch.randint(256, (CHARACTERS, 20, 28, 28), generator=generator).to(torch.uint8)
     digits = load_mnist_sample()
+    names = [f"class {place}" for place in range(9)]
+    own = PicturesByClass([drawings[place, : 6 + place] for place in range(9)], names, [[] for _ in names])
+    colours = {
+        size: {
+            part: {
+                name: torch.randint(256, (18, 3, size, size), generator=generator, dtype=torch.uint8)
+                for name in ("bus", "cup", "fox")
+            }
+            for part in PARTS
+        }
+        for size in (32, 84)
+    }
+    found = {
+        "mnist": digits,
+        "omniglot": drawings,
+        "browser": drawings,
+        "images": own,
+        "miniimagenet": colours[84],
+        "cifar-fs": colours[32],
+    }
 
     def data_of(recipe: Recipe):
         problem = recipe.problem if isinstance(recipe, Contestant) else recipe
-        return {"mnist": digits, "omniglot": drawings, "browser": drawings}.get(problem.name)
+        return found.get(problem.name)
 
     return data_of
 
@@ -170,8 +200,11 @@ def test_the_validation_of_a_recipe_is_the_one_that_made_the_stored_results(data
         "sine": (1000, 100),
         "navigation": (50, 5),
         "browser": (100, 100),
+        "images": (100, 100),
+        "miniimagenet": (500, 1000),
+        "cifar-fs": (500, 1000),
     }
-    validated = {"mnist, validated", "navigation"}
+    validated = {"mnist, validated", "navigation", "images, validated"}
     for name in {*every, *validated}:
         recipe = SMALL[name]
         assert (recipe.validation(data(recipe)) is not None) == (name in validated)

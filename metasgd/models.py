@@ -97,8 +97,8 @@ def convnet(
 class Deslant(nn.Module):
     """A layer without parameters that takes the slant out of every picture, as ``deslant`` does (chapter 8).
 
-    It is the first layer of the learners ``mnist-glyphs`` and ``mnist-fold0`` to ``mnist-fold4``, so that they take pictures
-    as they are. In meta-training, the tasks are deslanted instead, which is faster.
+    It is the first layer of the learners ``mnist-glyphs`` and ``mnist-fold0`` to ``mnist-fold4``, so that they take
+    pictures as they are. In meta-training, the tasks are deslanted instead, which is faster.
     """
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from metasgd.experiments.mnist import scores_on_digits
 from metasgd.experiments.results import SCORE_FIELDS
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import load_run
+from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import ImageRecipe, support_only_methods
-from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.shipped import load_weights, shipped_recipe, weights_names
 from metasgd.strategies.query_statistics import QUERIES, QUERY_STATISTICS
 
@@ -108,13 +108,13 @@ def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     recipe = shipped_recipe(record)
     count = recipe.num_test_tasks if arguments.tasks is None else arguments.tasks
     asked: dict[str, Any] = {"root": arguments.data_root, "device": device, "seed": arguments.seed, "progress": True}
-    if isinstance(recipe, OmniglotRecipe):
+    if isinstance(recipe, GlyphsRecipe):
+        scores = scores_on_digits(learner, recipe, count, baselines=arguments.baselines, **asked)
+    else:
         tests: list[Test] = [(recipe.method, None, learner)]
         if arguments.baselines:
             tests.append((PIXELS, None, nearest_class_mean))
         scores = scores_of_test(tests, recipe, count, **asked)
-    else:
-        scores = scores_on_digits(learner, recipe, count, baselines=arguments.baselines, **asked)
     same = [identity(score) for score in scores] if reads_by == QUERIES else []
     return {
         "scores": scores,

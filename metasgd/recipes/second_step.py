@@ -39,6 +39,7 @@ def with_second_step(learner: MetaSGD) -> Method:
             gradients = torch.autograd.grad(loss, list(theta.values()))
         moved = zip(theta.items(), gradients, strict=True)
         adapted = {name: (value - learner.alpha[name] * gradient).detach() for (name, value), gradient in moved}
-        return learner.predict(query_x, adapted)
+        predicted: Tensor = learner.predict(query_x, adapted, support_x)
+        return predicted
 
     return method

@@ -7,7 +7,6 @@ import torch
 
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes.glyphs import GlyphsRecipe
-from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
 from metasgd.recipes.weight_files import read_weights, save_weights, weights_names, weights_record
 from metasgd.strategies.query_statistics import check_query_statistics
@@ -47,7 +46,8 @@ def load_weights(
     return learner.to(device), record
 
 
-def shipped_recipe(record: Mapping[str, Any]) -> ImageRecipe:
+def shipped_recipe(record: Mapping[str, Any]) -> GlyphsRecipe | OmniglotRecipe:
     """Return the settings of a shipped learner, by its record."""
-    recipe = GlyphsRecipe if record.get("recipe") == GlyphsRecipe.name else OmniglotRecipe
-    return recipe.from_config(record["config"])
+    config = record["config"]
+    is_of_glyphs = record.get("recipe") == GlyphsRecipe.name
+    return GlyphsRecipe.from_config(config) if is_of_glyphs else OmniglotRecipe.from_config(config)

@@ -51,10 +51,7 @@ def meta_train(
     """
     data = recipe.load_data() if data is None else data
     recipe.check_data(data, device)
-    if learner is None:
-        learner = recipe.make_learner(device, compile=compile, precision=precision)
-    else:
-        start_anew(learner, recipe.make_learner(device))
+    learner = start_anew(learner, recipe.make_learner(device, compile=compile, precision=precision))
     recipe.warm_start(learner)
     history = train(
         learner,
@@ -75,9 +72,12 @@ def meta_train(
     return learner, history
 
 
-def start_anew(learner: MetaSGD, other: MetaSGD) -> None:
-    """Give a learner the parameters, rates and optimiser of another one that was made alike and is untrained."""
-    learner.load_state_dict(other.state_dict())
-    learner.meta_optimizer.load_state_dict(other.meta_optimizer.state_dict())
-    learner.meta_optimizer.zero_grad()
-    learner.made_with_rates = other.made_with_rates
+def start_anew(used: MetaSGD | None, fresh: MetaSGD) -> MetaSGD:
+    """Return a used learner as if it were the fresh one, with whatever it has compiled; without one, the fresh one."""
+    if used is None:
+        return fresh
+    used.load_state_dict(fresh.state_dict())
+    used.meta_optimizer.load_state_dict(fresh.meta_optimizer.state_dict())
+    used.meta_optimizer.zero_grad()
+    used.made_with_rates = fresh.made_with_rates
+    return used

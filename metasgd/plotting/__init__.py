@@ -23,6 +23,7 @@ from metasgd.plotting.chapter12 import beside_published, changed_digits, confusi
 from metasgd.plotting.chapter13 import estimator_means, navigation_curves, navigation_paths
 from metasgd.plotting.chapter14 import adapted_probabilities
 from metasgd.plotting.chapter15 import crossing_curves
+from metasgd.plotting.chapter16 import preparation, threshold_shares
 from metasgd.plotting.shared import (
     accuracy_by_fold,
     contact_sheet,
@@ -78,6 +79,7 @@ __all__ = [
     "picture_grid",
     "place_shares",
     "precision_errors",
+    "preparation",
     "rate_densities",
     "rate_landscape",
     "rate_plane",
@@ -99,6 +101,7 @@ __all__ = [
     "step_directions",
     "steps_of_tasks",
     "task_parabolas",
+    "threshold_shares",
     "time_shares",
     "training_curves",
     "training_path",

@@ -53,7 +53,7 @@ def episodes(tasks: Task) -> Figure:
 def contact_sheet(
     pictures: Tensor, labels: Sequence[str | None], probabilities: Sequence[float], *, columns: int = 6
 ) -> Figure:
-    """Draw pictures as a network sees them, each with the label that it is given and how probable that is.
+    """Draw pictures as a network sees them, each with its label and how probable that is (chapter 16).
 
     Args:
         pictures: uint8, or float in 0..1, of shape (pictures, height, width), bright where the number is large, or

@@ -82,6 +82,10 @@ EXAMPLES: Mapping[str, Arguments] = {
     ),
     "picture_grid": arguments(uniform(2, 3, 4, 4), rows=["one", "two"], columns=["a", "b", "c"]),
     "contact_sheet": arguments(uniform(8, 4, 4), ["circle", "a long name of a class", None, "$x_2$"] * 2, [0.5] * 8),
+    "preparation": arguments(
+        {name: [(255 * uniform(side, 5)).to(torch.uint8) for side in (4, 5, 6)] for name in ("photograph", "ink")}
+    ),
+    "threshold_shares": arguments([0.5, 0.7, 0.9], [0.98, 0.9, 0.7], [0.1, 0.4, 0.7]),
     "episodes": arguments(image_episodes(2, 3, 1, 2)),
     "accuracy_by_fold": arguments({"MAML": scores(0.5, 0.7), "Meta-SGD": scores(0.6, 0.8)}, chance=0.2),
     "method_intervals": arguments({"MAML": score(0.5), "Meta-SGD": score(0.6)}, chance=0.2, highlight="Meta-SGD"),

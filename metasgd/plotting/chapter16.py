@@ -1,0 +1,51 @@
+"""The figures of chapter 16: what becomes of photographs, and what a threshold on probabilities does."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
+
+
+@accepts_any_tensor
+def preparation(stages: Mapping[str, Sequence[Tensor]]) -> Figure:
+    """Draw what becomes of some pictures, a row for each stage, bright where their numbers are large (chapter 16).
+
+    The figure is ``fig-own-stages``.
+
+    Args:
+        stages: by the name of the stage, its pictures, uint8 of shape (height, width), of any sizes; each stage has
+            as many.
+    """
+    columns = len(next(iter(stages.values())))
+    with figure(len(stages), columns, size=(6.4, 6.4 * len(stages) / columns), squeeze=False) as (fig, rows):
+        for axes, (name, pictures) in zip(rows, stages.items(), strict=True):
+            for one, picture in zip(axes, pictures, strict=True):
+                one.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                one.set(xticks=[], yticks=[])
+                one.grid(False)
+                one.spines[:].set_visible(False)
+            axes[0].set_ylabel(name)
+    return fig
+
+
+def threshold_shares(thresholds: Sequence[float], kept: Sequence[float], turned_away: Sequence[float]) -> Figure:
+    """Draw the strangers that a threshold turns away against what it keeps of the others (chapter 16).
+
+    The figure is ``fig-own-none``.
+
+    Args:
+        thresholds: of the largest probability.
+        kept: of what is rightly read, the share in 0..1 that each threshold keeps.
+        turned_away: of the strangers, the share in 0..1 that it turns away.
+    """
+    with figure(size=(5.6, 4.4)) as (fig, axes):
+        x, y = ([100 * share for share in shares] for shares in (kept, turned_away))
+        axes.plot(x, y, "o-", color=COLOURS["blue"])
+        for threshold, *place in zip(thresholds, x, y, strict=True):
+            axes.annotate(
+                f"{threshold:g}", place, (-6, -4), textcoords="offset points", ha="right", va="top", fontsize=10
+            )
+        axes.set(xlabel="rightly read and kept [%]", ylabel="strangers turned away [%]", xlim=(0, 103), ylim=(0, 103))
+    return fig

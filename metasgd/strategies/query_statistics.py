@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metasgd._core.trees import Tree, as_tree, join, map_tensors, size_of, tensors_of
-from metasgd.strategies.batch_norm import by_channel
+from metasgd.strategies.norm_by_first import norm_by_first, normalised_mean_and_r
 from metasgd.strategies.replaced_functions import BATCH_NORM_SIGNATURE, Function, ReplaceFunctions
 
+Normalise = Callable[[int, Tensor, Tensor | None, Tensor | None, float], Tensor]  # (rows, x, weight, bias, eps) -> y
 QUERIES, SUPPORT, SUPPORT_AND_QUERY = "queries", "support", "support+query"
 QUERY_STATISTICS = (QUERIES, SUPPORT, SUPPORT_AND_QUERY)
 
@@ -40,7 +41,13 @@ class QueryStatistics:
         learner.__dict__["_query_statistics"] = check_query_statistics(name)
 
 
-def output_for_queries(model: Callable[[Tree], Any], statistics: str, support_x: Tree, query_x: Tree) -> Any:
+def output_for_queries(
+    model: Callable[[Tree], Any],
+    statistics: str,
+    support_x: Tree,
+    query_x: Tree,
+    normalise: Normalise = norm_by_first,
+) -> Any:
     """Return the model's output for a task's queries, whose batch normalisation uses the statistics asked for.
 
     A model that mixes examples in another way than by batch normalisation sees, by ``"support"``, the support set and
@@ -52,6 +59,7 @@ def output_for_queries(model: Callable[[Tree], Any], statistics: str, support_x:
         statistics: one of ``QUERY_STATISTICS``.
         support_x: inputs of shape (support examples, ...), or a tree of such tensors.
         query_x: inputs of shape (queries, ...), or such a tree.
+        normalise: a function of ``metasgd.strategies.norm_by_first``, which all compute the same.
 
     Returns:
         outputs with a leading dimension of queries.
@@ -73,7 +81,7 @@ def output_for_queries(model: Callable[[Tree], Any], statistics: str, support_x:
         return map_tensors(lambda values: values[shots:], output)
 
     if statistics == SUPPORT:
-        with normalise_by_first(shots, shots + queries):
+        with normalise_by_first(shots, shots + queries, normalise):
             return answers(query_x)
     one_by_one = [slice(i, i + 1) for i in range(queries)] or [slice(0, 0)]
     return join(torch.cat, [answers(map_tensors(lambda values, i=i: values[i], query_x)) for i in one_by_one])  # type: ignore[misc]
@@ -109,7 +117,7 @@ def check_outputs(statistics: str, output: Tree, total: int) -> None:
             )
 
 
-def normalise_by_first(count: int, total: int) -> ReplaceFunctions:
+def normalise_by_first(count: int, total: int, normalise: Normalise = norm_by_first) -> ReplaceFunctions:
     """Return the context in which the first ``count`` of ``total`` examples give batch normalisation its statistics.
 
     A model may have moved another dimension into that of the examples, so that there are some rows for each example.
@@ -126,8 +134,7 @@ def normalise_by_first(count: int, total: int) -> ReplaceFunctions:
         if not given["training"]:
             return F.batch_norm(*args, **kwargs)
         x: Tensor = given["input"]
-        rows = rows_of_first(x, count, total)
-        return normalised_by(rows, x, given["weight"], given["bias"], given["eps"])[0]
+        return normalise(rows_of_first(x, count, total), x, given["weight"], given["bias"], given["eps"])
 
     def torch_batch_norm(
         x: Tensor, w: Any, b: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float, *_: Any
@@ -141,7 +148,7 @@ def normalise_by_first(count: int, total: int) -> ReplaceFunctions:
         """Return what ``torch.native_batch_norm`` does, with the mean and 1 / deviation."""
         if not training:
             return torch.native_batch_norm(x, w, b, mean, variance, training, momentum, eps)
-        return normalised_by(rows_of_first(x, count, total), x, w, b, eps)
+        return normalised_mean_and_r(rows_of_first(x, count, total), x, w, b, eps)
 
     replacements: dict[Function, Function] = {
         F.batch_norm: batch_norm,
@@ -170,16 +177,3 @@ def rows_of_first(x: Tensor, count: int, total: int) -> int:
             f"query_statistics={SUPPORT_AND_QUERY!r}"
         )
     return rows
-
-
-def normalised_by(
-    rows: int, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a batch normalised by its first rows, the means by which that was done, and 1 / the deviations."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # as PyTorch's own kernels do
-    first, dimensions = wide[:rows], [0, *range(2, x.ndim)]
-    mean = first.mean(dimensions)
-    r = ((first - by_channel(mean, x)).square().mean(dimensions) + eps).rsqrt()
-    y = (wide - by_channel(mean, x)) * by_channel(r if weight is None else r * weight, x)
-    y = y if bias is None else y + by_channel(bias, x)
-    return y.to(x.dtype), mean, r

@@ -16,6 +16,7 @@ from metasgd._core.learner import Learner
 from metasgd._core.task import Task, tensors_of_task
 from metasgd._core.trainable import trainable_names
 from metasgd._core.trees import Tree, form_of, map_tensors, take_apart, with_own_containers
+from metasgd.strategies.norm_by_first import compilable_norm_by_first, fast_norm_by_first, norm_by_first
 from metasgd.strategies.norm_then_pool import pool_before_norm
 from metasgd.strategies.precision import autocast_of_the_caller, forward_precision
 from metasgd.strategies.query_statistics import SUPPORT, output_for_queries
@@ -138,7 +139,10 @@ class LearnerSnapshot(NamedTuple):
 
     def read_queries(self, params: Tensors, support_x: Tree, x: Tree) -> Any:
         """Return the model's output for a query set, within the contexts of ``query_loss`` and ``query_output``."""
-        return output_for_queries(partial(self.call_model, params), self.learner.query_statistics, support_x, x)
+        for_single_tasks = compilable_norm_by_first if self.for_compiler else fast_norm_by_first
+        normalise = norm_by_first if self.is_batch else for_single_tasks
+        call = partial(self.call_model, params)
+        return output_for_queries(call, self.learner.query_statistics, support_x, x, normalise)
 
     def call_model(self, params: Tensors, x: Tree) -> Any:
         """Return the model's output for a batch of examples, within the contexts of ``loss``."""

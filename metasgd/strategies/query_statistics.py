@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metasgd._core.trees import Tree, as_tree, join, map_tensors, size_of, tensors_of
+from metasgd._core.trees import Tree, as_tree, check_same_structure, join, map_tensors, size_of, tensors_of
 from metasgd.strategies.norm_by_first import norm_by_first, normalised_mean_and_r
 from metasgd.strategies.replaced_functions import BATCH_NORM_SIGNATURE, Function, ReplaceFunctions
 
@@ -91,13 +91,16 @@ def check_one_batch(statistics: str, support_x: Tree, query_x: Tree) -> None:
     """Refuse inputs of a support and a query set that cannot be put into one batch.
 
     Raises:
-        ValueError: their tensors differ in more than their number of examples.
+        ValueError: they are trees of different structure, or tensors differ in more than their number of examples.
     """
+    check_same_structure("inputs", support_x, query_x)
     forms = [[(tuple(x.shape[1:]), x.dtype) for x in tensors_of(tree)] for tree in (support_x, query_x)]
     if forms[0] != forms[1]:
-        shapes = [", ".join(str(tuple(x.shape)) for x in tensors_of(tree)) for tree in (support_x, query_x)]
+        given = [
+            ", ".join(f"{tuple(x.shape)} in {x.dtype}" for x in tensors_of(tree)) for tree in (support_x, query_x)
+        ]
         raise ValueError(
-            f"support inputs of shape {shapes[0]} and query inputs of shape {shapes[1]} do not fit into one batch, in "
+            f"support inputs of shape {given[0]} and query inputs of shape {given[1]} do not fit into one batch, in "
             f"which query_statistics={statistics!r} reads them; use query_statistics={QUERIES!r}"
         )
 

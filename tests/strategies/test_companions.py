@@ -295,8 +295,19 @@ def test_queries_are_read_together_by_default_and_the_support_set_is_then_not_re
 def test_inputs_that_fit_into_no_common_batch_are_refused(statistics: str, device: torch.device) -> None:
     learner = learner_that_reads(statistics, device)
     task = tasks_of_pictures(device)[0]
-    with pytest.raises(ValueError, match=r"\(4, 1, 6, 6\) and query inputs of shape \(6, 1, 6, 7\) do not fit into"):
-        learner(task.support_x, task.support_y, F.pad(task.query_x, (0, 1)))
+    for queries, message in (
+        (
+            F.pad(task.query_x, (0, 1)),
+            r"\(4, 1, 6, 6\) in torch.float64 and .* \(6, 1, 6, 7\) in torch.float64 do not",
+        ),
+        (
+            task.query_x.float(),
+            r"\(4, 1, 6, 6\) in torch.float64 and .* \(6, 1, 6, 6\) in torch.float32 do not fit into",
+        ),
+        ({"x": task.query_x}, r"support inputs are \*, query inputs {'x': \*}; they must be alike"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learner(task.support_x, task.support_y, queries)
 
 
 @INDEPENDENT

@@ -5,6 +5,7 @@ goes on from such a run, with the fold's five meta-training digits among its tas
 slant is taken out, is chosen on the meta-training digits of each fold, which such runs have not met either.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from metasgd.baselines import nearest_class_mean
 from metasgd.evaluation import evaluate
 from metasgd.experiments.character_scores import PIXELS, Test
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
-from metasgd.experiments.results import score_record
+from metasgd.experiments.results import Results, score_record
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import meta_train
 from metasgd.recipes.glyphs import GlyphsRecipe
@@ -41,6 +42,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "handwriting, deslanted, maml": {"method": "maml"},
 }
 ALONE_RUN: dict[str, Any] = {"glyphs": "none", "iterations": 1000}
+
+# The 97.5% quantiles of Student's distribution, by the number of runs.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 _learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs that are made alike
 
@@ -179,6 +183,36 @@ def scores_on_digits(
         tests.append((PIXELS, None, class_mean))
     as_they_are = replace(recipe, deslant=False)
     return scores_in_folds(tests, as_they_are, tasks, images=recipe.load_test_data(root), **options)
+
+
+def by_run(results: Results, part: str, shots: int, **wanted: Any) -> Tensor:
+    """Return the accuracy of every run in every fold, float64 of shape (runs, folds), the runs in the order of seeds.
+
+    Args:
+        results: those of ``mnist``.
+        part: of the experiment.
+        shots: of the test tasks.
+        **wanted: further fields by which scores are chosen; the variant is None and the digits are held out unless
+            they are among these.
+    """
+    said: dict[str, Any] = {"variant": None, "data": HELD_OUT, **wanted}
+    scores = [score for score in results.scores(part=part, shots=shots, **said) if score.method != PIXELS]
+    found = {(score.cell.config["seed"], score.settings["fold"]): score.mean for score in scores}
+    seeds = sorted({seed for seed, _ in found})
+    return torch.tensor([[found[seed, fold] for fold in range(NUM_FOLDS)] for seed in seeds], dtype=torch.float64)
+
+
+def over_runs(accuracies: Tensor) -> tuple[float, float]:
+    """Return the mean and the half-width of its 95% interval over runs, by Student's t.
+
+    The folds are always the same, and the runs are the replicates: each counts by its mean over the folds.
+
+    Args:
+        accuracies: of shape (runs, folds), as ``by_run`` returns them, or differences of such; 2 to 5 runs.
+    """
+    means = accuracies.mean(1)
+    count = len(means)
+    return means.mean().item(), STUDENT[count] * means.std().item() / math.sqrt(count)
 
 
 MNIST = Experiment(

@@ -17,6 +17,7 @@ from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.cifar_fs import CifarFsRecipe
 from metasgd.recipes.colour import ColourRecipe
 from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import SCRATCH
 from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
@@ -132,12 +133,15 @@ def test_shipped_weights_are_evaluated_without_training(capsys, name, request):
     result = json.loads(out)
     assert status == 0, err
     identity = ("metric", "method", "data", "ways", "shots")
+    if name.startswith("mnist-fold"):  # whose file has the pixels' class means in the cell of the glyphs alone
+        result["scores"] = [score for score in result["scores"] if score["method"] != "nearest class mean"]
     here, there = (
         [[score[key] for key in identity] for score in result[key]] for key in ("scores", "in_the_results_file")
     )
     assert here == there
-    (five,) = (score for score in result["scores"] if (score["method"], score["shots"]) == ("meta-sgd", 5))
-    assert five["mean"] > 0.5
+    five = [score["mean"] for score in result["scores"] if (score["method"], score["shots"]) == ("meta-sgd", 5)]
+    assert len(five) == (5 if name == "mnist-glyphs" else 1)  # tested in every fold
+    assert min(five) > 0.5
 
 
 @pytest.mark.parametrize("statistics", ["support", "support+query"])
@@ -258,6 +262,10 @@ GIVEN = {
         ["--fold", "2", "--no-augment", "--validation-digits", "1", "9", "--method", "maml", "--task-lr", "0.3"],
         MnistRecipe(fold=2, augment=False, validation_digits=(1, 9), method="maml", task_lr=0.3),
     ),
+    "glyphs": (
+        ["--fold", "3", "--no-deslant", "--glyphs", "plain", "--start", "mnist-glyphs"],
+        GlyphsRecipe(fold=3, deslant=False, glyphs="plain", start="mnist-glyphs"),
+    ),
     "omniglot": (
         ["--mirrored", "--no-quarter-turns", "--head-lr", "1.5", "--start", "none", "--look", "mixed"],
         OmniglotRecipe(mirrored=True, quarter_turns=False, head_lr=1.5, look="mixed"),
@@ -294,7 +302,7 @@ def test_options_reach_the_recipe(name):
 
 
 # Values of settings whose default is no number from which another can be made.
-OTHER = {"validation_digits": "5", "head_lr": "2.5", "clip": "2.5", "start": "some-name"}
+OTHER = {"validation_digits": "5", "head_lr": "2.5", "clip": "2.5", "start": "some-name", "fold": "2"}
 OTHER |= {"test_classes": "7", "validation_classes": "7"}
 
 
@@ -344,6 +352,7 @@ def test_options_that_cannot_be_read_are_refused(capsys, arguments, message):
 
 TINY = {
     "mnist": ["--width", "4", "--num-composites", "2"],
+    "glyphs": ["--width", "4", "--glyphs", "none", "--fold", "1"],
     "omniglot": ["--width", "4", "--look", "glyphs", "--characters", "1623"],
     "miniimagenet": ["--width", "4", "--ways", "3", "--train-queries", "2", "--no-use-validation"],
     "cifar-fs": ["--width", "4", "--ways", "3", "--train-queries", "2"],
@@ -354,6 +363,7 @@ TINY = {
 }
 SCORES = {
     "mnist": ["meta-sgd"],
+    "glyphs": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
     "omniglot": ["meta-sgd, 1-shot", "meta-sgd, 5-shot"],
     "images": ["meta-sgd"],
     "miniimagenet": ["meta-sgd"],

@@ -15,6 +15,7 @@ from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.cifar_fs import CifarFsRecipe
 from metasgd.recipes.contestants import META_LEARNERS
 from metasgd.recipes.folder_images import FolderRecipe
+from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.miniimagenet import MiniImageNetRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.navigation import NavigationRecipe
@@ -27,6 +28,7 @@ SMALL_COLOUR = {"ways": 2, "width": 4, "iterations": 4, "meta_batch": 2, "train_
 SMALL: dict[str, Recipe] = {
     "mnist": SMALL_MNIST,
     "mnist, validated": replace(SMALL_MNIST, validation_digits=(7, 9), method="first-order"),
+    "glyphs": GlyphsRecipe(width=4, iterations=4, meta_batch=2, fold=1, glyphs="none"),
     "omniglot": SMALL_OMNIGLOT,
     "images": FolderRecipe(width=4, ways=3, iterations=4, meta_batch=2, queries=3, quarter_turns=True),
     "images, validated": FolderRecipe(
@@ -66,6 +68,7 @@ def data():
     }
     found = {
         "mnist": digits,
+        "glyphs": digits,
         "omniglot": drawings,
         "browser": drawings,
         "images": own,

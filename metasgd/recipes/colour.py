@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from metasgd.data.parts import PARTS, Parts
 from metasgd.meta_sgd import MetaSGD
@@ -66,17 +65,6 @@ class ColourRecipe(ImageRecipe):
                 f"ways is {self.ways}, and {self.name} has {PARTS['val']} classes for validation; turn use_validation "
                 "off (--no-use-validation), and the last iterate is kept"
             )
-
-    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return the arguments of ``MetaSGD``."""
-        return {
-            "meta_lr": self.meta_lr,
-            "alpha_lr": self.alpha_lr,
-            "task_lr": self.task_lr,
-            "inner_steps": self.inner_steps,
-            "first_order": self.method == "first-order",
-            "learn_alpha": self.method != "maml",
-        }
 
     # The tasks
 

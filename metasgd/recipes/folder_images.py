@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metasgd.data import PicturesByClass, load_folder
 from metasgd.meta_sgd import MetaSGD
@@ -86,18 +86,6 @@ class FolderRecipe(ImageRecipe):
                 f"ink makes grey pictures of 28 x 28 pixels, and "
                 f"{'colour is on' if self.colour else f'size is {self.size}'}; leave one of the two out"
             )
-
-    # The learner
-
-    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return the arguments of ``MetaSGD``."""
-        return {
-            "meta_lr": self.meta_lr,
-            "alpha_lr": self.alpha_lr,
-            "task_lr": self.task_lr,
-            "inner_steps": self.inner_steps,
-            "learn_alpha": self.method == "meta-sgd",
-        }
 
     # The tasks
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metasgd.data import DRAWINGS, load_mnist
-from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
+from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import Deslant
 from metasgd.recipes.images import QUERIES, ImageRecipe
@@ -52,6 +52,7 @@ class GlyphsRecipe(ImageRecipe):
     name = "glyphs"
     about = "few-shot MNIST from random glyphs: with five digits or none, tested on new ones (chapter 8)"
     example = "--compile"
+    test_shots = TEST_SHOTS
     data_folder = "MNIST/raw/; without a folder, the sample in the package is used"
 
     fold: int | None = setting(
@@ -83,16 +84,6 @@ class GlyphsRecipe(ImageRecipe):
             raise ValueError("glyphs is 'none', and there is no fold; choose a fold, whose digits train, or glyphs")
 
     # The learner
-
-    def learner_options(self, network: Any, device: torch.device) -> dict[str, Any]:
-        """Return the arguments of ``MetaSGD``."""
-        return {
-            "meta_lr": self.meta_lr,
-            "alpha_lr": self.alpha_lr,
-            "task_lr": self.task_lr,
-            "inner_steps": self.inner_steps,
-            "learn_alpha": self.method == "meta-sgd",
-        }
 
     def warm_start(self, learner: MetaSGD) -> None:
         """Give a learner the theta and alpha of the learner that the settings name as ``start``, if they name one.
@@ -175,27 +166,6 @@ class GlyphsRecipe(ImageRecipe):
     ) -> EpisodeSampler:
         """Return tasks of the digits that the fold holds out, or without a fold, of all ten."""
         return self.digit_tasks(data, range(10) if self.fold is None else fold_digits(self.fold)[1], device)
-
-    def compare(
-        self,
-        methods: Mapping[str, Method],
-        data: Any,
-        num_tasks: int | None = None,
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        progress: bool = False,
-    ) -> dict[str, Evaluation]:
-        """Return the accuracy of each method with one and with five shots, on the same test tasks.
-
-        The arguments are those of ``ImageRecipe.compare``. A score is named as in ``"maml, 5-shot"``.
-        """
-        scores, count = {}, self.num_test_tasks if num_tasks is None else num_tasks
-        for shots in TEST_SHOTS:
-            tasks = replace(self, shots=shots).test_tasks(data, device)
-            for name, method in methods.items():
-                scores[f"{name}, {shots}-shot"] = evaluate(method, tasks, count, seed=seed, progress=progress)
-        return scores
 
 
 def read_start(start: str) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Any]]:

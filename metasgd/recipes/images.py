@@ -1,7 +1,8 @@
 """What the recipes of few-shot image classification share: the network, and the comparison of methods."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -29,8 +30,10 @@ class ImageRecipe(Recipe):
         colour: whether they have three channels, red, green and blue; else one grey one.
         ink: whether they are drawings that ``metasgd.data.ink_like_mnist`` has made like MNIST's digits.
         like_mnist: whether they are bright ink on black.
+        test_shots: with how many shots a learner is tested (empty: with as many as it was trained with).
     """
 
+    test_shots: ClassVar[tuple[int, ...]] = ()
     size: int = 28
     colour: bool = False
     ink: bool = False
@@ -52,6 +55,17 @@ class ImageRecipe(Recipe):
         """Return the convnet at its random start: the same seed gives the same start, on every device."""
         return seeded(self.seed, self.build_network)
 
+    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return the arguments of ``MetaSGD``, by the settings that all recipes of pictures have."""
+        return {
+            "meta_lr": self.meta_lr,
+            "alpha_lr": self.alpha_lr,
+            "task_lr": self.task_lr,
+            "inner_steps": self.inner_steps,
+            "first_order": self.method == "first-order",
+            "learn_alpha": self.method != "maml",
+        }
+
     def compare(
         self,
         methods: Mapping[str, Method],
@@ -64,6 +78,8 @@ class ImageRecipe(Recipe):
     ) -> dict[str, Evaluation]:
         """Return the accuracy of several methods, by name, on the same test tasks.
 
+        With several ``test_shots``, there is a score for each of them, named as in ``"maml, 5-shot"``.
+
         Args:
             methods: what is compared, by name.
             data: what ``load_test_data`` returns.
@@ -72,8 +88,13 @@ class ImageRecipe(Recipe):
             device: where tasks are drawn.
             progress: show a bar for each method on standard error.
         """
-        tasks, count = self.test_tasks(data, device), self.num_test_tasks if num_tasks is None else num_tasks
-        return {name: evaluate(method, tasks, count, seed=seed, progress=progress) for name, method in methods.items()}
+        scores, count = {}, self.num_test_tasks if num_tasks is None else num_tasks
+        for shots in self.test_shots or (self.shots,):
+            tasks, of_shots = replace(self, shots=shots).test_tasks(data, device), f", {shots}-shot"
+            for name, method in methods.items():
+                found = evaluate(method, tasks, count, seed=seed, progress=progress)
+                scores[name + of_shots if self.test_shots else name] = found
+        return scores
 
     def test(
         self, learner: MetaSGD, data: Any, num_tasks: int | None = None, *, seed: int = 0, progress: bool = False

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metasgd.data import load_mnist
 from metasgd.meta_sgd import MetaSGD
@@ -66,17 +66,6 @@ class MnistRecipe(ImageRecipe):
     def training_digits(self) -> tuple[int, ...]:
         """The five digits of meta-training, validation digits included."""
         return fold_digits(self.fold)[0]
-
-    def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return the arguments of ``MetaSGD``."""
-        return {
-            "meta_lr": self.meta_lr,
-            "alpha_lr": self.alpha_lr,
-            "task_lr": self.task_lr,
-            "inner_steps": self.inner_steps,
-            "first_order": self.method == "first-order",
-            "learn_alpha": self.method != "maml",
-        }
 
     def load_data(self, root: str | Path | None = None, *, download: bool = False) -> list[Tensor]:
         """Return MNIST by class, as ``load_mnist`` does; without a folder, the sample in the package."""

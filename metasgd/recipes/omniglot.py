@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metasgd._core.task import Task
 from metasgd.data import DRAWINGS, load_mnist_sample, load_omniglot, load_omniglot_strokes
-from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
+from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes.images import QUERIES, ImageRecipe
 from metasgd.recipes.recipe import METHODS, setting
@@ -64,6 +64,7 @@ class OmniglotRecipe(ImageRecipe):
     name = "omniglot"
     about = "few-shot Omniglot: 1,200 characters train, 423 test (chapter 12)"
     example = "--ways 5 --data-root data"
+    test_shots = TEST_SHOTS
     data_folder = "omniglot-py/ or omniglot/"
 
     ways: int = setting(5, "classes in a task", least=1)
@@ -103,12 +104,8 @@ class OmniglotRecipe(ImageRecipe):
 
     def learner_options(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return the arguments of ``MetaSGD``; with ``head_lr``, the network's last layer is set to zero."""
-        return {
-            "meta_lr": self.meta_lr,
-            "alpha_lr": self.alpha_lr,
-            "task_lr": starting_rates(network, self.task_lr, self.head_lr),
-            "inner_steps": self.inner_steps,
-            "learn_alpha": self.method == "meta-sgd",
+        return super().learner_options(network, device) | {
+            "task_lr": starting_rates(network, self.task_lr, self.head_lr)
         }
 
     def warm_start(self, learner: MetaSGD) -> None:
@@ -209,27 +206,6 @@ class OmniglotRecipe(ImageRecipe):
         if data is None:
             raise ValueError("the test is on Omniglot's characters; give the drawings that load_test_data returns")
         return self.character_tasks(data, characters, device)
-
-    def compare(
-        self,
-        methods: Mapping[str, Method],
-        data: Any,
-        num_tasks: int | None = None,
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        progress: bool = False,
-    ) -> dict[str, Evaluation]:
-        """Return the accuracy of each method with one and with five shots, on the same test tasks.
-
-        The arguments are those of ``ImageRecipe.compare``. A score is named as in ``"maml, 5-shot"``.
-        """
-        scores, count = {}, self.num_test_tasks if num_tasks is None else num_tasks
-        for shots in TEST_SHOTS:
-            tasks = replace(self, shots=shots).test_tasks(data, device)
-            for name, method in methods.items():
-                scores[f"{name}, {shots}-shot"] = evaluate(method, tasks, count, seed=seed, progress=progress)
-        return scores
 
 
 @cache

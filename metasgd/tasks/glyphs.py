@@ -110,11 +110,7 @@ def glyph_classes(
         with torch.device("cpu"):
             movements = vary_movements(draw_movements(CLASSES_PER_DRAW, generator), examples, generator)
             pens = draw_pens(CLASSES_PER_DRAW * examples, generator)
-        for start in range(0, len(group), PICTURES_AT_A_TIME):
-            chosen = slice(start, min(start + PICTURES_AT_A_TIME, len(group)))
-            movement = Movement(*(part[chosen].to(device) for part in movements))
-            path, _ = pen_path(movement)
-            group[chosen] = draw_ink(path, Pen(*(part[chosen].to(device) for part in pens)), size)
+        group.copy_(inked(movements, pens, size, count=len(group), device=device))
     return pictures
 
 
@@ -264,6 +260,30 @@ def _point(path: Tensor, place: Tensor) -> Tensor:
     """
     index = place.round().long().clamp(0, POINTS - 1)
     return path.gather(1, index[:, None, None].expand(-1, 1, 2))[:, 0]
+
+
+def inked(
+    movements: Movement, pens: Pen, size: int, *, count: int | None = None, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Draw movements with pens, a few at a time.
+
+    Args:
+        movements: of each picture.
+        pens: of each picture.
+        size: the number of pixels of a side.
+        count: how many of the pictures, from the first (None: all).
+        device: where the pictures are computed and returned.
+
+    Returns:
+        uint8 of shape (count, size, size).
+    """
+    count = len(movements.lengths) if count is None else count
+    pictures = torch.empty((count, size, size), dtype=torch.uint8, device=device)
+    for start in range(0, count, PICTURES_AT_A_TIME):
+        chosen = slice(start, min(start + PICTURES_AT_A_TIME, count))
+        path, _ = pen_path(Movement(*(part[chosen].to(device) for part in movements)))
+        pictures[chosen] = draw_ink(path, Pen(*(part[chosen].to(device) for part in pens)), size)
+    return pictures
 
 
 def draw_ink(path: Tensor, pen: Pen, size: int) -> Tensor:

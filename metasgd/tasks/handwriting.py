@@ -13,19 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metasgd._core.checks import check_counts
 from metasgd.tasks.episodes import EpisodeSampler, draw_without_replacement
 from metasgd.tasks.glyphs import (
     MAX_PIECES,
-    PICTURES_AT_A_TIME,
     Movement,
-    Pen,
     Style,
     _category,
     _uniform,
-    draw_ink,
     draw_movements,
     draw_pens,
-    pen_path,
+    inked,
     unsteady,
 )
 from metasgd.tasks.strokes import SIZE
@@ -208,12 +206,7 @@ def draw(movements: Movement, examples: int, strengths: tuple[float, float], gen
     count = len(movements.lengths)
     strength = _uniform(generator, *strengths, count // examples).repeat_interleave(examples)
     movements, pens = unsteady(movements, generator, strength), draw_pens(count, generator, SLANT)
-    pictures = torch.empty((count, SIZE, SIZE), dtype=torch.uint8)
-    for start in range(0, count, PICTURES_AT_A_TIME):
-        part = slice(start, min(start + PICTURES_AT_A_TIME, count))
-        path, _ = pen_path(Movement(*(values[part] for values in movements)))
-        pictures[part] = draw_ink(path, Pen(*(values[part] for values in pens)), SIZE)
-    pictures = pictures.reshape(-1, examples, SIZE, SIZE)
+    pictures = inked(movements, pens, SIZE).reshape(-1, examples, SIZE, SIZE)
     ink = pictures > 100
     height, width = (ink.any(dim).sum(2).float().mean(1) for dim in (3, 2))
     return torch.where((width > height)[:, None, None, None], torch.rot90(pictures, 1, dims=(2, 3)), pictures)
@@ -227,10 +220,3 @@ def joined(movements: Sequence[Movement]) -> Movement:
 def chosen(movements: Movement, index: Tensor) -> Movement:
     """Return the movements with these indices."""
     return Movement(*(part[index] for part in movements))
-
-
-def check_counts(**counts: int) -> None:
-    """Raise ``ValueError`` for a number below 1, with its name."""
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")

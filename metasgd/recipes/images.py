@@ -66,6 +66,10 @@ class ImageRecipe(Recipe):
             "learn_alpha": self.method != "maml",
         }
 
+    def for_pictures(self, learner: MetaSGD) -> MetaSGD:
+        """Return a trained learner that takes pictures as they are: this one, unless tasks show them otherwise."""
+        return learner
+
     def compare(
         self,
         methods: Mapping[str, Method],

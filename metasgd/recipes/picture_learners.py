@@ -13,7 +13,6 @@ from metasgd.meta_sgd import MetaSGD
 from metasgd.models import convnet
 from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.contestants import Contestant
-from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.runs import load_run
 from metasgd.recipes.shipped import load_weights
@@ -75,9 +74,8 @@ def learner_of_run(path: str | Path, device: torch.device | str = "cpu") -> Pict
         raise ValueError(f"the learner in {path} is a {type(run.learner).__name__}, which takes no step; name another")
     if isinstance(recipe, BrowserRecipe):
         return PictureLearner(run.learner, 28, False, False, True)
-    if isinstance(recipe, GlyphsRecipe):
-        return PictureLearner(recipe.for_pictures(run.learner), 28, False, False, True)
-    return PictureLearner(run.learner, recipe.size, recipe.colour, recipe.ink, recipe.like_mnist)
+    learner = recipe.for_pictures(run.learner)
+    return PictureLearner(learner, recipe.size, recipe.colour, recipe.ink, recipe.like_mnist)
 
 
 def learner_in_file(path: str | Path, size: int | None = None, device: torch.device | str = "cpu") -> PictureLearner:

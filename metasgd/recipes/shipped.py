@@ -41,9 +41,7 @@ def load_weights(
         for own, stored in ((learner.theta, theta), (learner.alpha, alpha)):
             for parameter, value in own.items():
                 value.copy_(stored[parameter])
-    if isinstance(recipe, GlyphsRecipe):
-        learner = recipe.for_pictures(learner)
-    return learner.to(device), record
+    return recipe.for_pictures(learner).to(device), record
 
 
 def shipped_recipe(record: Mapping[str, Any]) -> GlyphsRecipe | OmniglotRecipe:

@@ -41,12 +41,24 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], wo
 @functools.cache
 def thread_pool(workers: int) -> ThreadPoolExecutor:
     """Return a pool of ``workers`` running threads, each of which computes on one core."""
+    renew_autograd()
     before, started = torch.get_num_threads(), threading.Barrier(workers)
     pool = ThreadPoolExecutor(workers, "metasgd", initializer=use_one_core)
     list(pool.map(lambda _: started.wait(), range(workers)))
     # The number that was set last, in any thread, is what later threads start with: set it back to what it was.
     torch.set_num_threads(before)
     return pool
+
+
+def renew_autograd() -> None:
+    """Let the calling thread do what the first use of autograd does in a forked process, before others start.
+
+    There, PyTorch replaces what it holds of autograd at the first tensor that is kept for a derivative, and two
+    threads that both do so crash the process (PyTorch 2.14).
+    """
+    x = torch.ones((), requires_grad=True)
+    with torch.enable_grad():
+        x * x  # keeps x
 
 
 def use_one_core() -> None:

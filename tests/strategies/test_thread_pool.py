@@ -58,3 +58,18 @@ assert os.waitpid(child, 0)[1] == 0
 def test_a_forked_process_makes_threads_of_its_own() -> None:
     """In a process of its own, as forking one that has run other tests would be no fair start."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
+
+
+def test_the_calling_thread_uses_autograd_before_the_threads_start() -> None:
+    """In a forked process its first use by two threads at once crashes PyTorch, though only once in many times."""
+    before, threads = threading.active_count(), []
+
+    def pack(kept: torch.Tensor) -> torch.Tensor:
+        threads.append(threading.active_count())
+        return kept
+
+    thread_pool.thread_pool.cache_clear()
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        thread_pool.thread_pool(2)
+    assert threads
+    assert max(threads) <= before

@@ -1,8 +1,9 @@
 """The experiment ``mnist``: five new digits from one picture of each, after random glyphs (chapters 1 and 8).
 
 Glyphs alone need no picture, so one run of them serves all five folds: no digit of any fold was met. A run of a fold
-goes on from such a run, with the fold's five meta-training digits among its tasks. What the glyphs are, and whether
-slant is taken out, is chosen on the meta-training digits of each fold, which such runs have not met either.
+goes on from such a run, with the fold's five meta-training digits among its tasks; as a control, a run goes on for as
+long with glyphs alone. What the glyphs are, and whether slant is taken out, is chosen on the meta-training digits of
+each fold, which runs on glyphs have not met either.
 """
 
 import math
@@ -31,7 +32,7 @@ from metasgd.tasks.folds import NUM_FOLDS, fold_digits
 SEEDS = 3  # runs of everything
 HELD_OUT, OWN = "held-out digits", "meta-training digits"
 SECOND_STEP = "second step"  # the variant of a score
-FOLD_RUN: dict[str, Any] = {"iterations": 500, "meta_lr": 1e-3, "alpha_lr": 1e-3}
+GOING_ON: dict[str, Any] = {"iterations": 500, "meta_lr": 1e-3, "alpha_lr": 1e-3}
 CHOICE_ITERATIONS = 1000
 # What may be chosen: by name, what differs from the recipe.
 CHOICES: dict[str, dict[str, Any]] = {
@@ -50,7 +51,7 @@ _learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serv
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
-    """Return the runs on glyphs alone, those of the folds, those with a fold's digits alone, and those of the choice.
+    """Return the runs on glyphs, those of the folds, their control, those of the choice, and those on digits alone.
 
     Args:
         seed: of the first of ``SEEDS`` runs of everything.
@@ -68,7 +69,9 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     for start in seeds:
         for fold in range(NUM_FOLDS):
             settings = {"fold": fold, "seed": start, "start": f"glyphs-seed{start}"}
-            add(f"fold{fold}-seed{start}", "folds", FOLD_RUN | settings)
+            add(f"fold{fold}-seed{start}", "folds", GOING_ON | settings)
+    for start in seeds:
+        add(f"more-glyphs-seed{start}", "more glyphs", GOING_ON | {"seed": start, "start": f"glyphs-seed{start}"})
     for start in seeds:
         for choice, ingredients in CHOICES.items():
             settings = {"seed": start, "iterations": CHOICE_ITERATIONS, **ingredients}

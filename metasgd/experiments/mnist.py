@@ -1,8 +1,8 @@
 """The experiment ``mnist``: five new digits from one picture of each, after random glyphs (chapters 1 and 8).
 
 Glyphs alone need no picture, so one run of them serves all five folds: no digit of any fold was met. A run of a fold
-goes on from such a run, with the fold's five meta-training digits among its tasks; as a control, a run goes on for as
-long with glyphs alone. What the glyphs are, and whether slant is taken out, is chosen on the meta-training digits of
+goes on from such a run, with the fold's five meta-training digits among its tasks; as controls, a run goes on for as
+long with glyphs alone, from tasks with one shot and from tasks with five. What the glyphs are, and whether slant is taken out, is chosen on the meta-training digits of
 each fold, which runs on glyphs have not met either.
 """
 
@@ -71,7 +71,11 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
             settings = {"fold": fold, "seed": start, "start": f"glyphs-seed{start}"}
             add(f"fold{fold}-seed{start}", "folds", GOING_ON | settings)
     for start in seeds:
-        add(f"more-glyphs-seed{start}", "more glyphs", GOING_ON | {"seed": start, "start": f"glyphs-seed{start}"})
+        settings = {"seed": start, "start": f"glyphs-seed{start}"}
+        add(f"more-glyphs-seed{start}", "more glyphs", GOING_ON | settings)
+    for start in seeds:
+        settings = {"seed": start, "start": f"glyphs-seed{start}", "shots": 5}
+        add(f"five-shots-seed{start}", "five shots", GOING_ON | settings)
     for start in seeds:
         for choice, ingredients in CHOICES.items():
             settings = {"seed": start, "iterations": CHOICE_ITERATIONS, **ingredients}

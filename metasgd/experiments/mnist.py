@@ -2,8 +2,8 @@
 
 Glyphs alone need no picture, so one run of them serves all five folds: no digit of any fold was met. A run of a fold
 goes on from such a run, with the fold's five meta-training digits among its tasks; as controls, a run goes on for as
-long with glyphs alone, from tasks with one shot and from tasks with five. What the glyphs are, and whether slant is taken out, is chosen on the meta-training digits of
-each fold, which runs on glyphs have not met either.
+long with glyphs alone, from tasks with one shot and from tasks with five. What the glyphs are, and whether slant is
+taken out, is chosen on the meta-training digits of each fold, which runs on glyphs have not met either.
 """
 
 import math

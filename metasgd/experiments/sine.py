@@ -2,23 +2,33 @@
 
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metasgd.evaluation import Evaluation
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
+from metasgd.experiments.mnist import over_runs
 from metasgd.experiments.published import SINE_WAVES
 from metasgd.experiments.results import SQUARED_ERROR, Results, Score, score_record
+from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import meta_train
 from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 
-SINE_SEEDS = 2
-SINE_MAML_RATES = (0.01, 0.02, 0.03, 0.04)
-SINE_RATES = {"meta-sgd": SineRecipe().task_lr, "maml": 0.02}  # alpha at the start; MAML's is the best of those above
+SINE_SEEDS = 5  # runs of the table, of each method and number of points
+SINE_UPDATES = 2400  # meta-updates of a run of the table: 240,000 curves
 SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
+SINE_TUNING_SEEDS = 3  # runs of each setting that is compared; their seeds follow those of the table
+# The rates that were tried: of Adam, for both methods; and MAML's inner rate, each with each.
+SINE_OUTER_RATES = (0.015, 0.03, 0.06, 0.12)
+SINE_INNER_RATES = (0.005, 0.01, 0.02, 0.04)
+# The best of them. Meta-SGD's task_lr is where its rates start, and was not tuned.
+SINE_RATES: dict[str, dict[str, float]] = {
+    "meta-sgd": {"meta_lr": 0.03, "task_lr": 0.02},
+    "maml": {"meta_lr": 0.03, "task_lr": 0.02},
+}
 # The recipe's ingredients, each replaced by what one would choose without thinking, or by what the paper has.
 SINE_PLAIN: dict[str, dict[str, Any]] = {
     "smaller-rate": {"meta_lr": 3e-3},
@@ -29,52 +39,65 @@ SINE_PLAIN: dict[str, dict[str, Any]] = {
     "fewer-queries": {"train_queries": 5},
 }
 SINE_CHANGES: dict[str, dict[str, Any]] = {
-    "recipe": {},
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
 
+_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs that are made alike
+
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
-    """Return the runs of the paper's table, those that tuned MAML's rate, and those that change an ingredient.
+    """Return the runs that tuned the rates, those that change an ingredient, and those of the paper's table.
 
-    The last two kinds are shorter, and are tested on curves of their own.
+    The first two kinds are shorter, have seeds of their own, and are tested on curves of their own.
+
+    Args:
+        seed: of the first run of the table.
+        **changes: settings that differ from the book's in all runs.
     """
-    seeds = range(seed, seed + SINE_SEEDS)
     cells = {}
-    for method in METHODS:
-        for shots in SHOTS:
-            for start in seeds:
-                settings: dict[str, Any] = {
-                    "shots": shots,
-                    "method": method,
-                    "task_lr": SINE_RATES[method],
-                    "seed": start,
-                }
-                cell = sine_cell("table", SineRecipe(**settings | changes))
-                cells[f"{method}-{shots}points-seed{start}"] = cell
-    short: dict[str, Any] = {"iterations": SINE_SHORT} | changes
-    maml: dict[str, Any] = {"method": "maml", "seed": seed} | short
-    for rate in SINE_MAML_RATES:
-        cells[f"maml-rate-{rate}"] = sine_cell("tuning", SineRecipe(**{"task_lr": rate} | maml))
-    smaller: dict[str, Any] = {"task_lr": SINE_RATES["maml"]} | maml | {"meta_lr": 1e-2}
-    cells["maml-smaller-meta-rate"] = sine_cell("tuning", SineRecipe(**smaller))
-    for name, change in SINE_CHANGES.items():
-        for start in seeds:
-            recipe = SineRecipe(**short | {"seed": start} | change)
+    tuning_seeds = range(seed + SINE_SEEDS, seed + SINE_SEEDS + SINE_TUNING_SEEDS)
+    short: dict[str, Any] = {"iterations": SINE_SHORT}
+    for start in tuning_seeds:
+        for method in METHODS:
+            inner_rates = SINE_INNER_RATES if method == "maml" else [SINE_RATES[method]["task_lr"]]
+            for outer in SINE_OUTER_RATES:
+                for inner in inner_rates:
+                    rates = {"meta_lr": outer, "task_lr": inner}
+                    recipe = SineRecipe(**short | {"method": method, "seed": start} | rates | changes)
+                    cells[f"{method}-outer{outer}-inner{inner}-seed{start}"] = sine_cell("tuning", recipe)
+        for name, change in SINE_CHANGES.items():
+            recipe = SineRecipe(**short | SINE_RATES["meta-sgd"] | {"seed": start} | change | changes)
             cells[f"{name}-seed{start}"] = sine_cell("ingredients", recipe, change=name)
+    for start in range(seed, seed + SINE_SEEDS):
+        for method in METHODS:
+            for shots in SHOTS:
+                settings: dict[str, Any] = {"shots": shots, "method": method, "iterations": SINE_UPDATES}
+                recipe = SineRecipe(**settings | SINE_RATES[method] | {"seed": start} | changes)
+                cells[f"{method}-{shots}points-seed{start}"] = sine_cell("table", recipe)
     return cells
 
 
 def sine_cell(part: str, recipe: SineRecipe, **fields: Any) -> Cell:
-    """Return a cell, which is tested on the curves of its part."""
-    task_seed = TEST_SEED if part == "table" else VALIDATION_SEED
+    """Return a cell. Each seed of the table has its own test curves; settings are compared on the same ones."""
+    task_seed = TEST_SEED + recipe.seed if part == "table" else VALIDATION_SEED
     return Cell(part, recipe, partial(run_sine, recipe, task_seed), fields | {"task_seed": task_seed})
 
 
 def run_sine(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:
     """Train one run, going on from its checkpoint if there is one, and return its error on new curves."""
-    learner, history = meta_train(recipe, device=setup.device, out=folder, resume=True)
+    alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
+    key = (*alike, setup.device, setup.compile, setup.precision)
+    learner, history = meta_train(
+        recipe,
+        device=setup.device,
+        out=folder,
+        resume=True,
+        compile=setup.compile,
+        precision=setup.precision,
+        learner=_learners.get(key),
+    )
+    _learners[key] = learner
     scores = []
     for shots in SHOTS:
         error = error_on_new_curves(learner, shots, num_tasks=setup.tasks, seed=task_seed)
@@ -83,7 +106,9 @@ def run_sine(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> 
 
 
 def sine_scores(results: Results, method: str, trained: int, tested: int) -> list[Score]:
-    """Return the error of each seed's run, on the same curves, for one entry of the table.
+    """Return the error of each seed's run for one entry of the table.
+
+    The methods share the curves of a seed, and seeds have curves of their own.
 
     Args:
         results: those of this experiment.
@@ -95,17 +120,35 @@ def sine_scores(results: Results, method: str, trained: int, tested: int) -> lis
 
 
 def sine_mean(results: Results, method: str, trained: int, tested: int) -> Evaluation:
-    """Return one entry of the table: the mean over the seeds; the arguments are those of ``sine_scores``.
+    """Return one entry of the table: the mean over the runs; the arguments are those of ``sine_scores``.
 
-    The seeds are tested on the same curves, so more of them do not narrow the interval. So its half-width is the mean
-    of their half-widths.
+    Its interval is that over runs, by Student's t. Since every run has its own start, training curves and test curves,
+    it says how much all three matter.
     """
-    scores = sine_scores(results, method, trained, tested)
-    return Evaluation(fmean(s.mean for s in scores), fmean(s.half_width for s in scores), torch.empty(0))
+    errors = torch.tensor([[s.mean] for s in sine_scores(results, method, trained, tested)], dtype=torch.float64)
+    return Evaluation(*over_runs(errors), torch.empty(0))
+
+
+def sine_tuning(results: Results, method: str, shots: int = 10) -> dict[tuple[float, float], Tensor]:
+    """Return the error on validation curves of every run that compared rates, by outer and inner rate.
+
+    Args:
+        results: those of this experiment.
+        method: ``"meta-sgd"`` or ``"maml"``.
+        shots: of the test.
+
+    Returns:
+        for each pair of rates a float64 tensor of shape (runs,), in the order of seeds.
+    """
+    errors: dict[tuple[float, float], list[float]] = {}
+    for score in results.scores(part="tuning", method=method, shots=shots):
+        config = score.cell.config
+        errors.setdefault((config["meta_lr"], config["task_lr"]), []).append(score.mean)
+    return {rates: torch.tensor(found, dtype=torch.float64) for rates, found in errors.items()}
 
 
 def sine_table(results: Results) -> dict[str, Any]:
-    """Return the table beside the paper's: by method, shots trained and shots tested, means over the seeds."""
+    """Return the table beside the paper's: by method, shots trained and shots tested, means over the runs."""
     ours = {
         method: {
             str(trained): {str(tested): round(sine_mean(results, method, trained, tested).mean, 3) for tested in SHOTS}
@@ -147,5 +190,6 @@ SINE = Experiment(
     cells=make_cells,
     recipe=SineRecipe,
     tasks=SineRecipe.num_test_tasks,
+    compiled=True,
     print_table=print_sine_table,
 )

@@ -440,12 +440,12 @@ def test_compile_reaches_the_learner(capsys, monkeypatch):
 
 
 def test_an_experiment_that_is_not_compiled_says_so(capsys):
-    status, _, err = run(capsys, "experiment", "sine", "--compile", "--device", "cpu", "--out", "results")
+    status, _, err = run(capsys, "experiment", "navigation", "--compile", "--device", "cpu", "--out", "results")
     assert status == 2
-    assert "sine can neither be compiled nor change its precision; leave --compile out" in err
-    status, _, err = run(capsys, "experiment", "sine", "--precision", "bfloat16", "--iterations", "1")
+    assert "navigation can neither be compiled nor change its precision; leave --compile out" in err
+    status, _, err = run(capsys, "experiment", "navigation", "--precision", "bfloat16", "--iterations", "1")
     assert status == 2
-    assert "sine can neither be compiled nor change its precision; leave --precision out" in err
+    assert "navigation can neither be compiled nor change its precision; leave --precision out" in err
 
 
 @pytest.mark.parametrize("shard", [[], ["--shard", "1", "2"]])

@@ -1,6 +1,8 @@
 """The experiment ``sine``: the paper's first table, and what the ingredients of its recipe add (chapter 6)."""
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,16 @@ from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 SINE_SEEDS = 5  # runs of the table, of each method and number of points
 SINE_UPDATES = 2400  # meta-updates of a run of the table: 240,000 curves
 SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
-SINE_TUNING_SEEDS = 3  # runs of each setting that is compared; their seeds follow those of the table
+SINE_TUNING_SEEDS = 3  # runs of each pair of rates that is compared; their seeds follow those of the table
 # The rates that were tried: of Adam, for both methods; and MAML's inner rate, each with each.
-SINE_OUTER_RATES = (0.015, 0.03, 0.06, 0.12)
-SINE_INNER_RATES = (0.005, 0.01, 0.02, 0.04)
+SINE_OUTER_RATES = (0.015, 0.03, 0.06)
+SINE_INNER_RATES = (0.01, 0.02, 0.04)
 # The best of them. Meta-SGD's task_lr is where its rates start, and was not tuned.
 SINE_RATES: dict[str, dict[str, float]] = {
     "meta-sgd": {"meta_lr": 0.03, "task_lr": 0.02},
     "maml": {"meta_lr": 0.03, "task_lr": 0.02},
 }
+SINE_CHANGE_SEEDS = 2  # runs of each change of an ingredient
 # The recipe's ingredients, each replaced by what one would choose without thinking, or by what the paper has.
 SINE_PLAIN: dict[str, dict[str, Any]] = {
     "smaller-rate": {"meta_lr": 3e-3},
@@ -39,6 +42,7 @@ SINE_PLAIN: dict[str, dict[str, Any]] = {
     "fewer-queries": {"train_queries": 5},
 }
 SINE_CHANGES: dict[str, dict[str, Any]] = {
+    "recipe": {},
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
@@ -47,45 +51,52 @@ _learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serv
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
-    """Return the runs that tuned the rates, those that change an ingredient, and those of the paper's table.
+    """Return the runs that tuned the rates, those of the paper's table, and those that change an ingredient.
 
-    The first two kinds are shorter, have seeds of their own, and are tested on curves of their own.
+    The first and the last are shorter, and are tested on curves of their own; the first have seeds of their own, too.
 
     Args:
         seed: of the first run of the table.
         **changes: settings that differ from the book's in all runs.
     """
     cells = {}
-    tuning_seeds = range(seed + SINE_SEEDS, seed + SINE_SEEDS + SINE_TUNING_SEEDS)
-    short: dict[str, Any] = {"iterations": SINE_SHORT}
-    for start in tuning_seeds:
+    short: dict[str, Any] = {"iterations": SINE_SHORT} | changes
+    for start in range(seed + SINE_SEEDS, seed + SINE_SEEDS + SINE_TUNING_SEEDS):
         for method in METHODS:
             inner_rates = SINE_INNER_RATES if method == "maml" else [SINE_RATES[method]["task_lr"]]
-            for outer in SINE_OUTER_RATES:
-                for inner in inner_rates:
-                    rates = {"meta_lr": outer, "task_lr": inner}
-                    recipe = SineRecipe(**short | {"method": method, "seed": start} | rates | changes)
-                    cells[f"{method}-outer{outer}-inner{inner}-seed{start}"] = sine_cell("tuning", recipe)
-        for name, change in SINE_CHANGES.items():
-            recipe = SineRecipe(**short | SINE_RATES["meta-sgd"] | {"seed": start} | change | changes)
-            cells[f"{name}-seed{start}"] = sine_cell("ingredients", recipe, change=name)
+            for outer, inner in product(SINE_OUTER_RATES, inner_rates):
+                rates = {"meta_lr": outer, "task_lr": inner}
+                recipe = SineRecipe(**short | {"method": method, "seed": start} | rates)
+                cells[f"{method}-outer{outer}-inner{inner}-seed{start}"] = sine_cell("tuning", recipe)
     for start in range(seed, seed + SINE_SEEDS):
-        for method in METHODS:
-            for shots in SHOTS:
-                settings: dict[str, Any] = {"shots": shots, "method": method, "iterations": SINE_UPDATES}
-                recipe = SineRecipe(**settings | SINE_RATES[method] | {"seed": start} | changes)
-                cells[f"{method}-{shots}points-seed{start}"] = sine_cell("table", recipe)
+        for method, shots in product(METHODS, SHOTS):
+            settings: dict[str, Any] = {"shots": shots, "method": method, "iterations": SINE_UPDATES, "seed": start}
+            recipe = SineRecipe(**settings | SINE_RATES[method] | changes)
+            cells[f"{method}-{shots}points-seed{start}"] = sine_cell("table", recipe)
+    for name, change in SINE_CHANGES.items():
+        for start in range(seed, seed + SINE_CHANGE_SEEDS):
+            recipe = SineRecipe(**short | {"seed": start} | change)
+            cells[f"{name}-seed{start}"] = sine_cell("ingredients", recipe, change=name)
     return cells
 
 
 def sine_cell(part: str, recipe: SineRecipe, **fields: Any) -> Cell:
     """Return a cell. Each seed of the table has its own test curves; settings are compared on the same ones."""
     task_seed = TEST_SEED + recipe.seed if part == "table" else VALIDATION_SEED
-    return Cell(part, recipe, partial(run_sine, recipe, task_seed), fields | {"task_seed": task_seed})
+    tested = (recipe.shots,) if part == "tuning" else SHOTS
+    return Cell(part, recipe, partial(run_sine, recipe, task_seed, tested), fields | {"task_seed": task_seed})
 
 
-def run_sine(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:
-    """Train one run, going on from its checkpoint if there is one, and return its error on new curves."""
+def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: Setup, folder: Path) -> dict[str, Any]:
+    """Train one run, going on from its checkpoint if there is one, and return its error on new curves.
+
+    Args:
+        recipe: settings of the run.
+        task_seed: of the new curves.
+        tested: numbers of points of a new curve, each of which is tested.
+        setup: of all cells.
+        folder: of the checkpoint.
+    """
     alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
     key = (*alike, setup.device, setup.compile, setup.precision)
     learner, history = meta_train(
@@ -99,7 +110,7 @@ def run_sine(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> 
     )
     _learners[key] = learner
     scores = []
-    for shots in SHOTS:
+    for shots in tested:
         error = error_on_new_curves(learner, shots, num_tasks=setup.tasks, seed=task_seed)
         scores.append(score_record(error, SQUARED_ERROR, method=recipe.method, data="sine waves", shots=shots))
     return {"scores": scores, "loss_curve": loss_curve(history)}
@@ -129,19 +140,18 @@ def sine_mean(results: Results, method: str, trained: int, tested: int) -> Evalu
     return Evaluation(*over_runs(errors), torch.empty(0))
 
 
-def sine_tuning(results: Results, method: str, shots: int = 10) -> dict[tuple[float, float], Tensor]:
+def sine_tuning(results: Results, method: str) -> dict[tuple[float, float], Tensor]:
     """Return the error on validation curves of every run that compared rates, by outer and inner rate.
 
     Args:
         results: those of this experiment.
         method: ``"meta-sgd"`` or ``"maml"``.
-        shots: of the test.
 
     Returns:
         for each pair of rates a float64 tensor of shape (runs,), in the order of seeds.
     """
     errors: dict[tuple[float, float], list[float]] = {}
-    for score in results.scores(part="tuning", method=method, shots=shots):
+    for score in results.scores(part="tuning", method=method):
         config = score.cell.config
         errors.setdefault((config["meta_lr"], config["task_lr"]), []).append(score.mean)
     return {rates: torch.tensor(found, dtype=torch.float64) for rates, found in errors.items()}

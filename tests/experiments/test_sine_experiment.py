@@ -21,7 +21,7 @@ def test_the_experiment_runs_at_small_size_and_prints_the_table(tmp_path, capsys
     """The code path of the stored results. Two methods, three numbers of points, two seeds, and the comparisons."""
     monkeypatch.setattr(sine, "SINE_OUTER_RATES", (0.03,))
     monkeypatch.setattr(sine, "SINE_INNER_RATES", (0.01, 0.02))
-    monkeypatch.setattr(sine, "SINE_CHANGES", {"no-clipping": {"clip": None}})
+    monkeypatch.setattr(sine, "SINE_CHANGES", {"recipe": {}, "no-clipping": {"clip": None}})
     monkeypatch.setattr(sine, "SINE_SEEDS", 2)
     monkeypatch.setattr(sine, "SINE_TUNING_SEEDS", 1)
     command = ["experiment", "sine", "--iterations", "2", "--tasks", "3", "--device", "cpu"]
@@ -29,7 +29,7 @@ def test_the_experiment_runs_at_small_size_and_prints_the_table(tmp_path, capsys
     out = json.loads(capsys.readouterr().out)
     stored = read_results(tmp_path / "sine.json")
     check_results(stored)
-    assert len(stored) == 2 * 3 * 2 + (1 + 2) + 1
+    assert len(stored) == 2 * 3 * 2 + (1 + 2) + 2 * 2
     assert "images" not in stored.header
     (cell,) = (cell for cell in stored if cell.name == "maml-20points-seed1")
     assert (cell.config["shots"], cell.config["method"], cell.config["seed"]) == (20, "maml", 1)
@@ -56,7 +56,8 @@ def check_results(results):
     for cell in results:
         assert cell["recipe"] == "sine"
         assert SineRecipe.from_config(cell.config).shots == cell.config["shots"]
-        assert [score.shots for score in cell.scores()] == list(SHOTS)
+        tested = [cell.config["shots"]] if cell["part"] == "tuning" else list(SHOTS)
+        assert [score.shots for score in cell.scores()] == tested
         for score in cell.scores():
             assert (score.metric, score.method) == ("mean squared error", cell.config["method"])
             assert 0 < score.mean < 10
@@ -99,11 +100,11 @@ def test_runs_that_share_a_learner_are_those_of_a_learner_of_their_own(tmp_path,
     setup = Setup(tasks=20)
     first = SineRecipe(method="maml", iterations=3, meta_lr=0.1, task_lr=0.04, seed=3)
     second = SineRecipe(method="maml", iterations=3)
-    sine.run_sine(first, VALIDATION_SEED, setup, tmp_path / "first")
-    shared = sine.run_sine(second, VALIDATION_SEED, setup, tmp_path / "second")
+    sine.run_sine(first, VALIDATION_SEED, SHOTS, setup, tmp_path / "first")
+    shared = sine.run_sine(second, VALIDATION_SEED, SHOTS, setup, tmp_path / "second")
     assert len(sine._learners) == 1
     sine._learners.clear()
-    assert sine.run_sine(second, VALIDATION_SEED, setup, tmp_path / "alone") == shared
+    assert sine.run_sine(second, VALIDATION_SEED, SHOTS, setup, tmp_path / "alone") == shared
 
 
 @pytest.mark.parametrize("tested", SHOTS)
@@ -121,7 +122,8 @@ def test_settings_were_chosen_on_other_curves_and_by_other_runs_than_those_of_th
     assert all(cell["task_seed"] == TEST_SEED + cell.config["seed"] for cell in table)
     assert {cell["task_seed"] for cell in others} == {VALIDATION_SEED}
     assert VALIDATION_SEED not in {cell["task_seed"] for cell in table}
-    assert not {cell.config["seed"] for cell in table} & {cell.config["seed"] for cell in others}
+    tuning = {cell.config["seed"] for cell in others if cell["part"] == "tuning"}
+    assert not tuning & {cell.config["seed"] for cell in table}
 
 
 @pytest.mark.parametrize("method", METHODS)

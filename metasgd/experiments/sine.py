@@ -20,8 +20,8 @@ from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 
 SINE_SEEDS = 5  # runs of the table, of each method and number of points
-SINE_UPDATES = 2400  # meta-updates of a run of the table: 240,000 curves
-SINE_SHORT = 1200  # meta-updates of the runs that chapter 6 makes live, and of those that compare settings
+SINE_SHORT = 1200  # meta-updates of a run: of those that chapter 6 makes live, of the table, and of all comparisons
+SINE_LONG_SEEDS = 2  # longer runs of the table, by the iterations of the recipe
 SINE_TUNING_SEEDS = 3  # runs of each pair of rates that is compared; their seeds follow those of the table
 # The rates that were tried: of Adam, for both methods; and MAML's inner rate, each with each.
 SINE_OUTER_RATES = (0.015, 0.03, 0.06)
@@ -53,7 +53,8 @@ _learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serv
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     """Return the runs that tuned the rates, those of the paper's table, and those that change an ingredient.
 
-    The first and the last are shorter, and are tested on curves of their own; the first have seeds of their own, too.
+    The first and the last are tested on curves of their own, and the first have seeds of their own, too. The table is
+    made once more by a few longer runs.
 
     Args:
         seed: of the first run of the table.
@@ -68,11 +69,10 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
                 rates = {"meta_lr": outer, "task_lr": inner}
                 recipe = SineRecipe(**short | {"method": method, "seed": start} | rates)
                 cells[f"{method}-outer{outer}-inner{inner}-seed{start}"] = sine_cell("tuning", recipe)
-    for start in range(seed, seed + SINE_SEEDS):
-        for method, shots in product(METHODS, SHOTS):
-            settings: dict[str, Any] = {"shots": shots, "method": method, "iterations": SINE_UPDATES, "seed": start}
-            recipe = SineRecipe(**settings | SINE_RATES[method] | changes)
-            cells[f"{method}-{shots}points-seed{start}"] = sine_cell("table", recipe)
+    for part, seeds, updates in (("table", SINE_SEEDS, short), ("longer", SINE_LONG_SEEDS, changes)):
+        for method, shots, start in product(METHODS, SHOTS, range(seed, seed + seeds)):
+            settings: dict[str, Any] = {"shots": shots, "method": method, "seed": start} | SINE_RATES[method]
+            cells[f"{part}-{method}-{shots}points-seed{start}"] = sine_cell(part, SineRecipe(**settings | updates))
     for name, change in SINE_CHANGES.items():
         for start in range(seed, seed + SINE_CHANGE_SEEDS):
             recipe = SineRecipe(**short | {"seed": start} | change)
@@ -82,7 +82,7 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
 
 def sine_cell(part: str, recipe: SineRecipe, **fields: Any) -> Cell:
     """Return a cell. Each seed of the table has its own test curves; settings are compared on the same ones."""
-    task_seed = TEST_SEED + recipe.seed if part == "table" else VALIDATION_SEED
+    task_seed = {"table": TEST_SEED + recipe.seed, "longer": TEST_SEED}.get(part, VALIDATION_SEED)
     tested = (recipe.shots,) if part == "tuning" else SHOTS
     return Cell(part, recipe, partial(run_sine, recipe, task_seed, tested), fields | {"task_seed": task_seed})
 

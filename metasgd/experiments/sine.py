@@ -24,7 +24,7 @@ SINE_SHORT = 1200  # meta-updates of a run: of those that chapter 6 makes live, 
 SINE_LONG_SEEDS = 2  # longer runs of the table, by the iterations of the recipe
 SINE_TUNING_SEEDS = 3  # runs of each pair of rates that is compared; their seeds follow those of the table
 # The rates that were tried: of Adam, for both methods; and MAML's inner rate, each with each.
-SINE_OUTER_RATES = (0.015, 0.03, 0.06)
+SINE_OUTER_RATES = (0.0075, 0.015, 0.03, 0.06, 0.12)
 SINE_INNER_RATES = (0.01, 0.02, 0.04)
 # The best of them. Meta-SGD's task_lr is where its rates start, and was not tuned.
 SINE_RATES: dict[str, dict[str, float]] = {

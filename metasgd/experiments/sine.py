@@ -21,7 +21,7 @@ from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 
 SINE_SEEDS = 5  # runs of the table, of each method and number of points
 SINE_SHORT = 1200  # meta-updates of a run: of those that chapter 6 makes live, of the table, and of all comparisons
-SINE_LONG_SEEDS = 2  # longer runs of the table, by the iterations of the recipe
+SINE_LONG_SEEDS = 2  # longer runs of the table, with the iterations and the rates of the recipe
 SINE_TUNING_SEEDS = 3  # runs of each pair of rates that is compared; their seeds follow those of the table
 # The rates that were tried: of Adam, for both methods; and MAML's inner rate, each with each.
 SINE_OUTER_RATES = (0.0075, 0.015, 0.03, 0.06, 0.12)
@@ -29,7 +29,7 @@ SINE_INNER_RATES = (0.01, 0.02, 0.04)
 # The best of them. Meta-SGD's task_lr is where its rates start, and was not tuned.
 SINE_RATES: dict[str, dict[str, float]] = {
     "meta-sgd": {"meta_lr": 0.03, "task_lr": 0.02},
-    "maml": {"meta_lr": 0.03, "task_lr": 0.02},
+    "maml": {"meta_lr": 0.06, "task_lr": 0.02},
 }
 SINE_CHANGE_SEEDS = 2  # runs of each change of an ingredient
 # The recipe's ingredients, each replaced by what one would choose without thinking, or by what the paper has.
@@ -69,10 +69,11 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
                 rates = {"meta_lr": outer, "task_lr": inner}
                 recipe = SineRecipe(**short | {"method": method, "seed": start} | rates)
                 cells[f"{method}-outer{outer}-inner{inner}-seed{start}"] = sine_cell("tuning", recipe)
-    for part, seeds, updates in (("table", SINE_SEEDS, short), ("longer", SINE_LONG_SEEDS, changes)):
+    for part, seeds in {"table": SINE_SEEDS, "longer": SINE_LONG_SEEDS}.items():
         for method, shots, start in product(METHODS, SHOTS, range(seed, seed + seeds)):
-            settings: dict[str, Any] = {"shots": shots, "method": method, "seed": start} | SINE_RATES[method]
-            cells[f"{part}-{method}-{shots}points-seed{start}"] = sine_cell(part, SineRecipe(**settings | updates))
+            settings: dict[str, Any] = {"shots": shots, "method": method, "seed": start}
+            settings |= SINE_RATES[method] | short if part == "table" else changes
+            cells[f"{part}-{method}-{shots}points-seed{start}"] = sine_cell(part, SineRecipe(**settings))
     for name, change in SINE_CHANGES.items():
         for start in range(seed, seed + SINE_CHANGE_SEEDS):
             recipe = SineRecipe(**short | {"seed": start} | change)

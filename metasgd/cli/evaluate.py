@@ -16,7 +16,7 @@ from metasgd.recipes import load_run
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import ImageRecipe, support_only_methods
 from metasgd.recipes.shipped import load_weights, shipped_recipe, weights_names
-from metasgd.strategies.query_statistics import QUERIES, QUERY_STATISTICS
+from metasgd.strategies.query_statistics import QUERY_STATISTICS
 
 
 def add_evaluate(commands: Any) -> None:
@@ -100,7 +100,7 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, Any]:
 def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score weights that ship with the package as their experiment did, on its first tasks if the seed is its own.
 
-    In results files, queries are read together, so that their scores stand beside others of that kind alone.
+    Those of the results file stand beside them if queries are read as they were there.
     """
     device = choose_device(arguments.device)
     learner, record = load_weights(arguments.weights, device)
@@ -115,7 +115,7 @@ def evaluate_weights(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.baselines:
             tests.append((PIXELS, None, nearest_class_mean))
         scores = scores_of_test(tests, recipe, count, **asked)
-    same = [identity(score) for score in scores] if reads_by == QUERIES else []
+    same = [identity(score) for score in scores] if reads_by == recipe.query_statistics else []
     return {
         "scores": scores,
         "in_the_results_file": [stored for stored in record["scores"] if identity(stored) in same],

@@ -1,7 +1,7 @@
 """What an experiment is: a record that says what it runs, on which data, and how its table is printed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ class Cell:
         said: dict[str, Any] = {"part": self.part, **self.fields}
         if self.recipe is None:
             return said
-        config = {key: value for key, value in settings_of(self.recipe).items() if key not in self.fields}
+        config = {key: value for key, value in self.recipe.settings().items() if key not in self.fields}
         return said | {"recipe": self.recipe.name, "config": config}
 
 
@@ -120,11 +120,6 @@ class Experiment:
         if unknown := changes.keys() - known:
             raise ValueError(f"{self.name} has no setting {', '.join(sorted(unknown))}; leave it out")
         return self.cells(**changes)
-
-
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the fields of a recipe by name."""
-    return asdict(recipe)
 
 
 def loss_curve(history: list[dict[str, float]], every: int | None = None) -> dict[str, Any]:

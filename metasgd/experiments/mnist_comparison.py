@@ -134,7 +134,8 @@ def fine_tuning_tests(recipe: GlyphsRecipe, is_tuning: bool, setup: Setup) -> li
     network = pretrained(recipe, classes, recipe.seen(UNSTEADY), setup.device)
     grid = FINE_TUNING_GRID if is_tuning else [CHOSEN_FINE_TUNING]
     tests = [(FINE_TUNING, settings, fine_tuned(network, recipe, **settings)) for settings in grid]
-    return [*tests, (FEATURE_MEANS, {}, by_features(network, nearest_class_mean))]
+    means = by_features(network, nearest_class_mean, query_statistics=recipe.query_statistics)
+    return [*tests, (FEATURE_MEANS, {}, means)]
 
 
 def other_glyphs(recipe: GlyphsRecipe, setup: Setup) -> Sampler:

@@ -106,7 +106,8 @@ def fine_tuning_tests(recipe: MnistRecipe, setup: Setup) -> list[tuple[Method, d
             tests.append((fine_tuned(network, recipe, **settings), {"method": FINE_TUNING, "settings": settings}))
     else:
         tests.append((fine_tuned(network, recipe, **METHOD_FINE_TUNING), {"method": FINE_TUNING}))
-    return [*tests, (by_features(network, nearest_class_mean), {"method": FEATURE_MEANS})]
+    means = by_features(network, nearest_class_mean, query_statistics=recipe.query_statistics)
+    return [*tests, (means, {"method": FEATURE_MEANS})]
 
 
 def meta_learner_tests(

@@ -77,7 +77,7 @@ def run_method(method: str, recipe: OmniglotRecipe, setup: Setup, folder: Path) 
     if method == FINE_TUNING:
         network = pretrained(recipe, recipe.training_classes(drawings), device=setup.device)
         methods[FINE_TUNING] = fine_tuned(network, recipe, **METHOD_FINE_TUNING)
-        methods[FEATURE_MEANS] = by_features(network, nearest_class_mean)
+        methods[FEATURE_MEANS] = by_features(network, nearest_class_mean, query_statistics=recipe.query_statistics)
     else:
         contestant = Contestant(method, recipe)
         methods[method], history = meta_train(contestant, drawings, device=setup.device, out=folder, resume=True)

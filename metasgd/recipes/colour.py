@@ -9,7 +9,7 @@ import torch
 
 from metasgd.data.parts import PARTS, Parts
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.recipe import setting
 from metasgd.tasks import EpisodeSampler
 
@@ -54,6 +54,7 @@ class ColourRecipe(ImageRecipe):
     use_validation: bool = setting(
         True, "choose the best iterate by tasks of the 16 classes for validation; must be off with more than 16 ways"
     )
+    query_statistics: str = reading_of_queries()
     seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The methods that chapters 8, 11 and 12 compare, on the same tasks, from the same network, at the same budget."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -102,11 +102,13 @@ class Contestant(Recipe):
         if self.method == "protonet":
             if compile or precision != "float32":
                 raise ValueError("a prototypical network is neither compiled nor computed in another precision")
-            return cast(MetaSGD, PrototypicalNetwork(network, meta_lr=problem.meta_lr).to(device))
+            made = PrototypicalNetwork(network, meta_lr=problem.meta_lr, query_statistics=problem.query_statistics)
+            return cast(MetaSGD, made.to(device))
         options: dict[str, Any] = {
             "meta_lr": problem.meta_lr,
             "task_lr": problem.task_lr,
             "inner_steps": problem.inner_steps,
+            "query_statistics": problem.query_statistics,
             **UNCLIPPED,
             "compile": compile,
             "precision": precision,
@@ -148,7 +150,11 @@ class Contestant(Recipe):
 
     def config(self, data: Any = None) -> dict[str, Any]:
         """Return what a checkpoint stores: the problem's name and settings, and the method."""
-        return {"recipe": self.name, "problem": self.problem.name, **asdict(self.problem), "method": self.method}
+        return {"recipe": self.name, "problem": self.problem.name, **self.problem.settings(), "method": self.method}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the method, and the problem's settings."""
+        return {"method": self.method, "problem": self.problem.settings()}
 
     @classmethod
     def from_config(cls: type[R], config: Mapping[str, Any]) -> R:
@@ -199,4 +205,4 @@ def fine_tuned(network: nn.Module, recipe: ImageRecipe, *, lr: float, steps: int
     def descent(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD([parameter for parameter in parameters if parameter.requires_grad], lr=lr)
 
-    return from_scratch(network, descent, lr=lr, steps=steps)
+    return from_scratch(network, descent, lr=lr, steps=steps, query_statistics=recipe.query_statistics)

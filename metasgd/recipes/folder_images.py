@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metasgd.data import PicturesByClass, load_folder
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.recipe import METHODS, setting
 from metasgd.tasks import Augment, EpisodeSampler
 
@@ -70,6 +70,7 @@ class FolderRecipe(ImageRecipe):
     split_seed: int = setting(0, "of the choice of the classes for training, validation and test", least=0)
     quarter_turns: bool = setting(False, "turn classes of meta-training by quarter turns into new classes")
     augment: bool = setting(True, "change every picture of meta-training at random")
+    query_statistics: str = reading_of_queries()
     seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from metasgd.data import DRAWINGS, load_mnist
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import Deslant
-from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.omniglot import CHARACTERS, TEST_SHOTS, Mixture, start_from
 from metasgd.recipes.recipe import METHODS, UNCLIPPED, device_of, setting
@@ -74,6 +74,7 @@ class GlyphsRecipe(ImageRecipe):
     meta_lr: float = setting(3e-3, "beta, Adam's rate for theta", least=0)
     alpha_lr: float = setting(3e-3, "gamma, Adam's rate for alpha", least=0)
     task_lr: float = setting(0.1, "alpha at the start", least=0)
+    query_statistics: str = reading_of_queries()
     seed: int = setting(0, "of the network's start, the glyphs and the training tasks", least=0)
 
     def __post_init__(self) -> None:

@@ -11,8 +11,11 @@ from metasgd.baselines import from_scratch, nearest_class_mean
 from metasgd.evaluation import Evaluation, Method, evaluate
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import convnet
-from metasgd.recipes.recipe import Recipe, seeded
+from metasgd.recipes.recipe import Recipe, seeded, setting
+from metasgd.strategies.query_statistics import QUERIES as TOGETHER
+from metasgd.strategies.query_statistics import QUERY_STATISTICS
 
+READING = "query_statistics"  # the name of the setting
 QUERIES = 15  # query pictures of each class in a test task, as everywhere in the literature
 SGD, ADAM = "from scratch, SGD", "from scratch, Adam"
 # By shots: optimiser, learning rate, steps. The best of book/results/mnist-scratch.json, which a test checks.
@@ -20,6 +23,16 @@ SCRATCH = {
     1: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
     5: {SGD: (torch.optim.SGD, 0.1, 10), ADAM: (torch.optim.Adam, 0.01, 10)},
 }
+
+
+def reading_of_queries() -> str:
+    """Return the field ``query_statistics`` of a recipe."""
+    return setting(
+        TOGETHER,
+        "by what batch norm normalises queries, in meta-training, validation and test: all queries of a task, its "
+        "support set, or this and the one query (slow, and not compiled)",
+        choices=QUERY_STATISTICS,
+    )
 
 
 class ImageRecipe(Recipe):
@@ -46,6 +59,7 @@ class ImageRecipe(Recipe):
     meta_lr: float
     alpha_lr: float
     task_lr: float
+    query_statistics: str
 
     def build_network(self) -> nn.Sequential:
         """Return the convnet, drawing its start from the global random state."""
@@ -64,7 +78,16 @@ class ImageRecipe(Recipe):
             "inner_steps": self.inner_steps,
             "first_order": self.method == "first-order",
             "learn_alpha": self.method != "maml",
+            "query_statistics": self.query_statistics,
         }
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by name, without ``query_statistics`` where queries are read together.
+
+        So a checkpoint or a results file that says nothing of it is of a run whose queries were read together.
+        """
+        left_out = READING if self.query_statistics == TOGETHER else None
+        return {name: value for name, value in super().settings().items() if name != left_out}
 
     def for_pictures(self, learner: MetaSGD) -> MetaSGD:
         """Return a trained learner that takes pictures as they are: this one, unless tasks show them otherwise."""
@@ -109,7 +132,7 @@ class ImageRecipe(Recipe):
 
 
 def support_only_methods(
-    recipe: ImageRecipe, device: torch.device | str = "cpu", *, query_statistics: str = "queries"
+    recipe: ImageRecipe, device: torch.device | str = "cpu", *, query_statistics: str | None = None
 ) -> dict[str, Method]:
     """Return the methods that learn from a support set alone: the pixels' class means, and training from scratch.
 
@@ -119,10 +142,11 @@ def support_only_methods(
     Args:
         recipe: settings of the network and of the tasks.
         device: where the network lives.
-        query_statistics: how training from scratch reads queries, as in ``MetaSGD``.
+        query_statistics: how training from scratch reads queries, as in ``MetaSGD`` (None: as the recipe says).
     """
+    reads_by = recipe.query_statistics if query_statistics is None else query_statistics
     methods: dict[str, Method] = {"nearest class mean": nearest_class_mean}
     for name, (optimizer, lr, steps) in SCRATCH[recipe.shots if recipe.shots in SCRATCH else 1].items():
         network = recipe.make_network().to(device)
-        methods[name] = from_scratch(network, optimizer, lr=lr, steps=steps, query_statistics=query_statistics)
+        methods[name] = from_scratch(network, optimizer, lr=lr, steps=steps, query_statistics=reads_by)
     return methods

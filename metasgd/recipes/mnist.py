@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metasgd.data import load_mnist
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.recipe import setting
 from metasgd.tasks import Augment, EpisodeSampler, composites, fold_digits, orientations
 
@@ -52,6 +52,7 @@ class MnistRecipe(ImageRecipe):
     validation_digits: tuple[int, ...] = setting(
         (), "meta-training digits that are left out of training, and whose tasks choose the best iterate"
     )
+    query_statistics: str = reading_of_queries()
     seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from metasgd._core.task import Task
 from metasgd.data import DRAWINGS, load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe
+from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.recipe import METHODS, setting
 from metasgd.recipes.weight_files import read_weights
 from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
@@ -93,6 +93,7 @@ class OmniglotRecipe(ImageRecipe):
     start: str | None = setting(
         None, "a learner in the package with as many ways or more, where theta and alpha start (none: at random)"
     )
+    query_statistics: str = reading_of_queries()
     seed: int = setting(0, "of the network's start and of the training tasks", least=0)
 
     def __post_init__(self) -> None:

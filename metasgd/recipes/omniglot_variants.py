@@ -56,7 +56,7 @@ def with_copied_queries(learner: MetaSGD, support_copies: int = COPIES, query_co
         support_x, support_y = with_redrawn(support_x, support_copies, seed=0), support_y.repeat(support_copies + 1)
         adapted = learner.inner_update(support_x, support_y)
         batches = with_redrawn(query_x, query_copies, seed=1).split(len(query_x))
-        return torch.stack([learner.predict(batch, adapted).log_softmax(-1) for batch in batches]).mean(0)
+        return torch.stack([learner.predict(batch, adapted, support_x).log_softmax(-1) for batch in batches]).mean(0)
 
     return method
 

@@ -268,7 +268,11 @@ class Recipe:
 
     def config(self, data: Any = None) -> dict[str, Any]:
         """Return what a checkpoint stores of a run: the recipe's name, its settings, and what the data were."""
-        return {"recipe": self.name, **self.describe_data(data), **asdict(self)}
+        return {"recipe": self.name, **self.describe_data(data), **self.settings()}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by name, as checkpoints and results files store them."""
+        return asdict(self)
 
     def describe_data(self, data: Any) -> dict[str, Any]:
         """Return what a run must have in common with its resumption, besides the settings."""

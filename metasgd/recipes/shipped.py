@@ -15,7 +15,7 @@ __all__ = ["load_weights", "save_weights", "shipped_recipe", "weights_names", "w
 
 
 def load_weights(
-    name: str, device: torch.device | str = "cpu", *, query_statistics: str = "queries"
+    name: str, device: torch.device | str = "cpu", *, query_statistics: str | None = None
 ) -> tuple[MetaSGD, dict[str, Any]]:
     """Return a trained learner, in float32, and the record of how it was made.
 
@@ -26,17 +26,19 @@ def load_weights(
     Args:
         name: one of ``weights_names()``.
         device: where the learner lives.
-        query_statistics: how the learner reads queries, as in ``MetaSGD``; the record's scores are those of
-            ``"queries"``, all of which are read together.
+        query_statistics: how the learner reads queries, as in ``MetaSGD`` (None: as it was trained and as the record's
+            scores were measured, which for all learners so far is ``"queries"``, all of which are read together).
 
     Raises:
         ValueError: there are no weights of this name, or they are damaged; or there are no such statistics.
     """
-    check_query_statistics(query_statistics)
+    if query_statistics is not None:
+        check_query_statistics(query_statistics)
     theta, alpha, record = read_weights(name)
     recipe = shipped_recipe(record)
     learner = recipe.make_learner()
-    learner.query_statistics = query_statistics
+    if query_statistics is not None:
+        learner.query_statistics = query_statistics
     with torch.no_grad():
         for own, stored in ((learner.theta, theta), (learner.alpha, alpha)):
             for parameter, value in own.items():

@@ -160,6 +160,18 @@ def test_queries_are_read_as_the_command_line_says(capsys, trained, statistics):
     assert result["in_the_results_file"] == []  # there, queries were read together
 
 
+def test_a_run_reads_queries_as_it_was_trained(capsys):
+    train = ("train", "mnist", *SMALL, "--query-statistics", "support", "--out", "runs/support")
+    assert run(capsys, *train)[0] == 0
+    status, out, err = run(capsys, "evaluate", "--checkpoint", "runs/support", "--tasks", 3, "--device", "cpu")
+    assert status == 0, err
+    result = json.loads(out)
+    assert (result["query_statistics"], result["config"]["query_statistics"]) == ("support", "support")
+    status, _, err = run(capsys, "train", "mnist", *SMALL, "--out", "runs/support", "--resume")
+    assert status == 2
+    assert "made with other settings of ['query_statistics']" in err
+
+
 def test_a_run_and_shipped_weights_cannot_both_be_evaluated(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--weights", weights_names()[0], "--checkpoint", "runs/first"])

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metasgd._core.student import student_quantile
 from metasgd.baselines import nearest_class_mean
 from metasgd.evaluation import evaluate
 from metasgd.experiments.character_scores import PIXELS, Test
@@ -43,9 +44,6 @@ CHOICES: dict[str, dict[str, Any]] = {
     "handwriting, deslanted, maml": {"method": "maml"},
 }
 ALONE_RUN: dict[str, Any] = {"glyphs": "none", "iterations": 1000}
-
-# The 97.5% quantiles of Student's distribution, by the number of runs.
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 _learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs that are made alike
 
@@ -215,11 +213,11 @@ def over_runs(accuracies: Tensor) -> tuple[float, float]:
     The folds are always the same, and the runs are the replicates: each counts by its mean over the folds.
 
     Args:
-        accuracies: of shape (runs, folds), as ``by_run`` returns them, or differences of such; 2 to 5 runs.
+        accuracies: of shape (runs, folds), as ``by_run`` returns them, or differences of such; at least 2 runs.
     """
     means = accuracies.mean(1)
     count = len(means)
-    return means.mean().item(), STUDENT[count] * means.std().item() / math.sqrt(count)
+    return means.mean().item(), student_quantile(0.95, count - 1) * means.std().item() / math.sqrt(count)
 
 
 MNIST = Experiment(

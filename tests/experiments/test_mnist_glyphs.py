@@ -77,7 +77,7 @@ def test_an_interval_over_runs_is_that_of_student():
     values = torch.tensor([[0.4, 0.6], [0.5, 0.7], [0.6, 0.8]], dtype=torch.float64)
     mean, half_width = over_runs(values)
     assert mean == pytest.approx(0.6)
-    assert half_width == pytest.approx(4.303 * 0.1 / math.sqrt(3))
+    assert half_width == pytest.approx(4.302653 * 0.1 / math.sqrt(3))
 
 
 def test_numbers_are_read_by_run_and_fold():

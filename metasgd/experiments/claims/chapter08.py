@@ -1,0 +1,129 @@
+"""The claims of chapter 8: new digits from one picture of each."""
+
+from torch import Tensor
+
+from metasgd.experiments.claims.claim import Claim, paired
+from metasgd.experiments.mnist import OWN, SECOND_STEP, by_run
+from metasgd.experiments.results import Results, load_results
+from metasgd.tasks.folds import NUM_FOLDS
+
+FOLDS, CHOSEN = 3, 3  # differences judged on the held-out digits of all folds, and for the choice
+# Methods that are compared with a rate for each parameter, fold 1: all rows of the table in which there is training.
+PEERS = 8
+HANDWRITING = "handwriting, deslanted"
+
+
+def claims() -> list[Claim]:
+    """Return the claims of chapter 8, in the order of its table; all are 5-way 1-shot."""
+    results = load_results("mnist")
+    return [*of_all_folds(results), *of_the_choice(results), *of_methods()]
+
+
+def of_all_folds(results: Results) -> list[Claim]:
+    """Return the claims about what glyphs and digits teach, on the held-out digits of all five folds."""
+    digits, short = by_run(results, "digits alone", 1), by_run(results, "choice", 1, choice=HANDWRITING)
+    glyphs, both = by_run(results, "glyphs", 1), by_run(results, "folds", 1)
+    second = by_run(results, "glyphs", 1, variant=SECOND_STEP)
+    as_long, controls = glyphs, "no control for the 500 further meta-updates"
+    if any(cell["part"] == "more glyphs" for cell in results):
+        as_long, controls = by_run(results, "more glyphs", 1), "equal start, rates and meta-updates"
+    return [
+        Claim(
+            "Random glyphs are {verdict} a fold's own five digits, as a source of meta-training tasks.",
+            "run",
+            paired(short, digits, comparisons=FOLDS),
+            "equal network and 1,000 meta-updates; the five folds are in every run, and fold 4 shows no difference",
+            "several folds",
+        ),
+        Claim(
+            "Glyphs, then glyphs and the fold's five digits, are {verdict} glyphs alone.",
+            "run",
+            paired(both, as_long, comparisons=FOLDS),
+            controls,
+            "several folds",
+        ),
+        Claim(
+            "A second step, on the queries, is {verdict} one step alone.",
+            "run",
+            paired(second, glyphs, comparisons=FOLDS),
+            "the same learners and tasks; it reads all queries at once",
+            "several folds",
+        ),
+    ]
+
+
+def of_the_choice(results: Results) -> list[Claim]:
+    """Return the claims about slant, glyphs and learned rates, on the digits by which they were chosen."""
+
+    def runs(choice: str) -> Tensor:
+        return by_run(results, "choice", 1, data=OWN, choice=choice)
+
+    ours, equal = runs(HANDWRITING), "equal seeds and meta-updates; digits that choose, not those that test"
+    return [
+        Claim(
+            "Pictures without slant are {verdict} pictures as they were written.",
+            "run",
+            paired(ours, runs("handwriting"), comparisons=CHOSEN),
+            equal,
+            "several folds",
+        ),
+        Claim(
+            "Glyphs like handwriting are {verdict} plain glyphs, where slant is taken out.",
+            "run",
+            paired(ours, runs("plain glyphs, deslanted"), comparisons=CHOSEN),
+            equal,
+            "several folds",
+        ),
+        Claim(
+            "On glyphs, Meta-SGD is {verdict} MAML.",
+            "run",
+            paired(ours, runs("handwriting, deslanted, maml"), comparisons=CHOSEN),
+            f"{equal}; MAML's rate was not searched",
+            "several folds",
+        ),
+    ]
+
+
+def of_methods() -> list[Claim]:
+    """Return the claims about methods that have a fold's five digits alone."""
+    folds, methods = load_results("mnist-folds"), load_results("mnist-methods")
+    ours, maml = (
+        [
+            folds.score(method=method, shots=1, fold=fold, data="held-out digits").mean  # one run a fold
+            for fold in range(NUM_FOLDS)
+        ]
+        for method in ("meta-sgd", "maml")
+    )
+    layers, each = (
+        [methods.score(method=method, variant=None, seed=seed).mean for seed in range(3)]
+        for method in ("layer-rates", "meta-sgd")
+    )
+    ladder = load_results("mnist-classes")
+    grown, turned = (
+        ladder.cell(part="longer", rung=rung).score(method="meta-sgd", data="held-out digits").mean
+        for rung in ("composites", "orientations")
+    )
+    return [
+        Claim(
+            "With the five digits of a fold alone, all three ways to make classes, in long runs, are {verdict} "
+            "orientations alone.",
+            "run",
+            paired([grown], [turned]),
+            "equal network and 2,100 meta-updates, fold 1",
+            "one run",
+        ),
+        Claim(
+            "With the five digits of a fold alone, Meta-SGD is {verdict} MAML.",
+            "fold",
+            paired(ours, maml),
+            "equal start, tasks and 700 meta-updates; one run in each fold",
+            "several folds",
+        ),
+        Claim(
+            "With them, a rate for each layer is {verdict} a rate for each parameter.",
+            "run",
+            paired(layers, each, comparisons=PEERS),
+            "equal start, tasks and 700 meta-updates, fold 1",
+            "one fold",
+        ),
+    ]

@@ -1,5 +1,9 @@
 """How every stored result was made: the results files of the book as tables (appendix "How every result was made")."""
 
+import html
+import itertools
+import json
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ import torch
 
 from metasgd._core import files
 from metasgd._core.provenance import provenance
-from metasgd.experiments.results import Results, load_benchmark, load_results
+from metasgd.experiments.results import Results, Score, load_benchmark, load_results, result_names
 
 
 def how_made(name: str) -> dict[str, str]:
@@ -89,6 +93,72 @@ def as_markdown(name: str) -> str:
     """Return how a results file was made, as a Markdown table."""
     rows = [f"| {fact} | {value} |" for fact, value in how_made(name).items()]
     return "\n".join([f"**`{name}.json`**", "", "| | |", "|---|---|", *rows])
+
+
+def made_by_run(name: str) -> list[dict[str, str]]:
+    """Return how each run (cell) of a results file was made, by the name of each fact, in the order of the file.
+
+    Args:
+        name: name of the file, one of ``metasgd.experiments.results.result_names()``.
+
+    Returns:
+        for each run its name, seed, commit, PyTorch, device, processor, threads and run time; what the file does not
+        say, or what does not apply, is a dash.
+    """
+    if is_benchmark(name):
+        file = load_benchmark(name)
+        whole = {key: value for key, value in file.items() if key != "seconds"}  # which are those of all runs
+        runs = [(run["name"], run.get("settings", {}).get("seed"), whole | run) for run in file["results"]]
+    else:
+        results = load_results(name)
+        whole = results.header.get("provenance", {})
+        runs = [(cell.name, cell.config.get("seed"), whole | cell.provenance) for cell in results]
+    return [
+        {
+            "run": run,
+            "seed": "–" if seed is None else str(seed),
+            "commit": str(made["commit"]),
+            "PyTorch": str(made["torch"]),
+            "device": str(made["device"]),
+            "processor": str(made.get("processor") or "–"),
+            "threads": str(made["threads"]),
+            "seconds": str(made.get("seconds", "–")),
+        }
+        for run, seed, made in runs
+    ]
+
+
+def runs_as_html(name: str) -> str:
+    """Return ``made_by_run`` as a table that is folded until a reader opens it."""
+    runs = made_by_run(name)
+    head = "".join(f"<th>{html.escape(fact)}</th>" for fact in runs[0])
+    rows = ("".join(f"<td>{html.escape(value)}</td>" for value in run.values()) for run in runs)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f"<details><summary>{html.escape(name)}.json, run by run</summary>\n"
+        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></details>"
+    )
+
+
+def made_twice() -> list[tuple[Score, Score]]:
+    """Return the accuracies of runs that stand in two results files with the same settings, seed and test tasks.
+
+    They differ by nothing but what ``made_by_run`` says, so they show how far a run comes out the same when it is made
+    again by another version of the code or of PyTorch, or on another machine.
+    """
+    alike: dict[str, list[Score]] = defaultdict(list)
+    for name in result_names():
+        if not is_benchmark(name):
+            results = load_results(name)
+            for score in results.scores():
+                trained_here = score.cell.config and "weights" not in score.cell  # and not a test of what ships
+                if trained_here and not score.variant and score.metric == "accuracy":
+                    task_seed = score.cell.get("task_seed") or results.header.get("task_seed")
+                    trained = {"recipe": score.cell.get("recipe"), "method": score.cell.get("method")}
+                    if score.method == trained["method"]:  # and not a baseline beside it
+                        tested = [score.data, score.ways, score.shots, dict(score.settings), score.tasks, task_seed]
+                        alike[json.dumps([score.cell.config | trained, tested], sort_keys=True)].append(score)
+    return [pair for scores in alike.values() for pair in itertools.combinations(scores, 2)]
 
 
 def book_folder() -> Path:

@@ -135,7 +135,7 @@ def runs_as_html(name: str) -> str:
     rows = ("".join(f"<td>{html.escape(value)}</td>" for value in run.values()) for run in runs)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f"<details><summary>{html.escape(name)}.json, run by run</summary>\n"
+        f'<details class="metasgd-runs"><summary>{html.escape(name)}.json, run by run</summary>\n'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></details>"
     )
 

@@ -75,7 +75,7 @@ def test_a_run_says_its_own_facts_and_a_dash_where_the_file_says_none() -> None:
 @pytest.mark.usefixtures("two_files")
 def test_the_table_of_runs_is_folded_and_escaped() -> None:
     page = how_made.runs_as_html("one")
-    assert page.startswith("<details><summary>one.json, run by run</summary>")
+    assert page.startswith('<details class="metasgd-runs"><summary>one.json, run by run</summary>')
     assert "<td>&lt;fold 1&gt;</td>" in page
     assert page.count("<tr>") == 3
 

@@ -21,7 +21,7 @@ VERDICT = "{verdict}"  # stands for one of these in the text of a claim
 UNITS = {"task": "tasks", "run": "runs", "fold": "folds", "data set": "data sets", "none": ""}
 # How well a claim is shown, the best first.
 GRADES = ("proved", "several folds", "several runs", "one fold", "one run", "observation")
-HEADINGS = ("", "claim", "replicates", "effect", "held equal, or tried against it", "grade")
+HEADINGS = ("", "claim", "replicates", "effect", "controls", "grade")
 
 Values = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
@@ -253,8 +253,8 @@ class ClaimsTable:
         several = " Where several comparisons are made, it is wide enough for all of them together (Bonferroni)."
         return (
             "After ±: half the width of the 95% interval over the replicates, by Student's t."
-            f"{several if corrected else ''} Two methods whose difference has zero in it are not separated; one "
-            "replicate has no interval, and separates nothing."
+            f"{several if corrected else ''} Two methods are not separated where the interval of their difference has "
+            "zero in it; one replicate has no interval, and separates nothing."
         )
 
     def __str__(self) -> str:
@@ -273,7 +273,8 @@ class ClaimsTable:
 
     def _repr_html_(self) -> str:
         def cell(number: int, text: str) -> str:
-            return f'<td data-heading="{html.escape(HEADINGS[number])}">{html.escape(text)}</td>'
+            whole = html.escape(text).replace(" ± ", "&nbsp;±&nbsp;")  # stays on one line
+            return f'<td data-heading="{html.escape(HEADINGS[number])}">{whole}</td>'
 
         head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in HEADINGS)
         rows = ["<tr>" + "".join(cell(*pair) for pair in enumerate(row)) + "</tr>" for row in self.rows]
@@ -286,21 +287,22 @@ class ClaimsTable:
 
 # Text wraps; on a phone each claim is a block, whose lines say their heading. Colours are those of the page.
 STYLE = """
-.metasgd-claims table { width: 100%; table-layout: auto; border-collapse: collapse; border: none; color: inherit; }
+.metasgd-claims table { width: 100%; table-layout: auto; border-collapse: collapse; border: none; color: inherit;
+  font-size: 0.9em; }
 .metasgd-claims table tr { background: none !important; border-bottom: 1px solid rgba(128, 128, 128, 0.4); }
 .metasgd-claims table th, .metasgd-claims table td {
-  text-align: left; vertical-align: top; padding: 0.4em 0.6em; white-space: normal; max-width: none;
+  text-align: left; vertical-align: top; padding: 0.4em 0.5em; white-space: normal; max-width: none;
   overflow-wrap: break-word; color: inherit; background: none; border: none; line-height: 1.35; }
-.metasgd-claims table td:nth-child(2) { min-width: 13em; }
-.metasgd-claims table td:nth-child(4) { white-space: nowrap; }
+.metasgd-claims table td:nth-child(2) { width: 34%; }
+.metasgd-claims table td:nth-child(5) { width: 28%; }
 .metasgd-claims p { font-size: 0.85em; opacity: 0.85; margin: 0.6em 0 0; }
 @media (max-width: 720px) {
-  .metasgd-claims table, .metasgd-claims table tbody, .metasgd-claims table tr { display: block; }
+  .metasgd-claims table, .metasgd-claims table tbody, .metasgd-claims table tr { display: block; font-size: 1em; }
   .metasgd-claims table thead { display: none; }
-  .metasgd-claims table tr { padding: 0.5em 0; }
-  .metasgd-claims table td, .metasgd-claims table td:nth-child(4) {
-    display: block; padding: 0.1em 0; white-space: normal; min-width: 0; }
-  .metasgd-claims table td:nth-child(1) { float: left; font-weight: bold; padding-right: 0.5em; }
+  .metasgd-claims table tr { padding: 0.5em 0; position: relative; }
+  .metasgd-claims table td, .metasgd-claims table td:nth-child(n) {
+    display: block; width: auto; padding: 0.1em 0 0.1em 1.6em; }
+  .metasgd-claims table td:nth-child(1) { position: absolute; left: 0; padding-left: 0 !important; font-weight: bold; }
   .metasgd-claims table td:nth-child(2) { font-weight: bold; }
   .metasgd-claims table td:nth-child(n + 3)::before { content: attr(data-heading) ": "; opacity: 0.75; }
 }

@@ -163,7 +163,7 @@ def test_the_table_in_html_has_a_row_a_claim_and_escapes_its_texts() -> None:
 
 def test_the_table_in_markdown_has_one_line_a_claim_and_keeps_its_columns() -> None:
     lines = ClaimsTable(CLAIMS)._repr_markdown_().splitlines()
-    assert lines[0] == "|  | claim | replicates | effect | held equal, or tried against it | grade |"
+    assert lines[0] == "|  | claim | replicates | effect | controls | grade |"
     assert lines[3] == r"| 2 | C \| D is not separated from E. | 1 fold | +2.0 points | – | one fold |"
     assert "Bonferroni" in lines[-1]
 

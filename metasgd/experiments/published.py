@@ -23,6 +23,11 @@ OMNIGLOT = {
     "Meta-SGD": {(5, 1): 0.9953, (5, 5): 0.9993, (20, 1): 0.9593, (20, 5): 0.9897},
     "MAML": {(5, 1): 0.987, (5, 5): 0.999, (20, 1): 0.958, (20, 5): 0.989},
 }
+# Half the width of the 95% intervals that stand beside these numbers in the same table.
+OMNIGLOT_INTERVALS = {
+    "Meta-SGD": {(5, 1): 0.0026, (5, 5): 0.0009, (20, 1): 0.0038, (20, 5): 0.0019},
+    "MAML": {(5, 1): 0.004, (5, 5): 0.001, (20, 1): 0.003, (20, 5): 0.002},
+}
 # Accuracy on miniImageNet, by method and (ways, shots): the third table of Li et al. 2017 (chapter 12).
 MINIIMAGENET = {
     "Meta-SGD": {(5, 1): 0.5047, (5, 5): 0.6403, (20, 1): 0.1756, (20, 5): 0.2892},

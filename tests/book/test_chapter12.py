@@ -1,5 +1,6 @@
 """Chapter 12: its tables equal the files, its measures known values, its code what it says; and its figures."""
 
+import copy
 import math
 from typing import Any
 
@@ -42,6 +43,9 @@ def test_queries_in_usual_company_are_read_as_always_and_alone_without_the_other
     digits = [digit[:20] for digit in load_mnist_sample()]
     task = Task(*(part[0] for part in EpisodeSampler(digits, 3, 1, 5).sample(1)))
     methods = {name: chapter["in_company"](learner, read) for name, read in chapter["companies"].items()}
+    by_itself = copy.deepcopy(learner)
+    by_itself.query_statistics = "support+query"
+    methods["each alone"] = by_itself  # as the chapter asks `evaluate` for it
     method = methods["together"]
     with torch.no_grad():
         usual = learner(task.support_x, task.support_y, task.query_x)

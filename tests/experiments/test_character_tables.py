@@ -8,7 +8,7 @@ from metasgd.experiments import load_results
 from metasgd.experiments.omniglot import omniglot_table
 from metasgd.experiments.omniglot_methods import comparison_table
 from metasgd.experiments.omniglot_mnist import ladder, mnist_table
-from metasgd.experiments.published import OMNIGLOT
+from metasgd.experiments.published import OMNIGLOT, OMNIGLOT_INTERVALS
 from metasgd.experiments.results import Results, StoredCell
 
 
@@ -126,3 +126,17 @@ def test_every_number_of_the_tables_stands_in_the_file(name):
 def test_the_papers_table_is_complete():
     assert {tuple(sorted(row)) for row in OMNIGLOT.values()} == {((5, 1), (5, 5), (20, 1), (20, 5))}
     assert all(0.9 < mean < 1 for row in OMNIGLOT.values() for mean in row.values())
+    assert {label: set(row) for label, row in OMNIGLOT_INTERVALS.items()} == {
+        label: set(row) for label, row in OMNIGLOT.items()
+    }
+    assert all(0 < half_width < 0.005 for row in OMNIGLOT_INTERVALS.values() for half_width in row.values())
+
+
+def test_the_paper_separates_its_two_methods_at_one_setting_alone():
+    """By its own intervals: their difference is larger than the two half-widths together at 5-way 1-shot."""
+    clear = [
+        setting
+        for setting, mean in OMNIGLOT["Meta-SGD"].items()
+        if mean - OMNIGLOT["MAML"][setting] > sum(row[setting] for row in OMNIGLOT_INTERVALS.values())
+    ]
+    assert clear == [(5, 1)]

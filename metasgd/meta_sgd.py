@@ -1,4 +1,4 @@
-"""The algorithm: one learner that meta-learns where to start (theta) and how far to step (alpha).
+"""The algorithm: one learner that meta-learns where to start (theta) and how to step from there (alpha).
 
 Li, Zhou, Chen, Li: Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv:1707.09835, Algorithm 1.
 The formulas are derived in chapter 3 of the book, and the class is written from nothing in chapter 5.

@@ -2,7 +2,7 @@
 
 from metasgd.plotting.chapter01 import accuracy_against_steps, intervals_by_shots
 from metasgd.plotting.chapter02 import error_factors, losses_by_steps, map_fields, steps_of_tasks
-from metasgd.plotting.chapter03 import difference_errors, rate_landscape, step_directions
+from metasgd.plotting.chapter03 import difference_errors, meta_update_flow, rate_landscape, step_directions
 from metasgd.plotting.chapter04 import loss_against_scale, rates_against_shots, task_parabolas, training_path
 from metasgd.plotting.chapter05 import accuracy_bars, gradient_paths, loss_against_shots, rate_sweep, reported_losses
 from metasgd.plotting.chapter06 import sine_adaptation, sine_cells, sine_errors, sine_losses, sine_tasks
@@ -72,6 +72,7 @@ __all__ = [
     "map_fields",
     "measure_ranges",
     "memory_curves",
+    "meta_update_flow",
     "method_intervals",
     "method_seeds",
     "navigation_curves",

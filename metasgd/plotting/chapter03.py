@@ -1,7 +1,8 @@
-"""The figures of chapter 3: the inner step, the meta-loss over alpha, and numerical derivatives."""
+"""The figures of chapter 3: the inner step, an outer update, the meta-loss over alpha, and numerical derivatives."""
 
 from collections.abc import Callable, Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -45,6 +46,48 @@ def step_directions(
         axes.grid(False)
         fig.legend(loc="outside upper center", ncols=2, fontsize=10)
     return fig
+
+
+def meta_update_flow() -> Figure:
+    """Draw what one outer update computes: an inner step in each task, forward, and the outer step, back (chapter 3).
+
+    The first two tasks and the last one of a meta-batch are shown. The figure is ``fig-meta-update``.
+    """
+    shared, columns, rows = (0.07, 0.56), (0.3, 0.6, 0.88), {"1": 0.82, "2": 0.6, "B": 0.28}
+    half_widths = (0.075, 0.045, 0.075)  # of the boxes in a column
+    with figure(size=(6.4, 4.2)) as (fig, axes):
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set_axis_off()
+        for x, title in zip(columns, ("1. sample tasks", "2. inner step", "query losses"), strict=True):
+            axes.text(x, 0.98, title, ha="center", va="top", fontsize=11, weight="bold")
+            axes.text(x, 0.44, r"$\vdots$", ha="center", va="center", fontsize=12)
+        for name, y in rows.items():
+            symbols = (rf"$\nabla L_{{S_{name}}}(\theta)$", rf"$\theta'_{name}$", rf"$L_{{Q_{name}}}(\theta'_{name})$")
+            source = shared
+            for x, half_width, symbol in zip(columns, half_widths, symbols, strict=True):
+                _arrow(axes, source, (x - half_width, y), "blue")
+                _box(axes, (x, y), symbol)
+                source = (x, y)
+            axes.text(columns[0], y - 0.09, rf"task $\mathcal{{T}}_{name}$", ha="center", va="center", fontsize=10)
+            axes.plot([columns[-1], 0.99], [y, y], color=COLOURS["orange"], zorder=1)
+        axes.plot([0.99, 0.99, shared[0]], [rows["1"], 0.1, 0.1], color=COLOURS["orange"])
+        _arrow(axes, (shared[0], 0.1), (shared[0], shared[1] - 0.09), "orange")
+        _box(axes, shared, "$\\theta$\n$\\alpha$")
+        outer = "3. outer step: mean over the tasks, gradients in $\\theta$ and $\\alpha$"
+        axes.text(0.53, 0.05, outer, ha="center", va="center", fontsize=10)
+    return fig
+
+
+def _box(axes: Axes, place: tuple[float, float], symbol: str) -> None:
+    """Write a symbol in a box, on top of the lines that end there."""
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": COLOURS["black"]}
+    axes.annotate(symbol, place, ha="center", va="center", fontsize=12, bbox=box, zorder=5)
+
+
+def _arrow(axes: Axes, source: tuple[float, float], target: tuple[float, float], colour: str) -> None:
+    """Draw an arrow from one place to another."""
+    arrow = {"arrowstyle": "-|>", "color": COLOURS[colour], "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", target, source, arrowprops=arrow)
 
 
 @accepts_any_tensor

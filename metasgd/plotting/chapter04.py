@@ -85,24 +85,25 @@ def loss_against_scale(
     theory: Mapping[str, Sequence[float]],
     measured: Mapping[str, Sequence[tuple[float, float]]],
 ) -> Figure:
-    """Draw the query loss of each kind of rate against the ratio of the scales of the inputs (chapter 4).
+    """Draw the query loss of each kind of rate, or method, against the ratio of the scales of the inputs (chapter 4).
 
     The figure is ``fig-loss-against-scale``.
 
     Args:
         ratios: the largest standard deviation of an input divided by the smallest.
-        theory: by kind of rate, the expected query loss at each ratio, drawn as a line; at most three kinds.
+        theory: by kind of rate, the expected query loss at each ratio, drawn as a line; at most four kinds, in
+            grey, red, blue (Meta-SGD) and green.
         measured: by some of the same kinds, (mean, half-width of the 95% interval over tasks) at each ratio, drawn as
             points.
     """
     with figure() as (fig, axes):
-        for (label, values), name in zip(theory.items(), ("grey", "red", "blue"), strict=False):
+        for (label, values), name in zip(theory.items(), ("grey", "red", "blue", "green"), strict=False):
             axes.semilogx(ratios, values, color=COLOURS[name], label=label)
             if label in measured:
                 means, half_widths = zip(*measured[label], strict=True)
                 axes.errorbar(ratios, means, half_widths, fmt="o", color=COLOURS[name], markersize=4, capsize=3)
         axes.set(
-            xlabel="largest input scale / smallest input scale", ylabel="query loss after one step", ylim=(0, None)
+            xlabel="largest input scale / smallest input scale", ylabel="query loss after adaptation", ylim=(0, None)
         )
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.minorticks_off()

@@ -122,6 +122,7 @@ EXAMPLES: Mapping[str, Arguments] = {
         distance, distance, torch.zeros(2), {"SGD": torch.tensor([0.5, 1.0]), "Meta-SGD": torch.tensor([0.9, 0.1])},
         torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
     ),
+    "meta_update_flow": arguments(),
     "rate_landscape": arguments(
         lambda rates: 20 * distance(rates), 0.2 * uniform(5, 2), torch.tensor([0.3, 0.0]), torch.tensor([0.1, 0.1])
     ),

@@ -5,7 +5,7 @@ import torch
 
 from metasgd import plotting
 from tests.plotting.examples import distance
-from tests.plotting.reading import curve, curves, legend
+from tests.plotting.reading import curve, curves, legend, texts
 
 
 def test_step_directions_draw_an_arrow_from_the_start_to_the_end_of_each_step() -> None:
@@ -20,6 +20,31 @@ def test_step_directions_draw_an_arrow_from_the_start_to_the_end_of_each_step() 
     assert curves(axes)[r"start $\theta$"] == [[0.5, -0.5]]
     assert {"support loss", "query loss", "SGD", "Meta-SGD"} <= set(legend(figure))
     assert len(axes.collections) == 2  # the contours of both losses
+
+
+def test_meta_update_flow_leads_each_task_from_the_shared_start_to_its_query_loss_and_back() -> None:
+    (axes,) = plotting.meta_update_flow().axes
+    places = {text.get_text(): text.xy for text in axes.texts if hasattr(text, "xy") and text.get_text()}
+    arrows = [text for text in axes.texts if hasattr(text, "xy") and not text.get_text()]
+    blue, orange = plotting.COLOURS["blue"], plotting.COLOURS["orange"]
+    forward = [(*arrow.xyann, *arrow.xy) for arrow in arrows if arrow.arrowprops["color"] == blue]
+    (back,) = [arrow for arrow in arrows if arrow.arrowprops["color"] == orange]
+    shared = places["$\\theta$\n$\\alpha$"]
+    for name in ("1", "2", "B"):
+        gradient, adapted, query_loss = (
+            places[symbol]
+            for symbol in (
+                rf"$\nabla L_{{S_{name}}}(\theta)$",
+                rf"$\theta'_{name}$",
+                rf"$L_{{Q_{name}}}(\theta'_{name})$",
+            )
+        )
+        assert gradient[1] == adapted[1] == query_loss[1]
+        sources = [(x, y) for x, y, _, end in forward if end == gradient[1]]
+        assert sources == [shared, gradient, adapted]  # one row of arrows, from box to box
+        assert any(query_loss in [tuple(point) for point in line.get_xydata().tolist()] for line in axes.lines)
+    assert back.xy[0] == shared[0]  # the outer step arrives at the shared start
+    assert {"1. sample tasks", "2. inner step"} <= set(texts(axes))
 
 
 def test_rate_landscape_draws_the_path_of_alpha_and_both_best_rates() -> None:

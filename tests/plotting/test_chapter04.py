@@ -38,11 +38,13 @@ def test_training_path_draws_theta_above_alpha_and_where_each_entry_should_end()
 
 
 def test_loss_against_scale_draws_theory_as_lines_and_measurements_as_points_of_the_same_colour() -> None:
-    theory = {"none": [1.0, 1.0], "one rate": [0.2, 0.9], "a rate each": [0.2, 0.3]}
+    theory = {"none": [1.0, 1.0], "one rate": [0.2, 0.9], "a rate each": [0.2, 0.3], "no steps": [0.1, 0.1]}
     (axes,) = plotting.loss_against_scale([1, 4], theory, {"one rate": [(0.25, 0.1), (0.8, 0.2)]}).axes
     assert {name: [y for _, y in curves(axes)[name]] for name in theory} == theory
     (points,) = axes.containers
     assert means(points) == [[1, 0.25], [4, 0.8]]
     assert intervals(points) == [pytest.approx([0.15, 0.35]), pytest.approx([0.6, 1.0])]
     assert colour(points) == colour(curve(axes, "one rate")) == "red"
+    drawn = [colour(curve(axes, name)) for name in theory]
+    assert drawn == ["grey", "red", "blue", "green"]
     assert tick_names(axes, "x") == ["1", "4"]

@@ -1,0 +1,130 @@
+"""The claims of chapter 6, sine waves, from the results of the experiment ``sine``."""
+
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metasgd.experiments.claims.claim import Claim, Effect, paired
+from metasgd.experiments.published import SINE_WAVES
+from metasgd.experiments.results import Results, load_results
+from metasgd.experiments.sine import SINE_PLAIN, SINE_RATES, sine_scores, sine_tuning
+from metasgd.recipes.sine import SHOTS
+
+ENTRIES = list(product(SHOTS, SHOTS))  # of the table: points of meta-training, and of the test
+ERRORS: dict[str, Any] = {"scale": 1.0, "unit": "", "smaller_is_better": True}
+
+
+def claims() -> list[Claim]:
+    """Return the claims of the chapter, in the order of its table."""
+    results = load_results("sine")
+    return [*claims_of_the_settings(results), *claims_of_the_table(results), *claims_of_the_points(results)]
+
+
+def claims_of_the_table(results: Results) -> list[Claim]:
+    """Return those about the paper's table: Meta-SGD beside MAML, and both beside the paper."""
+    ours, maml = (whole_table(results, method) for method in ("meta-sgd", "maml"))
+    closest, nearest = hardest(leads(ours, maml)), hardest(leads(ours, paper("meta-sgd")))
+    same = "network, start, training curves, budget, test curves and outer rate; MAML's inner rate tuned"
+    recipe = "tasks, network, loss and step; not the recipe of meta-training. The paper has no intervals over runs"
+    return [
+        Claim(
+            "Over the nine entries of the table, Meta-SGD is {verdict} MAML.",
+            "run", paired(ours, maml, **ERRORS), same, "several runs",
+        ),
+        Claim(
+            f"In the entry where the two are closest ({in_words(closest)}), Meta-SGD is {{verdict}} MAML.",
+            "run", leads(ours, maml)[closest], same, "several runs",
+        ),
+        Claim(
+            f"In the entry nearest to the paper's ({in_words(nearest)}), Meta-SGD is {{verdict}} the paper's mean.",
+            "run", leads(ours, paper("meta-sgd"))[nearest], recipe, "observation",
+        ),
+        Claim(
+            "Over the nine entries, this chapter's MAML is {verdict} the paper's: much of the gain is the recipe.",
+            "run", paired(maml, paper("maml").expand_as(maml), **ERRORS), recipe, "observation",
+        ),
+    ]  # fmt: skip
+
+
+def claims_of_the_settings(results: Results) -> list[Claim]:
+    """Return those about what the methods' rates and the ingredients of the recipe are worth."""
+    tried = {method: sine_tuning(results, method) for method in SINE_RATES}
+    chosen = {
+        method: errors[SINE_RATES[method]["meta_lr"], SINE_RATES[method]["task_lr"]]
+        for method, errors in tried.items()
+    }
+    best, second = sorted(tried["maml"].values(), key=lambda errors: errors.mean().item())[:2]
+    pairs = len(tried["maml"])
+    smaller, recipe = (changed(results, change) for change in ("smaller-rate", "recipe"))
+    return [
+        Claim(
+            "In shorter runs with rates chosen for each, 10 points in training and test, Meta-SGD is {verdict} MAML.",
+            "run", paired(chosen["meta-sgd"], chosen["maml"], **ERRORS),
+            "start, training curves, budget, and the validation curves by which the rates were chosen", "several runs",
+        ),
+        Claim(
+            f"The best of MAML's {pairs} pairs of rates is {{verdict}} the next best.",
+            "run", paired(best, second, comparisons=pairs - 1, **ERRORS), "start, training curves, validation curves",
+            "several runs",
+        ),
+        Claim(
+            "With a tenth of the outer rate, Meta-SGD is {verdict} Meta-SGD by the recipe.",
+            "run", paired(smaller, recipe, comparisons=len(SINE_PLAIN), **ERRORS),
+            "start, training curves, validation curves", "several runs",
+        ),
+    ]  # fmt: skip
+
+
+def claims_of_the_points(results: Results) -> list[Claim]:
+    """Return those about numbers of points and steps that were not those of meta-training."""
+    own, other = (runs_of(results, "meta-sgd", trained, 20) for trained in (20, 5))
+    text = "On 20 points of a new curve, Meta-SGD trained with 20 is {verdict} the one trained with 5."
+    return [
+        Claim(text, "run", paired(own, other, **ERRORS), "start, budget and test curves", "several runs"),
+        Claim(
+            "Repeated, Meta-SGD's step runs away, where MAML's goes on improving.",
+            "run", None, "one run of each, made on this page", "one run",
+        ),
+    ]  # fmt: skip
+
+
+def whole_table(results: Results, method: str) -> Tensor:
+    """Return the error of every run in every entry of the table, float64 of shape (runs, entries)."""
+    return torch.stack([runs_of(results, method, *entry) for entry in ENTRIES], dim=1)
+
+
+def runs_of(results: Results, method: str, trained: int, tested: int) -> Tensor:
+    """Return the error of each run in one entry of the table, float64 of shape (runs,)."""
+    scores = sine_scores(results, method, trained, tested)
+    return torch.tensor([score.mean for score in scores], dtype=torch.float64)
+
+
+def paper(method: str) -> Tensor:
+    """Return the paper's means in the same order, float64 of shape (1, entries)."""
+    return torch.tensor([[SINE_WAVES[method][trained][tested] for trained, tested in ENTRIES]], dtype=torch.float64)
+
+
+def leads(first: Tensor, second: Tensor) -> dict[tuple[int, int], Effect]:
+    """Return the difference in every entry, each of shape (runs, entries) or (1, entries)."""
+    second = second.expand_as(first)
+    return {
+        entry: paired(first[:, index], second[:, index], comparisons=len(ENTRIES), **ERRORS)
+        for index, entry in enumerate(ENTRIES)
+    }
+
+
+def hardest(effects: dict[tuple[int, int], Effect]) -> tuple[int, int]:
+    """Return the entry in which the first is ahead by least, in half-widths."""
+    return max(effects, key=lambda entry: effects[entry].mean / effects[entry].half_width)
+
+
+def in_words(entry: tuple[int, int]) -> str:
+    """Say which entry it is."""
+    return f"trained with {entry[0]}, tested with {entry[1]} points"
+
+
+def changed(results: Results, change: str) -> Tensor:
+    """Return the error at 10 points of the runs with one ingredient changed, float64 of shape (runs,)."""
+    return torch.tensor([score.mean for score in results.scores(change=change, shots=10)], dtype=torch.float64)

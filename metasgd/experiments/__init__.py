@@ -22,6 +22,7 @@ from metasgd.experiments.pictures import PICTURES
 from metasgd.experiments.results import load_benchmark, load_results
 from metasgd.experiments.runner import run_experiment
 from metasgd.experiments.sine import SINE
+from metasgd.experiments.sine_rates import SINE_RATES
 
 __all__ = [
     "EXPERIMENTS",
@@ -38,6 +39,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         SINE,
+        SINE_RATES,
         NAVIGATION,
         MNIST,
         MNIST_FOLDS,

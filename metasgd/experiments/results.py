@@ -20,6 +20,11 @@ from metasgd.evaluation import Evaluation, interval
 
 FORMAT = 2
 ACCURACY, SQUARED_ERROR, MEAN_RETURN = "accuracy", "mean squared error", "mean return"
+READINGS = {
+    "queries": "together",
+    "support": "by the support set",
+    "support+query": "one by one, with the support set",
+}
 # The fields of a score by which it can be chosen.
 SCORE_FIELDS = ("metric", "method", "data", "ways", "shots", "variant", "settings")
 
@@ -70,6 +75,12 @@ class Score:
     def evaluation(self) -> Evaluation:
         """The score as ``metasgd.evaluate`` returns one."""
         return Evaluation(self.mean, self.half_width, self.per_task)
+
+    @property
+    def read_by(self) -> str:
+        """By what batch norm normalised the queries, as in ``MetaSGD``; where nothing says so, it was all of them."""
+        found: str = self.settings.get("query_statistics") or self.cell.get("query_statistics") or "queries"
+        return found
 
     def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Say whether all fields of ``SCORE_FIELDS`` that are wanted have these values."""
@@ -208,6 +219,11 @@ class Results:
             there_are = choices(found or self.scores(**others) or self.scores())
             raise LookupError(f"{len(found)} scores of {self.name} have {described(wanted)}; there are {there_are}")
         return found[0]
+
+
+def how_read(scores: Iterable[Score]) -> str:
+    """Return, for the last line of a table, how its scores' queries were read: the choices of chapter 8."""
+    return "queries are read " + ", or ".join(dict.fromkeys(READINGS[score.read_by] for score in scores))
 
 
 def read_score(record: Mapping[str, Any], cell: StoredCell) -> Score:

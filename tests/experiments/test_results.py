@@ -14,6 +14,7 @@ from metasgd.experiments.results import (
     Results,
     StoredCell,
     difference_of_rows,
+    how_read,
     mean_of_seeds,
     method_rows,
     read_results,
@@ -109,6 +110,17 @@ def test_a_score_is_read_as_it_was_recorded():
     assert (read.mean, read.half_width, read.tasks) == (0.33333, 0.01235, 3)
     assert read.right_answers == (15, 30, 30)
     torch.testing.assert_close(read.per_task, score.per_task)
+
+
+def test_queries_were_read_together_where_nothing_says_otherwise():
+    """Else as the settings of the run say, or those of this one test."""
+    of_run = {"config": {"query_statistics": "support"}}
+    alone = record("maml", 0.5, settings={"query_statistics": "support+query"})
+    (plain,) = StoredCell("a", {"scores": [record("maml", 0.5)]}).scores()
+    trained, asked = StoredCell("b", {**of_run, "scores": [record("maml", 0.5), alone]}).scores()
+    assert [score.read_by for score in (plain, trained, asked)] == ["queries", "support", "support+query"]
+    assert how_read([plain, plain]) == "queries are read together"
+    assert how_read([plain, trained]) == "queries are read together, or by the support set"
 
 
 def comparison(answers):

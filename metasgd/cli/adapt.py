@@ -32,7 +32,7 @@ def add_adapt(commands: Any) -> None:
         description="Take one step on a few pictures of each class, in a folder for each, then say for every picture "
         "of another folder\nwhich class it is, and how probable that is. PNG and JPEG of any size are read. Prints "
         "JSON or CSV.",
-        epilog="examples: python -m metasgd adapt --weights omniglot-mnist-5way --support few --query many --ink\n"
+        epilog="examples: python -m metasgd adapt --weights mnist-glyphs --support few --query many --ink\n"
         "          python -m metasgd adapt --run runs/images --support few --query many --out answers.csv",
         formatter_class=HelpFormatter,
     )

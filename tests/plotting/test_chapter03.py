@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.text import Annotation
 
 from metasgd import plotting
 from tests.plotting.examples import distance
@@ -24,11 +25,13 @@ def test_step_directions_draw_an_arrow_from_the_start_to_the_end_of_each_step() 
 
 def test_meta_update_flow_leads_each_task_from_the_shared_start_to_its_query_loss_and_back() -> None:
     (axes,) = plotting.meta_update_flow().axes
-    places = {text.get_text(): text.xy for text in axes.texts if hasattr(text, "xy") and text.get_text()}
-    arrows = [text for text in axes.texts if hasattr(text, "xy") and not text.get_text()]
+    notes = [text for text in axes.texts if isinstance(text, Annotation)]
+    places = {note.get_text(): note.xy for note in notes if note.get_text()}
+    arrows = [note for note in notes if note.arrowprops]
+    lines = [line.get_xydata() for line in axes.lines]
     blue, orange = plotting.COLOURS["blue"], plotting.COLOURS["orange"]
-    forward = [(*arrow.xyann, *arrow.xy) for arrow in arrows if arrow.arrowprops["color"] == blue]
-    (back,) = [arrow for arrow in arrows if arrow.arrowprops["color"] == orange]
+    forward = [(*arrow.xyann, *arrow.xy) for arrow in arrows if arrow.arrowprops and arrow.arrowprops["color"] == blue]
+    (back,) = [arrow for arrow in arrows if arrow.arrowprops and arrow.arrowprops["color"] == orange]
     shared = places["$\\theta$\n$\\alpha$"]
     for name in ("1", "2", "B"):
         gradient, adapted, query_loss = (
@@ -42,7 +45,7 @@ def test_meta_update_flow_leads_each_task_from_the_shared_start_to_its_query_los
         assert gradient[1] == adapted[1] == query_loss[1]
         sources = [(x, y) for x, y, _, end in forward if end == gradient[1]]
         assert sources == [shared, gradient, adapted]  # one row of arrows, from box to box
-        assert any(query_loss in [tuple(point) for point in line.get_xydata().tolist()] for line in axes.lines)
+        assert any(list(query_loss) in torch.tensor(line).tolist() for line in lines)
     assert back.xy[0] == shared[0]  # the outer step arrives at the shared start
     assert {"1. sample tasks", "2. inner step"} <= set(texts(axes))
 

@@ -14,6 +14,7 @@ from metasgd.experiments.mnist_methods_5shot import MNIST_METHODS_5SHOT
 from metasgd.experiments.mnist_scratch import MNIST_SCRATCH
 from metasgd.experiments.mnist_tuning import MNIST_TUNING
 from metasgd.experiments.navigation import NAVIGATION
+from metasgd.experiments.navigation_rewards import NAVIGATION_REWARDS
 from metasgd.experiments.omniglot import OMNIGLOT
 from metasgd.experiments.omniglot_errors import OMNIGLOT_ERRORS
 from metasgd.experiments.omniglot_methods import OMNIGLOT_METHODS
@@ -41,6 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         SINE,
         SINE_RATES,
         NAVIGATION,
+        NAVIGATION_REWARDS,
         MNIST,
         MNIST_FOLDS,
         MNIST_SCRATCH,

@@ -13,10 +13,23 @@ from metasgd._core.adam import clipped_adam
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation, interval
 from metasgd.meta_sgd import MetaSGD
+from metasgd.rates import SharedRates
 from metasgd.recipes.policy import ESTIMATORS, GaussianPolicy, as_examples, explore, policy_loss
-from metasgd.recipes.recipe import METHODS, Recipe, setting
-from metasgd.tasks.navigation import HORIZON, NavigationTasks, Trajectories, draw_navigation, move, walk_straight
+from metasgd.recipes.recipe import METHODS, UNCLIPPED, Recipe, setting
+from metasgd.tasks.navigation import (
+    HORIZON,
+    REWARDS,
+    NavigationTasks,
+    Trajectories,
+    draw_navigation,
+    locate,
+    move,
+    probe,
+    rewarded_by,
+    walk_straight,
+)
 
+NAVIGATION_METHODS = (*METHODS, "first-order", "one-rate")
 TEST_BATCH = 50  # tasks that are tested at a time
 VALIDATION_TASKS = 100  # goals that choose the best iterate of a run
 VALIDATION_SEED = 2022
@@ -41,7 +54,13 @@ class NavigationRecipe(Recipe):
     checkpoint_every = 50
     validate_every = 5
 
-    method: str = setting("meta-sgd", "what is trained: maml holds alpha at task_lr", choices=METHODS)
+    method: str = setting(
+        "meta-sgd",
+        "what is trained: maml holds alpha at task_lr, first-order drops the second derivative, one-rate learns one "
+        "rate for all",
+        choices=NAVIGATION_METHODS,
+    )
+    reward: str = setting("squared distance", "minus which the agent is told after each action", choices=REWARDS)
     random_start: bool = setting(False, "let every task start anywhere, not in the middle")
     iterations: int = setting(80, "meta-updates in all", least=1)
     meta_batch: int = setting(20, "goals in a meta-update", least=1)
@@ -74,11 +93,22 @@ class NavigationRecipe(Recipe):
             "meta_lr": self.meta_lr,
             "alpha_lr": self.alpha_lr,
             "task_lr": self.task_lr,
-            "learn_alpha": self.method == "meta-sgd",
+            "learn_alpha": self.method != "maml",
+            "first_order": self.method == "first-order",
             "meta_optimizer": clipped_adam(self.clip),
             "strategy": "batched",
             "chunk": 2 if device.type == "cpu" else None,  # what two tasks need fits into the cache of a core
         }
+
+    def make_learner(
+        self, device: torch.device | str = "cpu", *, compile: bool = False, precision: str = "float32"
+    ) -> MetaSGD:
+        """Return the untrained learner, as every recipe does; one learned rate is a ``SharedRates``."""
+        if self.method != "one-rate":
+            return super().make_learner(device, compile=compile, precision=precision)
+        network = self.make_network()
+        options = {**UNCLIPPED, **self.learner_options(network, torch.device(device))}
+        return SharedRates(network, shared="all", **options, compile=compile, precision=precision).to(device)
 
     def training_tasks(
         self, data: None = None, device: torch.device | str = "cpu", *, learner: MetaSGD | None = None
@@ -178,7 +208,7 @@ def before_and_after(
     """Draw trajectories with theta, adapt to them, and draw as many with the adapted parameters."""
 
     def attempt(params: Mapping[str, Tensor]) -> Attempt:
-        drawn = explore(learner.model, params, tasks, recipe.trajectories, recipe.horizon, generator)
+        drawn = explore(learner.model, params, tasks, recipe.trajectories, recipe.horizon, generator, recipe.reward)
         return Attempt(drawn, as_examples(drawn))
 
     before = attempt(learner.theta)
@@ -188,19 +218,38 @@ def before_and_after(
 def returns_on_new_goals(
     learner: MetaSGD, recipe: NavigationRecipe, *, num_tasks: int = 1000, seed: int = 0, progress: bool = False
 ) -> dict[str, Evaluation]:
-    """Return the mean return on new tasks, ``"before"`` and ``"after"`` one step, and that of an ``"oracle"``.
+    """Return the mean return on new tasks, in the unit of the recipe's own reward; see ``returns_in_both_units``."""
+    found = returns_in_both_units(learner, recipe, num_tasks=num_tasks, seed=seed, progress=progress)
+    return found[recipe.reward]
 
-    The same seed gives every learner the same starts and goals. The oracle knows the goal and walks there. The value
-    of a task is the mean over its trajectories. With ``progress``, a bar is shown on standard error.
+
+def returns_in_both_units(
+    learner: MetaSGD, recipe: NavigationRecipe, *, num_tasks: int = 1000, seed: int = 0, progress: bool = False
+) -> dict[str, dict[str, Evaluation]]:
+    """Return the mean return on new tasks by reward, for those that do not adapt, that do, and two that know more.
+
+    ``"before"`` and ``"after"`` are the learner's policy before and after one step, which always uses the recipe's own
+    reward: the same trajectories are scored in both units. The ``"oracle"`` knows the goal and walks there. What is
+    ``"solved"`` walks to where three rewards of one try say that the goal is (``locate``). The same seed gives every
+    learner the same starts and goals. The value of a task is the mean over its trajectories. With ``progress``, a bar
+    is shown on standard error.
     """
     like = learner.theta["log_std"]
     generator = torch.Generator(like.device).manual_seed(seed)
     drawn = draw_navigation(num_tasks, generator, random_start=recipe.random_start, dtype=like.dtype)
-    found: dict[str, list[Tensor]] = {"before": [], "after": [], "oracle": []}
+    found: dict[str, dict[str, list[Tensor]]] = {reward: {} for reward in REWARDS}
     for first in tqdm(range(0, num_tasks, TEST_BATCH), disable=not progress, unit="batch"):
         tasks = NavigationTasks(*(part[first : first + TEST_BATCH] for part in drawn))
         before, after = before_and_after(learner, recipe, tasks, generator)
-        best = move(walk_straight(tasks.goal), tasks, 1, recipe.horizon)
-        for name, trajectories in (("before", before[0]), ("after", after[0]), ("oracle", best)):
-            found[name].append(trajectories.returns.mean(1).cpu())
-    return {name: interval(torch.cat(values)) for name, values in found.items()}
+        solved = locate(probe(tasks, recipe.reward), recipe.reward)
+        runs = {"before": before.trajectories, "after": after.trajectories}
+        for name, goal in (("oracle", tasks.goal), ("solved", solved)):
+            runs[name] = move(walk_straight(goal), tasks, 1, recipe.horizon, recipe.reward)
+        for reward, values in found.items():
+            for name, run in runs.items():
+                scored = rewarded_by(run, recipe.reward, reward).returns.mean(1).cpu()
+                values.setdefault(name, []).append(scored)
+    return {
+        reward: {name: interval(torch.cat(parts)) for name, parts in values.items()}
+        for reward, values in found.items()
+    }

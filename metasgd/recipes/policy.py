@@ -61,8 +61,9 @@ def explore(
     count: int,
     horizon: int,
     generator: torch.Generator,
+    reward: str = "squared distance",
 ) -> Trajectories:
-    """Draw ``count`` trajectories of each task with a policy.
+    """Draw ``count`` trajectories of each task with a policy, whose rewards are as in ``move``.
 
     The parameters are those of the policy, or have a leading dimension of tasks, with one policy for each task.
     """
@@ -74,7 +75,7 @@ def explore(
         return action
 
     with torch.no_grad():
-        return move(act, tasks, count, horizon)
+        return move(act, tasks, count, horizon, reward)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 """Two-dimensional navigation: an agent must find a goal that it cannot see, guided by rewards alone (chapter 13).
 
 This is the third experiment of Li et al. 2017 (section 3.3), after Finn et al. 2017. A task is a goal and a start.
-There are no labels: after each action the agent gets a reward, which is larger the nearer it is to the goal. All
-trajectories of all tasks are computed at once.
+There are no labels: after each action the agent gets a reward, which is larger the nearer it is to the goal: minus its
+distance, or minus the square of it. All trajectories of all tasks are computed at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from metasgd._core.checks import check_num_tasks
 HORIZON = 100  # the largest number of actions in a trajectory
 MAX_SPEED = 0.1  # the largest velocity in each coordinate, per action
 GOAL_RADIUS = 0.01  # a trajectory ends this close to its goal
+REWARDS = ("squared distance", "distance")  # minus which the agent is told after each action
+PROBES = 3  # rewards that determine a goal in the plane
 HALF_SIDE = 0.5  # goals and random starts are drawn from [-0.5, 0.5] in each coordinate
 
 
@@ -33,7 +35,8 @@ class Trajectories(NamedTuple):
         positions: the observation before each action, of shape (B, N, H, 2).
         actions: the actions of the policy, before the environment clips them, in units of ``MAX_SPEED``, of shape
             (B, N, H, 2).
-        rewards: minus the squared distance to the goal after each action, of shape (B, N, H); zero after the end.
+        rewards: minus the squared distance to the goal after each action, or minus the distance, of shape (B, N, H);
+            zero after the end.
         alive: False for the actions after the end of a trajectory, which do not count; bool of shape (B, N, H).
     """
 
@@ -72,7 +75,13 @@ def draw_navigation(
     return NavigationTasks(start if random_start else torch.zeros_like(start), goal)
 
 
-def move(act: Callable[[Tensor], Tensor], tasks: NavigationTasks, count: int, horizon: int = HORIZON) -> Trajectories:
+def move(
+    act: Callable[[Tensor], Tensor],
+    tasks: NavigationTasks,
+    count: int,
+    horizon: int = HORIZON,
+    reward: str = "squared distance",
+) -> Trajectories:
     """Let an agent move from the start of each task, and return its trajectories (chapter 13).
 
     An action is a velocity for one unit of time; the environment clips it to ``MAX_SPEED`` in each coordinate. A
@@ -85,7 +94,12 @@ def move(act: Callable[[Tensor], Tensor], tasks: NavigationTasks, count: int, ho
         tasks: the starts and the goals of B tasks.
         count: the number of trajectories in each task, N.
         horizon: the largest number of actions in a trajectory, H.
+        reward: one of ``REWARDS``, minus which the agent receives.
+
+    Raises:
+        ValueError: a reward that does not exist.
     """
+    check_reward(reward)
     position = tasks.start[:, None].repeat(1, count, 1)
     goal = tasks.goal[:, None]
     alive = torch.ones(position.shape[:2], dtype=torch.bool, device=position.device)
@@ -94,7 +108,8 @@ def move(act: Callable[[Tensor], Tensor], tasks: NavigationTasks, count: int, ho
         action = act(position)
         moved = position + MAX_SPEED * action.clamp(-1, 1) * alive[..., None]
         squared_distance = (moved - goal).square().sum(-1)
-        steps.append((position, action, -squared_distance * alive, alive))
+        cost = squared_distance.sqrt() if reward == "distance" else squared_distance
+        steps.append((position, action, -cost * alive, alive))
         alive = alive & (squared_distance > GOAL_RADIUS**2)
         position = moved
     return Trajectories(*(torch.stack(values, dim=2) for values in zip(*steps, strict=True)))
@@ -112,3 +127,66 @@ def walk_straight(goal: Tensor) -> Callable[[Tensor], Tensor]:
     (-0.05, 3)
     """
     return lambda position: (goal[:, None] - position) / MAX_SPEED
+
+
+def rewarded_by(trajectories: Trajectories, given: str, wanted: str) -> Trajectories:
+    """Return the same trajectories with the rewards in the other unit (chapter 13).
+
+    Args:
+        trajectories: with rewards as they were given.
+        given: one of ``REWARDS``, in which the rewards are.
+        wanted: one of ``REWARDS``, in which they shall be.
+
+    Raises:
+        ValueError: a reward that does not exist.
+    """
+    check_reward(given)
+    check_reward(wanted)
+    if given == wanted:
+        return trajectories
+    costs = -trajectories.rewards
+    return trajectories._replace(rewards=-(costs.sqrt() if wanted == "distance" else costs.square()))
+
+
+def check_reward(reward: str) -> None:
+    """Raise ``ValueError`` if there is no such reward."""
+    if reward not in REWARDS:
+        raise ValueError(f"reward {reward!r} does not exist; choose one of {', '.join(REWARDS)}")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The control: whoever knows that rewards are distances needs three of them, and no learning
+
+
+def probe(tasks: NavigationTasks, reward: str = "squared distance") -> Trajectories:
+    """Return one trajectory of three actions in each task, after which the agent is at the corners of a triangle."""
+    like = tasks.goal
+    steps: Iterator[Tensor] = iter(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).to(like))
+    return move(lambda position: next(steps).expand_as(position), tasks, 1, PROBES, reward)
+
+
+def locate(tried: Trajectories, reward: str = "squared distance") -> Tensor:
+    """Return the goals, of shape (B, 2), from the three rewards of ``probe``: they are exact but for rounding.
+
+    With d_k the distance from the place p_k, d_k^2 = |p_k|^2 - 2 p_k.g + |g|^2. The difference of two such equations
+    is linear in g, and two differences determine it. Distances are squared first. Where a trajectory ended before its
+    third action, the agent has met the goal, and the goal is where it is, to within ``GOAL_RADIUS`` (chapter 13).
+
+    Args:
+        tried: what ``probe`` returns.
+        reward: one of ``REWARDS``, in which the rewards are.
+
+    Raises:
+        ValueError: a reward that does not exist.
+    """
+    squared = -rewarded_by(tried, reward, "squared distance").rewards[:, 0].double()
+    start, steps = tried.positions[:, 0].double(), tried.actions[:, 0].double()
+    alive = tried.alive[:, 0]
+    places = start + MAX_SPEED * steps.clamp(-1, 1) * alive[..., None]  # after each action
+    left = 2 * (places[:, 1:] - places[:, :1])
+    right = places[:, 1:].square().sum(-1) - places[:, :1].square().sum(-1) - squared[:, 1:] + squared[:, :1]
+    met = ~alive[:, -1]
+    left[met] = torch.eye(2, dtype=left.dtype, device=left.device)
+    right[met] = places[met, -1]
+    goal: Tensor = torch.linalg.solve(left, right[..., None])[..., 0].to(tried.positions.dtype)
+    return goal

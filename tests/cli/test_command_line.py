@@ -381,7 +381,7 @@ SCORES = {
     "miniimagenet": ["meta-sgd"],
     "cifar-fs": ["meta-sgd"],
     "sine": ["meta-sgd, 5 points", "meta-sgd, 10 points", "meta-sgd, 20 points"],
-    "navigation": ["before", "after", "oracle"],
+    "navigation": ["before", "after", "oracle", "solved"],
     "browser": ["characters, 1-shot", "digits, 1-shot", "characters, 5-shot", "digits, 5-shot"],
 }
 

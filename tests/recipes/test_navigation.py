@@ -5,8 +5,9 @@ import torch
 
 from metasgd import MetaSGD, training
 from metasgd.recipes import meta_train, navigation
-from metasgd.recipes.navigation import NavigationRecipe
+from metasgd.recipes.navigation import NAVIGATION_METHODS, NavigationRecipe
 from metasgd.recipes.recipe import METHODS
+from metasgd.tasks.navigation import REWARDS, draw_navigation
 
 SMALL = {"iterations": 3, "meta_batch": 2, "trajectories": 4, "horizon": 5, "hidden": 6}
 
@@ -80,6 +81,7 @@ def test_making_a_policy_leaves_the_global_random_state_alone():
     ("settings", "message"),
     [
         ({"method": "sgd"}, "method 'sgd' does not exist; choose one of meta-sgd, maml"),
+        ({"reward": "speed"}, "reward 'speed' does not exist; choose one of squared distance, distance"),
         ({"estimator": "exact"}, "estimator 'exact' does not exist; choose one of dice, naive"),
         ({"trajectories": 1}, "trajectories is 1; .* at least 2"),
         ({"horizon": 0}, "horizon is 0; .* at least 1"),
@@ -141,6 +143,37 @@ def test_a_run_ends_as_the_iterate_that_does_best_on_goals_of_its_own():
     goals = {"num_tasks": navigation.VALIDATION_TASKS, "seed": navigation.VALIDATION_SEED}
     assert navigation.returns_on_new_goals(learner, config, **goals)["after"].mean == pytest.approx(max(scores))
     assert max(scores) > min(scores)
+
+
+def test_a_learner_is_told_of_its_own_reward_and_scored_in_both_units(float64):
+    """The same trajectories in both units; the loss of a task is minus the mean of the rewards that it was told of."""
+    learner, config = small_learner(reward="distance")
+    tasks = navigation.NavigationSampler(learner, config).sample(3, generator(0))
+    position = tasks.support_x.reshape(3, config.trajectories, config.horizon, 2)
+    reward = tasks.support_y[..., 3].reshape(position.shape[:3])
+    moved, start = position[:, :, 1:], draw_navigation(3, generator(0), dtype=torch.float64)
+    torch.testing.assert_close(reward[:, :, :-1], -(moved - start.goal[:, None, None]).norm(dim=-1))
+    found = navigation.returns_in_both_units(learner, config, num_tasks=60)
+    own = navigation.returns_on_new_goals(learner, config, num_tasks=60)
+    assert {name: score.mean for name, score in own.items()} == {
+        name: score.mean for name, score in found["distance"].items()
+    }
+    assert found["distance"]["before"].mean < found["squared distance"]["before"].mean  # distances below one
+
+
+def test_whoever_solves_for_the_goal_is_as_good_as_whoever_knows_it():
+    for reward in REWARDS:
+        learner, config = small_learner(reward=reward, horizon=20)
+        found = navigation.returns_on_new_goals(learner, config, num_tasks=60)
+        assert found["solved"].mean == pytest.approx(found["oracle"].mean, abs=1e-3)
+
+
+def test_one_rate_is_learned_for_all_and_first_order_drops_the_second_derivative():
+    learner, _ = meta_train(NavigationRecipe(method="one-rate", **SMALL), progress=False)
+    rates = torch.cat([rate.detach().flatten() for rate in learner.alpha.values()])
+    assert rates.unique().numel() == 1
+    assert rates[0] != 0.01
+    assert [small_learner(method=name)[0].first_order for name in NAVIGATION_METHODS] == [False, False, True, False]
 
 
 def interrupted_at(last):

@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from metasgd.tasks.navigation import GOAL_RADIUS, MAX_SPEED, NavigationTasks, draw_navigation, move, walk_straight
+from metasgd.tasks.navigation import (
+    GOAL_RADIUS,
+    MAX_SPEED,
+    REWARDS,
+    NavigationTasks,
+    draw_navigation,
+    locate,
+    move,
+    probe,
+    rewarded_by,
+    walk_straight,
+)
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -80,3 +91,46 @@ def test_tasks_and_trajectories_do_not_touch_each_other(float64):
 def test_no_task_is_refused():
     with pytest.raises(ValueError, match="num_tasks is 0; at least 1"):
         draw_navigation(0, generator(0))
+
+
+def test_the_reward_may_be_the_distance_itself(float64):
+    """After the first action the goal is (0.3, 0.4) away, at a distance of 0.5; after the second, (0.2, 0.4)."""
+    tasks = NavigationTasks(torch.zeros(1, 2), torch.tensor([[0.4, 0.4]]))
+    run = move(lambda position: torch.tensor([1.0, 0.0]).expand_as(position), tasks, 1, horizon=2, reward="distance")
+    torch.testing.assert_close(run.rewards[0, 0], -torch.tensor([0.5, (0.2**2 + 0.4**2) ** 0.5]))
+
+
+def test_the_same_trajectories_can_be_scored_in_either_unit(float64):
+    """Also after the end of a trajectory, where both rewards are zero."""
+    tasks = draw_navigation(30, generator(2), dtype=torch.float64)
+    runs = {reward: move(walk_straight(tasks.goal), tasks, 1, 9, reward) for reward in REWARDS}
+    assert not runs["distance"].alive.all()
+    for given in REWARDS:
+        for wanted in REWARDS:
+            torch.testing.assert_close(rewarded_by(runs[given], given, wanted).rewards, runs[wanted].rewards)
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+@pytest.mark.parametrize("random_start", [False, True])
+def test_three_rewards_without_noise_tell_where_the_goal_is(reward, random_start):
+    """In float32, to a millionth or so; whoever goes there pays what is paid by whoever knows the goal."""
+    tasks = draw_navigation(500, generator(5), random_start=random_start)
+    found = locate(probe(tasks, reward), reward)
+    torch.testing.assert_close(found, tasks.goal, rtol=0, atol=1e-4)
+    runs = [move(walk_straight(goal), tasks, 1, reward=reward) for goal in (tasks.goal, found)]
+    torch.testing.assert_close(runs[0].returns, runs[1].returns, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("place", [(0.1, 0.0), (0.1, 0.1), (0.0, 0.1), (0.105, 0.0)])
+def test_a_goal_that_is_met_while_looking_for_it_is_found_where_it_was_met(place):
+    tasks = NavigationTasks(torch.zeros(1, 2), torch.tensor([place]))
+    assert (locate(probe(tasks)) - tasks.goal).norm() <= GOAL_RADIUS
+
+
+def test_a_reward_that_does_not_exist_is_refused():
+    tasks = draw_navigation(1, generator(0))
+    for refuse in (lambda: move(torch.zeros_like, tasks, 1, reward="speed"), lambda: locate(probe(tasks), "speed")):
+        with pytest.raises(
+            ValueError, match="reward 'speed' does not exist; choose one of squared distance, distance"
+        ):
+            refuse()

@@ -8,6 +8,7 @@ from metasgd.experiments.copies import COPIES
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Experiment
 from metasgd.experiments.mnist import MNIST
 from metasgd.experiments.mnist_classes import MNIST_CLASSES
+from metasgd.experiments.mnist_comparison import MNIST_COMPARISON
 from metasgd.experiments.mnist_folds import MNIST_FOLDS
 from metasgd.experiments.mnist_methods import MNIST_METHODS
 from metasgd.experiments.mnist_methods_5shot import MNIST_METHODS_5SHOT
@@ -44,6 +45,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         NAVIGATION,
         NAVIGATION_REWARDS,
         MNIST,
+        MNIST_COMPARISON,
         MNIST_FOLDS,
         MNIST_SCRATCH,
         MNIST_CLASSES,

@@ -134,6 +134,7 @@ def scores_in_folds(
     images: Sequence[Tensor],
     device: torch.device | str = "cpu",
     own: bool = False,
+    test_shots: Iterable[int] = TEST_SHOTS,
     seed: int = TEST_SEED,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
@@ -146,12 +147,13 @@ def scores_in_folds(
         images: MNIST by class.
         device: where tasks are drawn.
         own: test on the meta-training digits of a fold in place of those that it holds out.
+        test_shots: other numbers of shots.
         seed: of the tasks.
         progress: show a bar for each method on standard error.
     """
     records = []
     for fold in range(NUM_FOLDS) if recipe.fold is None else [recipe.fold]:
-        for shots in TEST_SHOTS:
+        for shots in test_shots:
             sampler = replace(recipe, shots=shots).digit_tasks(images, fold_digits(fold)[0 if own else 1], device)
             for name, variant, method in tests:
                 found = evaluate(method, sampler, tasks, seed=seed, progress=progress)
@@ -201,7 +203,9 @@ def by_run(results: Results, part: str, shots: int, **wanted: Any) -> Tensor:
             they are among these.
     """
     said: dict[str, Any] = {"variant": None, "data": HELD_OUT, **wanted}
-    scores = [score for score in results.scores(part=part, shots=shots, **said) if score.method != PIXELS]
+    scores = results.scores(part=part, shots=shots, **said)
+    if "method" not in wanted:  # then the baseline that needs no training is left out
+        scores = [score for score in scores if score.method != PIXELS]
     found = {(score.cell.config["seed"], score.settings["fold"]): score.mean for score in scores}
     seeds = sorted({seed for seed, _ in found})
     return torch.tensor([[found[seed, fold] for fold in range(NUM_FOLDS)] for seed in seeds], dtype=torch.float64)

@@ -1,165 +1,44 @@
-"""The experiment ``mnist-comparison``: every method on the same glyphs at the same budget (chapters 8 and 11).
+"""The experiment ``mnist-comparison``: several methods on the same glyphs at the same budget (chapter 8).
 
-Each method sees as many tasks of as many pictures of random glyphs, from the same network at the same start. Its inner
-and its outer rate are chosen on tasks of other glyphs, so that no choice has seen a digit. Three runs of each method
-are then tested on the five digits of every fold.
+Each method sees as many tasks of random glyphs, from the same network at the same start. Its inner and its outer rate
+are chosen on tasks of other glyphs, so that no choice has seen a digit. Three runs of each method are then tested on
+the five digits of every fold.
 """
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metasgd.baselines import nearest_class_mean
-from metasgd.evaluation import Method, Sampler, evaluate
-from metasgd.experiments.character_scores import Test
+from torch import Tensor
+
+from metasgd.evaluation import Sampler, evaluate
 from metasgd.experiments.experiment import VALIDATION_SEED, Cell, Cells, Experiment, Setup
-from metasgd.experiments.mnist import scores_in_folds
-from metasgd.experiments.results import score_record
+from metasgd.experiments.mnist import by_run, scores_in_folds
+from metasgd.experiments.results import Results, score_record
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import Contestant, meta_train
-from metasgd.recipes.contestants import GRADIENT_METHODS, fine_tuned, pretrained
-from metasgd.recipes.glyphs import UNSTEADY, GlyphsRecipe, alike, written
-from metasgd.recipes.images import support_only_methods
-from metasgd.recipes.pretraining import by_features
-from metasgd.tasks.handwriting import mirrored
+from metasgd.recipes.contestants import GRADIENT_METHODS
+from metasgd.recipes.glyphs import GlyphsRecipe
 
-FINE_TUNING, FEATURE_MEANS, FROM_SUPPORT = "fine-tuning", "class means of features", "support set alone"
 COMPARED_SEEDS = 3  # runs of each method
 OTHER_GLYPHS = 1000  # the seed of the glyphs on which settings are chosen
 BUDGET: dict[str, Any] = {"iterations": 750}
 TUNING_BUDGET: dict[str, Any] = {"iterations": 200}
-INNER, OUTER = (0.03, 0.1, 0.3, 1.0), (1e-3, 3e-3, 1e-2)
-# What sets a method apart, apart from its rates.
-STEPS: dict[str, dict[str, Any]] = {
-    "three-steps": {"inner_steps": 3},
-    "maml-three-steps": {"inner_steps": 3},
-    "reptile": {"inner_steps": 5},
-}
-FINE_TUNING_GRID: list[dict[str, Any]] = [
-    {"lr": lr, "steps": steps, "part": part}
-    for part in ("all", "head")
-    for lr in (0.03, 0.1, 0.3, 1.0)
-    for steps in (5, 20)
-]
-
-_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs of a method
-
-
-def recipe_of(method: str, inner: float | None, outer: float, **settings: Any) -> GlyphsRecipe:
-    """Return the settings of a run.
-
-    Args:
-        method: its name.
-        inner: alpha at the start (None: the method has no inner step that is meta-trained).
-        outer: beta and gamma.
-        settings: others.
-    """
-    rates = {"meta_lr": outer, "alpha_lr": outer} | ({} if inner is None else {"task_lr": inner})
-    return GlyphsRecipe(**STEPS.get(method, {}) | rates | settings)
-
-
-def tuning_cell(method: str, inner: float | None, outer: float, **changes: Any) -> tuple[str, Cell]:
-    """Return the name and the cell of a short run, which is tested on other glyphs."""
-    recipe = recipe_of(method, inner, outer, **TUNING_BUDGET | changes)
-    name = f"tuning-{method}-{'' if inner is None else f'inner{inner:g}-'}outer{outer:g}"
-    return name, Cell("tuning", recipe, partial(run_method, method, recipe, True), {"method": method})
-
-
-def compared_cell(method: str, inner: float | None, outer: float, seed: int, **changes: Any) -> tuple[str, Cell]:
-    """Return the name and the cell of a run, which is tested on the digits of every fold."""
-    recipe = recipe_of(method, inner, outer, **BUDGET | {"seed": seed} | changes)
-    return f"{method}-seed{seed}", Cell(
-        "comparison", recipe, partial(run_method, method, recipe, False), {"method": method}
-    )
-
-
-def run_method(method: str, recipe: GlyphsRecipe, is_tuning: bool, setup: Setup, folder: Path) -> dict[str, Any]:
-    """Train one method, going on from its checkpoint if there is one, and test it.
-
-    Args:
-        method: its name.
-        recipe: the settings of the run.
-        is_tuning: test it on tasks of other glyphs, else on the digits of every fold.
-        setup: of all cells.
-        folder: of the checkpoint.
-    """
-    if method == FROM_SUPPORT:
-        return {"scores": [score for shots in (1, 5) for score in from_support(recipe, shots, setup)]}
-    if method == FINE_TUNING:
-        tests = fine_tuning_tests(recipe, is_tuning, setup)
-    else:
-        tests = [(method, {}, meta_learned(method, recipe, setup, folder))]
-    if is_tuning:
-        sampler, count = other_glyphs(recipe, setup), setup.tasks * 2
-        return {
-            "scores": [
-                score_record(
-                    evaluate(learner, sampler, count, seed=VALIDATION_SEED),
-                    method=name,
-                    data="other glyphs",
-                    ways=recipe.ways,
-                    shots=recipe.shots,
-                    settings=settings,
-                )
-                for name, settings, learner in tests
-            ]
-        }
-    named: list[Test] = [(name, None, learner) for name, _, learner in tests]
-    return {"scores": scores_in_folds(named, recipe, setup.tasks, images=setup.mnist, device=setup.device)}
-
-
-def meta_learned(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) -> MetaSGD:
-    """Return a meta-trained learner; methods whose meta-gradient can be compiled are, if the setup says so."""
-    compiled = setup.compile and method in GRADIENT_METHODS
-    key = (method, setup.device, compiled)
-    learner, _ = meta_train(
-        Contestant(method, recipe),
-        device=setup.device,
-        out=folder,
-        resume=True,
-        compile=compiled,
-        learner=_learners.get(key) if compiled else None,
-        data=(),
-    )
-    _learners[key] = learner
-    return learner
-
-
-def fine_tuning_tests(recipe: GlyphsRecipe, is_tuning: bool, setup: Setup) -> list[tuple[str, dict[str, Any], Method]]:
-    """Train a classifier of all glyphs, and return what is tested: name, settings and method.
-
-    In tuning, it is fine-tuned with every entry of ``FINE_TUNING_GRID``.
-    """
-    classes = [*mirrored(written(recipe.seed)), *mirrored(alike(recipe.seed))]
-    network = pretrained(recipe, classes, recipe.seen(UNSTEADY), setup.device)
-    grid = FINE_TUNING_GRID if is_tuning else [CHOSEN_FINE_TUNING]
-    tests = [(FINE_TUNING, settings, fine_tuned(network, recipe, **settings)) for settings in grid]
-    means = by_features(network, nearest_class_mean, query_statistics=recipe.query_statistics)
-    return [*tests, (FEATURE_MEANS, {}, means)]
-
-
-def other_glyphs(recipe: GlyphsRecipe, setup: Setup) -> Sampler:
-    """Return tasks of glyphs that no run has met, by which settings are chosen."""
-    made = GlyphsRecipe(ways=recipe.ways, shots=recipe.shots, deslant=recipe.deslant, seed=OTHER_GLYPHS)
-    return made.training_tasks(None, setup.device)
-
-
-def from_support(recipe: GlyphsRecipe, shots: int, setup: Setup) -> list[dict[str, Any]]:
-    """Return the records of the methods that learn from a support set alone, with a number of shots."""
-    trained = GlyphsRecipe(ways=recipe.ways, shots=shots, deslant=recipe.deslant, seed=recipe.seed)
-    tests: list[Test] = [(name, None, method) for name, method in support_only_methods(trained, setup.device).items()]
-    records = scores_in_folds(tests, recipe, setup.tasks, images=setup.mnist, device=setup.device)
-    return [record for record in records if record["shots"] == shots]
-
-
+LADDER = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)  # of rates
+INNER, OUTER = (0.03, 0.3), (1e-3, 1e-2)  # the rates that are tried at least: those between the two
+FIRST_OUTER = 3e-3  # the outer rate with which inner rates are tried
 # The inner and the outer rate that each method takes: the best on other glyphs, as a test checks.
 RATES: dict[str, tuple[float | None, float]] = {
-    **{name: (0.1, 3e-3) for name in GRADIENT_METHODS},
-    "reptile": (0.1, 1.0),
-    "protonet": (None, 3e-3),
-    FINE_TUNING: (None, 3e-3),
+    "meta-sgd": (0.1, 3e-3),
+    "layer-rates": (0.03, 3e-3),
+    "first-order": (0.03, 3e-3),
+    "maml": (0.1, 3e-3),
+    "first-order-maml": (0.1, 3e-3),
+    "anil": (0.3, 3e-3),
+    "protonet": (None, 0.01),  # which takes no inner step
 }
-CHOSEN_FINE_TUNING: dict[str, Any] = {"lr": 0.1, "steps": 20, "part": "all"}
+
+_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs of a method
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
@@ -171,15 +50,80 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     """
     cells: dict[str, Cell] = {}
     for method, (inner, outer) in RATES.items():
-        grid = [] if inner is None else [(rate, RATES[method][1]) for rate in INNER]
-        cells |= dict(tuning_cell(method, *rates, **changes) for rates in grid + [(inner, rate) for rate in OUTER])
-        cells |= dict(compared_cell(method, inner, outer, seed + run, **changes) for run in range(COMPARED_SEEDS))
+        tried: list[tuple[float | None, float]] = []
+        if inner is not None:
+            tried += [(rate, FIRST_OUTER) for rate in around(inner, INNER)]
+        tried += [(inner, rate) for rate in around(outer, OUTER)]
+        for rates in tried:
+            recipe = recipe_of(*rates, **TUNING_BUDGET | changes)
+            with_inner = "" if rates[0] is None else f"-inner{rates[0]:g}"
+            name = f"tuning-{method}{with_inner}-outer{rates[1]:g}"
+            cells[name] = Cell("tuning", recipe, partial(run_tuning, method, recipe), {"method": method})
+        for start in range(seed, seed + COMPARED_SEEDS):
+            recipe = recipe_of(inner, outer, **BUDGET | {"seed": start} | changes)
+            run = partial(run_compared, method, recipe)
+            cells[f"{method}-seed{start}"] = Cell("comparison", recipe, run, {"method": method})
     return cells
+
+
+def recipe_of(inner: float | None, outer: float, **settings: Any) -> GlyphsRecipe:
+    """Return the settings of a run with an inner rate, if the method has one, and an outer rate."""
+    rates = {"meta_lr": outer, "alpha_lr": outer} | ({} if inner is None else {"task_lr": inner})
+    return GlyphsRecipe(**rates | settings)
+
+
+def around(chosen: float, ends: tuple[float, float]) -> list[float]:
+    """Return the rates that are tried: all between two ends, and beyond these up to the neighbours of the chosen."""
+    place = LADDER.index(chosen)
+    low, high = LADDER[max(0, place - 1)], LADDER[min(len(LADDER) - 1, place + 1)]
+    return [rate for rate in LADDER if min(low, ends[0]) <= rate <= max(high, ends[1])]
+
+
+def run_tuning(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) -> dict[str, Any]:
+    """Train a method for a short time, going on from its checkpoint if there is one, and test it on other glyphs."""
+    learner = meta_learned(method, recipe, setup, folder)
+    found = evaluate(learner, other_glyphs(recipe, setup), 2 * setup.tasks, seed=VALIDATION_SEED)
+    said: dict[str, Any] = {"data": "other glyphs", "ways": recipe.ways, "shots": recipe.shots}
+    return {"scores": [score_record(found, method=method, **said)]}
+
+
+def run_compared(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) -> dict[str, Any]:
+    """Train a method, going on from its checkpoint if there is one, and test it on the digits of every fold."""
+    learner = meta_learned(method, recipe, setup, folder)
+    tests = [(method, None, learner)]
+    return {"scores": scores_in_folds(tests, recipe, setup.tasks, images=setup.mnist, device=setup.device)}
+
+
+def meta_learned(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) -> MetaSGD:
+    """Return a meta-trained learner; methods whose meta-gradient can be compiled are, if the setup says so."""
+    compiled = setup.compile and method in GRADIENT_METHODS
+    key = (method, recipe.width, setup.device, compiled)
+    options: dict[str, Any] = {"device": setup.device, "compile": compiled, "learner": _learners.get(key)}
+    learner, _ = meta_train(Contestant(method, recipe), (), out=folder, resume=True, **options)
+    if compiled:
+        _learners[key] = learner
+    return learner
+
+
+def other_glyphs(recipe: GlyphsRecipe, setup: Setup) -> Sampler:
+    """Return tasks of glyphs that no run has met, by which settings are chosen."""
+    made = GlyphsRecipe(ways=recipe.ways, shots=recipe.shots, deslant=recipe.deslant, seed=OTHER_GLYPHS)
+    return made.training_tasks(None, setup.device)
+
+
+def compared(results: Results, shots: int) -> dict[str, Tensor]:
+    """Return the accuracies of every method, each float64 of shape (runs, folds), the runs in the order of seeds.
+
+    Args:
+        results: those of ``mnist-comparison``.
+        shots: of the test tasks.
+    """
+    return {method: by_run(results, "comparison", shots, method=method) for method in RATES}
 
 
 MNIST_COMPARISON = Experiment(
     name="mnist-comparison",
-    description="Every method at the same budget on random glyphs, tested on the digits of every fold",
+    description="Several methods at the same budget on random glyphs, tested on the digits of every fold",
     cells=make_cells,
     recipe=GlyphsRecipe,
     data="mnist",

@@ -87,7 +87,6 @@ def of_methods_on_glyphs() -> list[Claim]:
 
     return [
         claim("On glyphs, Meta-SGD is {verdict} MAML.", ours, accuracies["maml"]),
-        claim("On glyphs, Meta-SGD is {verdict} ANIL.", ours, accuracies["anil"]),
         claim("A rate for each layer is {verdict} a rate for each parameter.", accuracies["layer-rates"], ours),
         claim("A prototypical network is {verdict} Meta-SGD.", accuracies["protonet"], ours),
     ]
@@ -103,20 +102,7 @@ def of_methods_on_digits() -> list[Claim]:
         ]
         for method in ("meta-sgd", "maml")
     )
-    ladder = load_results("mnist-classes")
-    grown, turned = (
-        ladder.cell(part="longer", rung=rung).score(method="meta-sgd", data="held-out digits").mean
-        for rung in ("composites", "orientations")
-    )
     return [
-        Claim(
-            "With the five digits of a fold alone, all three ways to make classes, in long runs, are {verdict} "
-            "orientations alone.",
-            "run",
-            paired([grown], [turned]),
-            "equal network and 2,100 meta-updates, fold 1",
-            "one run",
-        ),
         Claim(
             "With the five digits of a fold alone, Meta-SGD is {verdict} MAML.",
             "fold",

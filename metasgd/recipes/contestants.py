@@ -23,7 +23,6 @@ from metasgd.recipes.recipe import UNCLIPPED, Recipe, device_of
 # By name: options of SharedRates.
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "meta-sgd": {},
-    "tensor-rates": {"shared": "tensor"},
     "layer-rates": {"shared": "layer"},
     "one-rate": {"shared": "all"},
     "nonnegative": {"nonnegative": True},
@@ -31,7 +30,6 @@ GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "first-order": {"first_order": True},
     "first-order-maml": {"learn_alpha": False, "first_order": True},
     "three-steps": {},  # the problem's settings say how many
-    "maml-three-steps": {"learn_alpha": False},
     "head-only": {"adapts": "head"},
     "body-only": {"adapts": "body"},
     "anil": {"learn_alpha": False, "adapts": "head"},

@@ -20,6 +20,7 @@ from metasgd.experiments.omniglot import OMNIGLOT
 from metasgd.experiments.omniglot_errors import OMNIGLOT_ERRORS
 from metasgd.experiments.omniglot_methods import OMNIGLOT_METHODS
 from metasgd.experiments.omniglot_mnist import OMNIGLOT_MNIST
+from metasgd.experiments.omniglot_mnist_methods import OMNIGLOT_MNIST_METHODS
 from metasgd.experiments.pictures import PICTURES
 from metasgd.experiments.results import load_benchmark, load_results
 from metasgd.experiments.runner import run_experiment
@@ -55,6 +56,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         OMNIGLOT,
         OMNIGLOT_METHODS,
         OMNIGLOT_MNIST,
+        OMNIGLOT_MNIST_METHODS,
         COPIES,
         OMNIGLOT_ERRORS,
         PICTURES,

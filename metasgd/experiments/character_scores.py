@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from metasgd.calibration import Calibration
 from metasgd.evaluation import Evaluation, Method, evaluate
 from metasgd.experiments.experiment import TEST_SEED
-from metasgd.experiments.results import Results, Score, score_record
+from metasgd.experiments.results import ACCURACY, CALIBRATION_ERROR, NLL, Results, Score, score_record
 from metasgd.recipes.omniglot import TEST_SHOTS, OmniglotRecipe
 
 PIXELS = "nearest class mean"
@@ -54,6 +55,18 @@ def scores_of_test(
             said: dict[str, Any] = {"method": name, "data": data, "variant": variant}
             records.append(score_record(found, ways=recipe.ways, shots=shots, **said))
     return records
+
+
+def calibration_records(found: Calibration, tasks: int, **said: Any) -> list[dict[str, Any]]:
+    """Return the records of an accuracy, a negative log-likelihood and a calibration error on the same tasks.
+
+    Args:
+        found: the three.
+        tasks: how many tasks there were.
+        said: fields of the records, as ``score_record`` takes them.
+    """
+    by_metric = {ACCURACY: found.accuracy, NLL: found.nll, CALIBRATION_ERROR: found.error}
+    return [score_record(score, metric, **said) | {"tasks": tasks} for metric, score in by_metric.items()]
 
 
 def tabulate(labelled: Iterable[tuple[str, Score]]) -> Table:

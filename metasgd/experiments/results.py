@@ -20,6 +20,7 @@ from metasgd.evaluation import Evaluation, interval
 
 FORMAT = 2
 ACCURACY, SQUARED_ERROR, MEAN_RETURN = "accuracy", "mean squared error", "mean return"
+NLL, CALIBRATION_ERROR = "negative log-likelihood", "expected calibration error"
 READINGS = {
     "queries": "together",
     "support": "by the support set",
@@ -34,7 +35,8 @@ class Score:
     """One number of a results file, and what it measures.
 
     Attributes:
-        metric: ``"accuracy"``, ``"mean squared error"`` or ``"mean return"``.
+        metric: ``"accuracy"``, ``"mean squared error"``, ``"mean return"``, ``"negative log-likelihood"`` or
+            ``"expected calibration error"``.
         method: what was tested, e.g. ``"meta-sgd"``.
         data: what the test tasks are drawn from, e.g. ``"held-out digits"``.
         ways: classes of a test task (None: they have none).

@@ -8,7 +8,7 @@ import torch
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import EXPERIMENTS, character_scores, load_results, omniglot_methods, run_experiment
 from metasgd.experiments.experiment import Setup
-from metasgd.experiments.results import StoredCell
+from metasgd.experiments.results import ACCURACY, CALIBRATION_ERROR, NLL, StoredCell
 from metasgd.recipes.omniglot import OmniglotRecipe
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 2}
@@ -155,3 +155,28 @@ def test_stored_runs_on_omniglot_are_ahead_of_pixels():
                 ours = cell.score(method=cell.config["method"], variant=None, shots=shots)
                 pixels = cell.score(method="nearest class mean", shots=shots)
                 assert ours.mean - ours.half_width > pixels.mean + pixels.half_width, (name, cell, shots)
+
+
+def test_prototypes_on_the_way_to_mnist_run_at_small_size(folder, tmp_path):
+    """They are tested on digits, with one picture of each, and by all three measures."""
+    name = "protonet-10way-pictures-seed0"
+    made = EXPERIMENTS["omniglot-mnist-methods"].make_cells({"width": 4, "iterations": 2})[name]
+    check_prototypes(StoredCell(name, made.describe() | made.run(Setup(3, root=folder), tmp_path)), tasks=3)
+
+
+def check_prototypes(cell, tasks):
+    found = [(score.method, score.data, score.ways, score.shots, score.metric) for score in cell.scores()]
+    metrics = (ACCURACY, NLL, CALIBRATION_ERROR)
+    assert found == [(cell["method"], "digits", cell.config["ways"], 1, metric) for metric in metrics]
+    assert all(score.tasks == tasks for score in cell.scores())
+
+
+def test_the_stored_prototypes_are_those_of_the_experiment():
+    stored, cells = load_results("omniglot-mnist-methods"), EXPERIMENTS["omniglot-mnist-methods"].make_cells({})
+    assert [cell.name for cell in stored] == list(cells)
+    assert stored.command.startswith("python -m metasgd experiment omniglot-mnist-methods")
+    assert "/" not in stored.command
+    for cell in stored:
+        made = cells[cell.name]
+        assert (cell["method"], OmniglotRecipe(**cell.config)) == (made.fields["method"], made.recipe)
+        check_prototypes(cell, stored.header["tasks"])

@@ -1,4 +1,4 @@
-"""Methods without meta-training, with which Meta-SGD is compared (chapters 7 and 8).
+"""Methods without meta-training, with which Meta-SGD is compared (chapters 7, 8 and 15).
 
 Each is a function ``(support_x, support_y, query_x) -> prediction`` for one task, as ``metasgd.evaluate`` takes it.
 """
@@ -100,6 +100,47 @@ def from_scratch(
         with torch.no_grad(), evaluation_mode(network):
             output: Tensor = output_for_queries(network, query_statistics, support_x, query_x)
         return output
+
+    return method
+
+
+def ridge(penalty: float | Tensor, start: Tensor | None = None) -> Method:
+    r"""Return the method that fits a linear model to a task, and is pulled towards a start (chapter 15).
+
+    It predicts :math:`x^\top w` with the weights that minimise :math:`\sum_k (x_k^\top w - y_k)^2 + \sum_i p_i (w_i -
+    s_i)^2`, which are :math:`w = s + (X^\top X + \operatorname{diag}(p))^{-1} X^\top (y - X s)`. A penalty of 0 is
+    least squares; where several weights fit equally well, it takes those nearest to the start. The method also takes
+    many tasks at once, with a leading dimension.
+
+    Args:
+        penalty: p, one number for all weights or a tensor of shape (weights,), not negative.
+        start: s, of shape (weights,) (None: zeros).
+
+    Raises:
+        ValueError: a penalty that is negative or not finite, or one that is 0 for some weights alone.
+
+    >>> x, y = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    >>> [round(ridge(p)(x, y, torch.tensor([[1.0]])).item(), 4) for p in (0.0, 5.0)]
+    [2.0, 1.0]
+    """
+    penalties = torch.as_tensor(penalty)
+    if not (penalties.isfinite().all() and (penalties >= 0).all()):
+        raise ValueError(f"penalty is {penalty}; it must be finite and not negative")
+    without = bool((penalties == 0).all())
+    if not without and (penalties == 0).any():
+        raise ValueError(f"penalty is {penalty}; it must be 0 for all weights, which is least squares, or for none")
+
+    def method(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        size = support_x.shape[-1]
+        origin = support_x.new_zeros(size, 1) if start is None else start.to(support_x)[:, None]
+        residual = support_y - support_x @ origin
+        if without:
+            change: Tensor = torch.linalg.pinv(support_x) @ residual
+        else:
+            pull = torch.diag(penalties.to(support_x).expand(size))
+            change = torch.linalg.solve(support_x.mT @ support_x + pull, support_x.mT @ residual)
+        prediction: Tensor = query_x @ (origin + change)
+        return prediction
 
     return method
 

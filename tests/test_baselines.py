@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metasgd.baselines import class_means, from_scratch, nearest_class_mean
+from metasgd.baselines import class_means, from_scratch, nearest_class_mean, ridge
 
 # Class 0 has the support examples (4, 0) and (0, 3), with the mean (2, 1.5); class 1 has (0, -1) and (0, -3), with the
 # mean (0, -2). The labels are not in order, as nothing promises that they are.
@@ -106,3 +106,46 @@ def test_training_from_scratch_reads_a_query_without_its_companions(float64, sta
     torch.testing.assert_close(alone, method(x, y, queries), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="does not exist"):
         from_scratch(model, torch.optim.SGD, lr=0.1, steps=2, query_statistics="alone")
+
+
+@pytest.mark.parametrize("penalty", [0.7, torch.tensor([0.2, 3.0, 0.01])], ids=["one penalty", "one for each weight"])
+@pytest.mark.parametrize("examples", [2, 6], ids=["fewer examples than weights", "more"])
+def test_ridge_is_where_plain_gradient_descent_on_its_loss_ends(float64, penalty, examples: int) -> None:
+    """5,000 small steps on the penalised sum of squares, from a place of their own, end within 1e-6 of the formula."""
+    generator = torch.Generator().manual_seed(examples)
+    x, y, queries = (torch.randn(shape, generator=generator) for shape in ((examples, 3), (examples, 1), (4, 3)))
+    start = torch.tensor([1.0, -2.0, 0.5])
+    weights = torch.full((3,), 4.0, requires_grad=True)
+    for _ in range(5000):
+        loss = (x @ weights - y[:, 0]).square().sum() + (penalty * (weights - start).square()).sum()
+        (slope,) = torch.autograd.grad(loss, weights)
+        weights = (weights - 0.02 * slope).detach().requires_grad_()
+    prediction = ridge(penalty, start)(x, y, queries)
+    torch.testing.assert_close(prediction[:, 0], queries @ weights.detach(), rtol=0, atol=1e-6)
+
+
+def test_without_penalty_ridge_is_least_squares_and_nearest_to_its_start(float64) -> None:
+    """One example, x = (1, 1) and y = 4, from (1, 0): (2.5, 1.5) fits, and differs from the start along x alone."""
+    x, y = torch.tensor([[1.0, 1.0]]), torch.tensor([[4.0]])
+    weights = ridge(0.0, torch.tensor([1.0, 0.0]))(x, y, torch.eye(2))
+    torch.testing.assert_close(weights[:, 0], torch.tensor([2.5, 1.5]))
+
+
+def test_ridge_takes_many_tasks_at_once(float64) -> None:
+    x, y, queries = torch.randn(5, 4, 3), torch.randn(5, 4, 1), torch.randn(5, 2, 3)
+    for method in (ridge(0.0), ridge(0.3, torch.ones(3))):
+        alone = torch.stack([method(*task) for task in zip(x, y, queries, strict=True)])
+        torch.testing.assert_close(method(x, y, queries), alone)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        (-1.0, "must be finite and not negative"),
+        (float("nan"), "must be finite"),
+        (torch.tensor([0.0, 1.0]), "0 for all weights"),
+    ],
+)
+def test_a_penalty_that_is_none_is_refused(penalty, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ridge(penalty)

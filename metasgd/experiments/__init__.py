@@ -6,6 +6,7 @@
 from metasgd.experiments.browser import BROWSER
 from metasgd.experiments.copies import COPIES
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Experiment
+from metasgd.experiments.linear import LINEAR
 from metasgd.experiments.mnist import MNIST
 from metasgd.experiments.mnist_classes import MNIST_CLASSES
 from metasgd.experiments.mnist_comparison import MNIST_COMPARISON
@@ -43,6 +44,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         SINE,
         SINE_RATES,
+        LINEAR,
         NAVIGATION,
         NAVIGATION_REWARDS,
         MNIST,

@@ -87,7 +87,7 @@ class Experiment:
         name: of the experiment and of its results file.
         description: what it finds out, in one line.
         cells: returns its cells, given settings that differ from the book's in all of them.
-        recipe: the class of its settings (None: it trains nothing, and has no settings).
+        recipe: the class of its settings (None: it follows none, and has no settings).
         data: the data it needs, MNIST or Omniglot (None: none, only random numbers).
         tasks: test tasks of each score, unless another number is asked for (0: nothing is tested).
         compiled: whether its learners can be compiled, and compute in another precision.
@@ -114,7 +114,7 @@ class Experiment:
         """
         if self.recipe is None:
             if named := [key for key, value in changes.items() if (key, value) != ("seed", 0)]:
-                raise ValueError(f"{self.name} trains nothing; leave {', '.join(sorted(named))} out")
+                raise ValueError(f"{self.name} follows no recipe; leave {', '.join(sorted(named))} out")
             return self.cells()
         known = {one.name for one in fields(self.recipe)}
         if unknown := changes.keys() - known:

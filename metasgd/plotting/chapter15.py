@@ -9,38 +9,48 @@ from metasgd.plotting.style import COLOURS, figure
 
 def crossing_curves(
     x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     xlabel: str,
-    ylabel: str,
     floor: float | None = None,
     log_x: bool = True,
 ) -> Figure:
-    """Draw positive values of several methods on a logarithmic axis, Meta-SGD with a thick line (chapter 15).
+    """Draw errors of several methods on logarithmic axes, one panel above the other (chapter 15).
 
-    The figures are ``fig-where-shots`` and ``fig-where-shift``.
+    The figures are ``fig-where-shots`` and ``fig-where-shift``. Meta-SGD has a thick line. Where an error is infinite,
+    its curve has a gap.
 
     Args:
         x: the values of what is varied.
-        curves: by method, its value at each x. "no adaptation", "least squares" and "ideal" have thin lines; any
-            others, at most two, are Meta-SGD.
+        panels: by the label of its y axis, the curves of a panel: by method, its error at each x. "Meta-SGD, one
+            step", "no adaptation", "least squares", "ridge", "ridge from the start" and "ideal" have lines of their
+            own.
         xlabel: the label of the x axis.
-        ylabel: the label of the y axis.
         floor: a value that no method can fall below, drawn dashed, or None.
         log_x: whether the x axis is logarithmic, too.
     """
-    styles = {"no adaptation": ("grey", "-"), "least squares": ("red", "-"), "ideal": ("black", ":")}
-    with figure(size=(6.4, 4.0)) as (fig, axes):
-        ours = iter((("blue", "-"), ("green", "-")))
-        for name, values in curves.items():
-            colour, line = styles.get(name) or next(ours)
-            axes.plot(x, values, line, color=COLOURS[colour], label=name, linewidth=1.8 if name in styles else 3)
-        if floor is not None:
-            axes.axhline(floor, linestyle="--", linewidth=1, color=COLOURS["grey"])
-        axes.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
+    styles = {
+        "Meta-SGD, one step": ("blue", "-"),
+        "no adaptation": ("grey", "-"),
+        "least squares": ("red", "-"),
+        "ridge": ("orange", "--"),
+        "ridge from the start": ("green", "-"),
+        "ideal": ("black", ":"),
+    }
+    with figure(len(panels), size=(6.4, 3.2 * len(panels)), sharex=True, squeeze=False) as (fig, rows):
+        for (ylabel, curves), (axes,) in zip(panels.items(), rows, strict=True):
+            for name, values in curves.items():
+                colour, line = styles[name]
+                width = 3 if name.startswith("Meta-SGD") else 1.8
+                axes.plot(x, values, line, color=COLOURS[colour], label=name, linewidth=width)
+            if floor is not None:
+                axes.axhline(floor, linestyle="--", linewidth=1, color=COLOURS["grey"])
+            axes.set(yscale="log", ylabel=ylabel)
+            axes.yaxis.set_major_formatter("{x:g}")
         if log_x:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_major_formatter("{x:g}")
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        axes.set_xlabel(xlabel)
+        handles, labels = axes.get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=10)
     return fig

@@ -1,5 +1,6 @@
-"""Linear regression tasks, the worked example in which the best alpha has a closed form (chapter 4)."""
+"""Linear regression tasks, the worked example in which the best alpha has a closed form (chapters 4 and 15)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -111,6 +112,22 @@ class LinearRegressionSampler:
         power, variance = self._gradient_power(spread), self.input_scale**2
         left = spread - 4 * alpha * variance * spread + 4 * alpha**2 * variance * power
         return self.noise**2 + (variance * left).sum()
+
+    def expected_least_squares_loss(self) -> float:
+        r"""Return the mean squared error of least squares on the query set, expected over tasks (chapter 15).
+
+        With n weights and K shots it is :math:`\sigma^2 (1 + n / (K - n - 1))`, whatever the scales, and infinite for
+        K = n and K = n + 1: then the support inputs are too often nearly dependent. Without noise it is 0.
+
+        Raises:
+            ValueError: there are fewer shots than weights, so that the error depends on where the weights lie.
+        """
+        size, spare = len(self.input_scale), self.shots - len(self.input_scale) - 1
+        if spare < -1:
+            raise ValueError(f"shots is {self.shots}, fewer than the {size} weights, which they do not determine")
+        if self.noise == 0:
+            return 0.0
+        return self.noise**2 * (1 + size / spare) if spare > 0 else math.inf
 
     def _gradient_power(self, spread: Tensor) -> Tensor:
         """Return b of chapter 4, E[g_i^2] / (4 lambda_i) for a support gradient g and E[(theta - w)^2] = spread."""

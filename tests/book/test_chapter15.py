@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from metasgd.baselines import ridge
 from metasgd.tasks import LinearRegressionSampler
 
 
 def test_ideal_learner_is_the_mean_of_the_posterior(float64: None) -> None:
-    """eq-where-ideal: weights are drawn from prior times likelihood on a grid, in two dimensions."""
+    """The last row of the table below eq-where-ridge, against prior times likelihood on a grid, in two dimensions."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(3, 2, generator=generator), torch.randn(3, 1, generator=generator)
     mean, variance, noise = torch.tensor([0.5, -1.0]), torch.tensor([0.4, 1.5]), 0.7
-    system = x.T @ x + noise**2 * torch.diag(1 / variance)
-    ideal = mean + torch.linalg.solve(system, x.T @ (y[:, 0] - x @ mean))
+    ideal = ridge(noise**2 / variance, mean)(x, y, torch.eye(2))[:, 0]
 
     grid = torch.cartesian_prod(*(torch.linspace(-8, 8, 801),) * 2)
     prior = MultivariateNormal(mean, torch.diag(variance)).log_prob(grid)
@@ -40,3 +40,32 @@ def test_error_grows_with_the_square_of_the_shift(float64: None) -> None:
     second = [loss(step + 1) - 2 * loss(step) + loss(step - 1) for step in (1, 2, 3)]
     assert second == pytest.approx([second[0]] * 3, rel=1e-9)
     assert second[0] > 0
+
+
+@pytest.mark.parametrize("degrees", [3, 6])
+def test_the_inverse_of_the_gram_matrix_is_that_of_a_distance(float64: None, degrees: int) -> None:
+    """eq-where-least-squares: 1 / (X^T X)^-1_ii is the squared distance of column i from the span of the others.
+
+    Its mean is that of chi-squared with k = K - n + 1 degrees of freedom, and the mean of its inverse 1 / (k - 2),
+    within five standard errors of 200,000 draws.
+    """
+    weights = 4
+    shots = degrees + weights - 1
+    x = torch.randn(200_000, shots, weights, generator=torch.Generator().manual_seed(degrees))
+    inverse = torch.linalg.inv(x.mT @ x)[:, 0, 0]
+    others, column = x[:, :, 1:], x[:, :, :1]
+    distance = (column - others @ torch.linalg.lstsq(others, column).solution).square().sum((1, 2))
+    torch.testing.assert_close(1 / inverse, distance, rtol=1e-6, atol=1e-9)
+    assert distance.mean().item() == pytest.approx(degrees, abs=5 * (2 * degrees / 200_000) ** 0.5)
+    if degrees > 4:  # the inverse has a variance
+        assert inverse.mean().item() == pytest.approx(1 / (degrees - 2), abs=5 * inverse.std().item() / 200_000**0.5)
+
+
+def test_with_nine_examples_and_eight_weights_larger_samples_have_larger_means(float64: None) -> None:
+    """The mean of 1 / chi-squared with two degrees of freedom, cut off below t, is about log(1 / t) / 2: no limit."""
+    draws = torch.randn(1_000_000, 2, generator=torch.Generator().manual_seed(0)).square().sum(1)
+    for cut in (1e-1, 1e-2, 1e-3):
+        kept = draws[draws > cut]
+        # the exponential integral E1(cut / 2) / 2, whose series begins -gamma - log(cut / 2) + cut / 2
+        expected = (-0.5772 - torch.tensor(cut / 2).log().item() + cut / 2) / 2
+        assert (1 / kept).sum().item() / len(draws) == pytest.approx(expected, rel=0.02)

@@ -130,5 +130,5 @@ def test_every_experiment_has_its_stored_results(name):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_settings_that_an_experiment_lacks_are_refused(name):
-    with pytest.raises(ValueError, match=rf"{name} (has no setting nonsense|trains nothing); leave"):
+    with pytest.raises(ValueError, match=rf"{name} (has no setting nonsense|follows no recipe); leave"):
         EXPERIMENTS[name].make_cells({"nonsense": 1})

@@ -20,7 +20,7 @@ from metasgd.tasks import fold_digits
 @pytest.mark.parametrize("experiment", ["copies", "omniglot-errors", "pictures"])
 def test_what_trains_nothing_takes_no_settings(experiment):
     for change, name in (({"iterations": 3}, "iterations"), ({"seed": 1}, "seed")):
-        with pytest.raises(ValueError, match=f"{experiment} trains nothing; leave {name} out"):
+        with pytest.raises(ValueError, match=f"{experiment} follows no recipe; leave {name} out"):
             EXPERIMENTS[experiment].make_cells(change)
 
 

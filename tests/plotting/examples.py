@@ -254,7 +254,7 @@ EXAMPLES: Mapping[str, Arguments] = {
         {name: (4 * uniform(3, 3, seed=seed)).softmax(1) for seed, name in enumerate(("before", "learned", "single"))},
     ),
     "crossing_curves": arguments(
-        [1, 2, 4], {"Meta-SGD, one step": [3.0, 2.0, 1.0], "least squares": [9.0, 2.0, 0.5]},
-        xlabel="shots", ylabel="error", floor=0.4,
+        [1, 2, 4], {"error": {"Meta-SGD, one step": [3.0, 2.0, 1.0], "least squares": [9.0, 2.0, 0.5]}},
+        xlabel="shots", floor=0.4,
     ),
 }  # fmt: skip

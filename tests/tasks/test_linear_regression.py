@@ -1,5 +1,7 @@
 """Linear regression: the moments of the tasks, and the best alpha against brute force."""
 
+import math
+
 import pytest
 import torch
 
@@ -111,3 +113,26 @@ def test_no_rates_have_a_lower_expected_query_loss_than_the_best(device: torch.d
 def test_impossible_regression_tasks_are_refused(arguments: tuple, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LinearRegressionSampler(*arguments, **options)
+
+
+def test_the_expected_error_of_least_squares_is_its_mean_over_drawn_tasks() -> None:
+    """With 3 weights and 12 shots: 0.25 * (1 + 3 / 8), whatever the scales; five standard errors of 20,000 tasks."""
+    sampler = make_regression(torch.device("cpu"), shots=12, queries=20)
+    support_x, support_y, query_x, query_y = sampler.sample(20_000)
+    errors = (query_x @ torch.linalg.pinv(support_x) @ support_y - query_y).square().mean((1, 2))
+    expected = sampler.expected_least_squares_loss()
+    assert expected == pytest.approx(0.25 * (1 + 3 / 8))
+    assert errors.mean().item() == pytest.approx(expected, abs=5 * errors.std().item() / 20_000**0.5)
+
+
+@pytest.mark.parametrize(("shots", "noise", "expected"), [(3, 0.5, math.inf), (4, 0.5, math.inf), (3, 0.0, 0.0)])
+def test_least_squares_fails_without_bound_where_it_has_hardly_more_shots_than_weights(
+    shots: int, noise: float, expected: float
+) -> None:
+    sampler = make_regression(torch.device("cpu"), shots=shots, noise=noise)
+    assert sampler.expected_least_squares_loss() == expected
+
+
+def test_fewer_shots_than_weights_have_no_expected_error_of_least_squares() -> None:
+    with pytest.raises(ValueError, match="shots is 2, fewer than the 3 weights"):
+        make_regression(torch.device("cpu"), shots=2).expected_least_squares_loss()

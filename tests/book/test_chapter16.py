@@ -63,7 +63,9 @@ def pretend_colab(monkeypatch: pytest.MonkeyPatch, upload: Any) -> None:
     monkeypatch.setitem(sys.modules, "google.colab", colab)
 
 
-def test_uploaded_photographs_are_read_in_colab(chapter, uploads, monkeypatch):
+def test_uploaded_photographs_are_read_in_colab(
+    chapter: dict[str, Any], uploads: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pretend_colab(monkeypatch, lambda: uploads)
     source = tagged_source(path_of(16), "upload")
     assert source.count("UPLOAD = False") == 1
@@ -77,7 +79,9 @@ def test_uploaded_photographs_are_read_in_colab(chapter, uploads, monkeypatch):
     shutil.rmtree(namespace["own"])
 
 
-def test_nothing_is_asked_for_unless_the_reader_says_so(chapter, monkeypatch):
+def test_nothing_is_asked_for_unless_the_reader_says_so(
+    chapter: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither in Colab before UPLOAD is set, nor elsewhere if it is."""
     source = tagged_source(path_of(16), "upload")
     assert run_cell(source.replace("UPLOAD = False", "UPLOAD = True"), chapter)[1] == ""

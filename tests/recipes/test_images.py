@@ -1,9 +1,12 @@
 """What the recipes of pictures share: how queries are read, in meta-training as in the test."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from metasgd.checkpoints import read_checkpoint
 from metasgd.data import load_mnist
@@ -27,13 +30,13 @@ alone = pytest.mark.parametrize("statistics", ["support", "support+query"])
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> list[Tensor]:
     return load_mnist(quiet=True)
 
 
 @alone
 @pytest.mark.parametrize("recipe", ALL)
-def test_a_learner_reads_its_queries_as_the_setting_says(recipe, statistics):
+def test_a_learner_reads_its_queries_as_the_setting_says(recipe: Any, statistics: str) -> None:
     assert recipe(width=2).make_learner().query_statistics == "queries"
     assert recipe(width=2, query_statistics=statistics).make_learner().query_statistics == statistics
     with pytest.raises(
@@ -44,19 +47,19 @@ def test_a_learner_reads_its_queries_as_the_setting_says(recipe, statistics):
 
 @alone
 @pytest.mark.parametrize("method", META_LEARNERS)
-def test_so_does_every_method_of_a_comparison(method, statistics):
+def test_so_does_every_method_of_a_comparison(method: str, statistics: str) -> None:
     learner = Contestant(method, MnistRecipe(width=2, query_statistics=statistics)).make_learner()
     assert learner.query_statistics == statistics
 
 
 @alone
-def test_a_learner_is_trained_in_this_way_and_tested_too(digits, statistics):
+def test_a_learner_is_trained_in_this_way_and_tested_too(digits: list[Tensor], statistics: str) -> None:
     """The run is that of ``train`` with a learner whose attribute is set, and no other run."""
     recipe = replace(SMALL, query_statistics=statistics)
     learner, history = meta_train(recipe, digits, progress=False)
     by_hand = SMALL.make_learner()
     by_hand.query_statistics = statistics
-    options = {"meta_batch": SMALL.meta_batch, "seed": SMALL.seed, "progress": False}
+    options: dict[str, Any] = {"meta_batch": SMALL.meta_batch, "seed": SMALL.seed, "progress": False}
     assert train(by_hand, SMALL.training_tasks(digits), SMALL.iterations, **options) == history
     assert meta_train(SMALL, digits, progress=False)[1] != history
     scores = [SMALL.test(by_hand, digits, 3), recipe.test(learner, digits, 3)]
@@ -66,7 +69,7 @@ def test_a_learner_is_trained_in_this_way_and_tested_too(digits, statistics):
     torch.testing.assert_close(whole[:1], first, rtol=1e-4, atol=1e-5)  # float32, summed in another order
 
 
-def test_a_checkpoint_restores_it_and_does_not_go_on_in_another_way(digits, tmp_path):
+def test_a_checkpoint_restores_it_and_does_not_go_on_in_another_way(digits: list[Tensor], tmp_path: Path) -> None:
     meta_train(BY_SUPPORT, digits, out=tmp_path, progress=False)
     run = load_run(tmp_path)
     assert run.recipe == BY_SUPPORT
@@ -77,7 +80,9 @@ def test_a_checkpoint_restores_it_and_does_not_go_on_in_another_way(digits, tmp_
 
 
 @pytest.mark.parametrize("recipe", [SMALL, Contestant("maml", SMALL)], ids=["recipe", "contestant"])
-def test_where_queries_are_read_together_nothing_is_stored_of_it(digits, tmp_path, recipe: Recipe):
+def test_where_queries_are_read_together_nothing_is_stored_of_it(
+    digits: list[Tensor], tmp_path: Path, recipe: Recipe
+) -> None:
     """So runs and results of which nothing was said go on, and are read, as runs that read queries together."""
     meta_train(recipe, digits, out=tmp_path, progress=False)
     assert "query_statistics" not in str(read_checkpoint(tmp_path).config)
@@ -85,20 +90,20 @@ def test_where_queries_are_read_together_nothing_is_stored_of_it(digits, tmp_pat
     assert load_run(tmp_path).recipe == recipe
 
 
-def test_a_results_file_and_a_comparison_say_it_where_they_are_not():
+def test_a_results_file_and_a_comparison_say_it_where_they_are_not() -> None:
     assert Cell("table", BY_SUPPORT, lambda *_: {}).describe()["config"]["query_statistics"] == "support"
     contestant = Contestant("maml", BY_SUPPORT)
     assert contestant.config()["query_statistics"] == "support"
     assert Contestant.from_config(contestant.config()) == contestant
 
 
-def test_the_statistics_of_each_query_are_not_compiled(digits):
+def test_the_statistics_of_each_query_are_not_compiled(digits: list[Tensor]) -> None:
     recipe = replace(SMALL, query_statistics="support+query")
     with pytest.raises(ValueError, match=r"compile=True would compile the model once for each query"):
         meta_train(recipe, digits, compile=True, progress=False)
 
 
-def test_methods_without_meta_training_read_queries_as_the_recipe_says(digits):
+def test_methods_without_meta_training_read_queries_as_the_recipe_says(digits: list[Tensor]) -> None:
     task = SMALL.test_tasks(digits).sample(1, torch.Generator().manual_seed(0))
     support_x, support_y, query_x = task.support_x[0], task.support_y[0], task.query_x[0]
     name = "from scratch, SGD"
@@ -110,7 +115,7 @@ def test_methods_without_meta_training_read_queries_as_the_recipe_says(digits):
     assert not torch.equal(here, together)
 
 
-def test_copies_of_queries_are_read_by_the_support_set_too(digits):
+def test_copies_of_queries_are_read_by_the_support_set_too(digits: list[Tensor]) -> None:
     task = SMALL.test_tasks(digits).sample(1, torch.Generator().manual_seed(0))
     method = with_copied_queries(BY_SUPPORT.make_learner())
     found = method(task.support_x[0], task.support_y[0], task.query_x[0])

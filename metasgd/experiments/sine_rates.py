@@ -153,7 +153,7 @@ def quadratic_model(learner: MetaSGD, tasks: Task, *, chunk: int = 32) -> tuple[
 
     zero = torch.zeros_like(theta)
     gradient = grad(objective)
-    below, pull_back = vjp(gradient, zero)
+    below, pull_back, *_ = vjp(gradient, zero)
     columns = vmap(lambda direction: pull_back(direction)[0], chunk_size=chunk)
     b = -below.detach()
     alive = b != 0  # all other rows and columns of M are zero, since g is

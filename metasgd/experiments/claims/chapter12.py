@@ -78,7 +78,7 @@ def to_mnist() -> list[Claim]:
     }
     return [
         Claim(
-            "What brings most from Omniglot to MNIST is to draw each picture with a hand and a pen of its own.",
+            "What brings most from Omniglot to MNIST is to redraw each picture, with a hand and a pen of its own.",
             "run",
             paired(means([ladder["varied"]]), means([ladder["quarter-turns"]])),
             "same network, iterations and test tasks; 5-way 1-shot",

@@ -17,25 +17,18 @@ from metasgd.experiments.mnist import by_run, over_runs
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.tasks.folds import NUM_FOLDS
 
-BASELINES = {
-    "nearest class mean": "pixels, nearest mean",
-    "from scratch, Adam": "from scratch",
-}
+PIXELS = "nearest class mean"
 PARTS = {"digits alone": "after 5 digits", "glyphs": "Meta-SGD"}
 
 
 def panel(shots: int) -> dict[str, list[Evaluation]]:
     """Return one score for each fold, by method: of learners, the mean over runs."""
-    folds, results = load_results("mnist-folds"), load_results("mnist")
-    shown = {
-        label: [
-            folds.score(
-                fold=fold, shots=shots, method=name, data="held-out digits"
-            ).evaluation
-            for fold in range(NUM_FOLDS)
-        ]
-        for name, label in BASELINES.items()
+    results = load_results("mnist")
+    pixels = {
+        score.settings["fold"]: score.evaluation
+        for score in results.scores(method=PIXELS, shots=shots)
     }
+    shown = {"pixels, nearest mean": [pixels[fold] for fold in range(NUM_FOLDS)]}
     for part, label in PARTS.items():
         columns = by_run(results, part, shots).T
         shown[label] = [

@@ -24,7 +24,6 @@ LATER = {  # files that were made in format 2
     "linear",
     "mnist",
     "mnist-comparison",
-    "mnist-readings",
     "navigation-rewards",
     "omniglot-mnist-methods",
     "sine-rates",

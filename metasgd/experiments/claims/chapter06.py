@@ -34,11 +34,11 @@ def claims_of_the_table(results: Results) -> list[Claim]:
             "run", paired(ours, maml, **ERRORS), same, "several runs",
         ),
         Claim(
-            f"Also where the two are closest ({in_words(closest)}), Meta-SGD is {{verdict}} MAML.",
+            f"Also where its lead is least certain ({in_words(closest)}), Meta-SGD is {{verdict}} MAML.",
             "run", leads(ours, maml)[closest], same, "several runs",
         ),
         Claim(
-            f"In the entry nearest to the paper's ({in_words(nearest)}), Meta-SGD is {{verdict}} the "
+            f"Where its lead over the paper is least certain ({in_words(nearest)}), Meta-SGD is {{verdict}} the "
             "paper's mean.",
             "run", leads(ours, paper("meta-sgd"))[nearest], recipe, "observation",
         ),

@@ -80,7 +80,7 @@ def of_methods_on_glyphs() -> list[Claim]:
     """Return the claims about methods that have glyphs alone, on the held-out digits of all five folds."""
     accuracies = compared(load_results("mnist-comparison"), 1)
     ours = accuracies["meta-sgd"]
-    equal = "equal network, start and 750 meta-updates; both rates of both tuned alike, on other glyphs"
+    equal = "equal network, start and 750 meta-updates; the rates of both tuned alike, on other glyphs"
 
     def claim(text: str, a: Tensor, b: Tensor) -> Claim:
         return Claim(text, "run", paired(a, b, comparisons=len(RATES) - 1), equal, "several folds")

@@ -168,9 +168,10 @@ def probe(tasks: NavigationTasks, reward: str = "squared distance") -> Trajector
 def locate(tried: Trajectories, reward: str = "squared distance") -> Tensor:
     """Return the goals, of shape (B, 2), from the three rewards of ``probe``: they are exact but for rounding.
 
-    With d_k the distance from the place p_k, d_k^2 = |p_k|^2 - 2 p_k.g + |g|^2. The difference of two such equations
-    is linear in g, and two differences determine it. Distances are squared first. Where a trajectory ended before its
-    third action, the agent has met the goal, and the goal is where it is, to within ``GOAL_RADIUS`` (chapter 13).
+    With d_k the distance from the place p_k, ``d_k^2 = |p_k|^2 - 2 p_k.g + |g|^2``. The difference of two such
+    equations is linear in g, and two differences determine it. Distances are squared first. Where a trajectory ended
+    before its third action, the agent has met the goal, and the goal is where it is, to within ``GOAL_RADIUS``
+    (chapter 13).
 
     Args:
         tried: what ``probe`` returns.

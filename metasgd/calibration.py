@@ -9,17 +9,14 @@ from torch import Tensor
 
 from metasgd._core.checks import check_num_tasks
 from metasgd._core.modes import no_inference_mode
-from metasgd._core.task import as_list
 from metasgd.evaluation import (
     IGNORED,
-    TASKS_PER_DRAW,
     Evaluation,
     Method,
     Sampler,
     classes_and_labels,
-    first_tasks,
     interval,
-    predict_all,
+    predictions_on_tasks,
 )
 
 BINS = 15  # of equal width, as in Guo et al. 2017
@@ -78,8 +75,7 @@ def expected_calibration_error(prediction: Tensor, target: Tensor, *, bins: int 
     >>> expected_calibration_error(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))  # sure to 1/2, and right as often
     0.0
     """
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; give 1 or more")
+    check_bins(bins)
     sums = sums_by_bin(prediction, target, bins)
     return error_of_sums(sums).item()
 
@@ -102,20 +98,23 @@ def calibration(
         ValueError: ``num_tasks`` or ``bins`` is below 1, or see ``metasgd.evaluation.accuracy``.
     """
     check_num_tasks(num_tasks)
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; give 1 or more")
-    generator = torch.Generator(sampler.device).manual_seed(seed)
+    check_bins(bins)
     losses: list[float] = []
     found: list[Tensor] = []
     with no_inference_mode():
-        while len(losses) < num_tasks:
-            tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - len(losses))
-            for prediction, task in zip(predict_all(method, tasks), as_list(tasks), strict=True):
-                losses.append(negative_log_likelihood(prediction, task.query_y))
-                found.append(sums_by_bin(prediction, task.query_y, bins))
+        for predictions, targets in predictions_on_tasks(method, sampler, num_tasks, seed):
+            for prediction, target in zip(predictions, targets, strict=True):
+                losses.append(negative_log_likelihood(prediction, target))
+                found.append(sums_by_bin(prediction, target, bins))
     sums = torch.stack(found)  # (tasks, 3, bins)
     right = sums[:, 1].sum(1) / sums[:, 0].sum(1)
     return Calibration(interval(right), interval(torch.tensor(losses, dtype=torch.float64)), error_over_tasks(sums))
+
+
+def check_bins(bins: int) -> None:
+    """Refuse a number of bins below 1."""
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; give 1 or more")
 
 
 def error_over_tasks(sums: Tensor) -> Evaluation:

@@ -200,21 +200,29 @@ def evaluate(
             with ``query_statistics`` that has no such attribute.
     """
     check_num_tasks(num_tasks)
-    generator = torch.Generator(sampler.device).manual_seed(seed)
     values: list[float] = []
     with (
         queries_read_by(query_statistics, method),
         tqdm(total=num_tasks, disable=not progress, unit="task") as bar,
         no_inference_mode(),
     ):
-        while len(values) < num_tasks:
-            # The same number is drawn each time, so that 100 tasks are the first 100 of 600.
-            tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - len(values))
-            targets = [task.query_y for task in as_list(tasks)]
-            predictions = predict_all(method, tasks)
+        for predictions, targets in predictions_on_tasks(method, sampler, num_tasks, seed):
             values += map(metric or default_metric(predictions[0], targets[0]), predictions, targets)
             bar.update(len(targets))
     return interval(torch.tensor(values, dtype=torch.float64))
+
+
+def predictions_on_tasks(
+    method: Method, sampler: Sampler, num_tasks: int, seed: int
+) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    """Yield the predictions and the targets of some tasks, until there were all; the arguments are ``evaluate``'s."""
+    generator, drawn = torch.Generator(sampler.device).manual_seed(seed), 0
+    while drawn < num_tasks:
+        # The same number is drawn each time, so that 100 tasks are the first 100 of 600.
+        tasks = first_tasks(sampler.sample(TASKS_PER_DRAW, generator), num_tasks - drawn)
+        targets = [task.query_y for task in as_list(tasks)]
+        yield predict_all(method, tasks), targets
+        drawn += len(targets)
 
 
 @contextmanager

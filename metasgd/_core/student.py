@@ -2,6 +2,8 @@
 
 import math
 
+from torch import Tensor
+
 
 def student_quantile(level: float, freedom: int) -> float:
     """Return t such that a value of Student's distribution lies between -t and t with this probability.
@@ -27,6 +29,17 @@ def student_quantile(level: float, freedom: int) -> float:
         else:
             high = middle
     return math.sqrt(freedom) * math.tan(high)
+
+
+def student_interval(values: Tensor, level: float = 0.95) -> tuple[float, float]:
+    """Return the mean of replicates and the half-width of its interval.
+
+    Args:
+        values: floating-point numbers of shape (replicates,); at least 2.
+        level: the probability, as in ``student_quantile``.
+    """
+    count = len(values)
+    return values.mean().item(), student_quantile(level, count - 1) * values.std().item() / math.sqrt(count)
 
 
 def _probability_at(angle: float, freedom: int) -> float:

@@ -6,7 +6,6 @@ long with glyphs alone, from tasks with one shot and from tasks with five. What 
 taken out, is chosen on the meta-training digits of each fold, which runs on glyphs have not met either.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metasgd._core.student import student_quantile
+from metasgd._core.student import student_interval
 from metasgd.baselines import nearest_class_mean
 from metasgd.evaluation import evaluate
 from metasgd.experiments.character_scores import PIXELS, Test
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
 from metasgd.experiments.results import Results, score_record
+from metasgd.experiments.reuse import meta_train_cell
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes import meta_train
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.omniglot import TEST_SHOTS
 from metasgd.recipes.second_step import with_second_step
@@ -44,8 +43,6 @@ CHOICES: dict[str, dict[str, Any]] = {
     "handwriting, deslanted, maml": {"method": "maml"},
 }
 ALONE_RUN: dict[str, Any] = {"glyphs": "none", "iterations": 1000}
-
-_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs that are made alike
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
@@ -99,18 +96,7 @@ def run_mnist_glyphs(recipe: GlyphsRecipe, part: str, setup: Setup, folder: Path
     # The folder of the other run differs between machines, so it is no setting that the results file keeps.
     made = recipe if recipe.start is None else replace(recipe, start=str(folder.parent / recipe.start))
     alike = (made.method, made.width, made.ways, made.shots, made.inner_steps, made.train_queries, made.meta_batch)
-    key = (*alike, setup.device, setup.compile, setup.precision)
-    learner, history = meta_train(
-        made,
-        setup.mnist,
-        device=setup.device,
-        out=folder,
-        resume=True,
-        compile=setup.compile,
-        precision=setup.precision,
-        learner=_learners.get(key),
-    )
-    _learners[key] = learner
+    learner, history = meta_train_cell(made, setup.mnist, alike, setup, folder)
     tests: list[Test] = [(recipe.method, None, learner)]
     if part in ("glyphs", "folds"):
         tests.append((recipe.method, SECOND_STEP, with_second_step(learner)))
@@ -219,9 +205,7 @@ def over_runs(accuracies: Tensor) -> tuple[float, float]:
     Args:
         accuracies: of shape (runs, folds), as ``by_run`` returns them, or differences of such; at least 2 runs.
     """
-    means = accuracies.mean(1)
-    count = len(means)
-    return means.mean().item(), student_quantile(0.95, count - 1) * means.std().item() / math.sqrt(count)
+    return student_interval(accuracies.mean(1))
 
 
 MNIST = Experiment(

@@ -15,6 +15,7 @@ from metasgd.evaluation import Sampler, evaluate
 from metasgd.experiments.experiment import VALIDATION_SEED, Cell, Cells, Experiment, Setup
 from metasgd.experiments.mnist import by_run, scores_in_folds
 from metasgd.experiments.results import Results, score_record
+from metasgd.experiments.reuse import meta_train_cell
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import Contestant, meta_train
 from metasgd.recipes.contestants import GRADIENT_METHODS
@@ -37,8 +38,6 @@ RATES: dict[str, tuple[float | None, float]] = {
     "anil": (0.3, 3e-3),
     "protonet": (None, 0.01),  # which takes no inner step
 }
-
-_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs of a method
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
@@ -96,13 +95,10 @@ def run_compared(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) 
 
 def meta_learned(method: str, recipe: GlyphsRecipe, setup: Setup, folder: Path) -> MetaSGD:
     """Return a meta-trained learner; methods whose meta-gradient can be compiled are, if the setup says so."""
-    compiled = setup.compile and method in GRADIENT_METHODS
-    key = (method, recipe.width, setup.device, compiled)
-    options: dict[str, Any] = {"device": setup.device, "compile": compiled, "learner": _learners.get(key)}
-    learner, _ = meta_train(Contestant(method, recipe), (), out=folder, resume=True, **options)
-    if compiled:
-        _learners[key] = learner
-    return learner
+    contestant = Contestant(method, recipe)
+    if method in GRADIENT_METHODS:
+        return meta_train_cell(contestant, (), (method, recipe.width), setup, folder)[0]
+    return meta_train(contestant, (), device=setup.device, out=folder, resume=True)[0]
 
 
 def other_glyphs(recipe: GlyphsRecipe, setup: Setup) -> Sampler:

@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from metasgd.evaluation import Evaluation
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
 from metasgd.experiments.results import MEAN_RETURN, score_record
+from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes import meta_train
 from metasgd.recipes.navigation import NavigationRecipe, returns_on_new_goals
 from metasgd.recipes.recipe import METHODS
@@ -71,10 +73,28 @@ def run_navigation(recipe: NavigationRecipe, task_seed: int, setup: Setup, folde
     """
     learner, history = meta_train(recipe, device=setup.device, out=folder, resume=True)
     returns = returns_on_new_goals(learner, recipe, num_tasks=setup.tasks, seed=task_seed)
+    return records_of_run(recipe, learner, history, {"goals": returns})
+
+
+def records_of_run(
+    recipe: NavigationRecipe,
+    learner: MetaSGD,
+    history: list[dict[str, float]],
+    returns: Mapping[str, Mapping[str, Evaluation]],
+) -> dict[str, Any]:
+    """Return what a results file keeps of a trained run.
+
+    Args:
+        recipe: settings of the run.
+        learner: the trained learner.
+        history: of its meta-training.
+        returns: by the ``data`` of a score and its variant.
+    """
     return {
         "scores": [
-            score_record(score, MEAN_RETURN, method=recipe.method, data="goals", variant=variant)
-            for variant, score in returns.items()
+            score_record(score, MEAN_RETURN, method=recipe.method, data=data, variant=variant)
+            for data, scores in returns.items()
+            for variant, score in scores.items()
         ],
         "deviation": learner.theta["log_std"].exp().tolist(),
         "loss_curve": loss_curve(history),

@@ -4,9 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metasgd.experiments.experiment import TEST_SEED, Cell, Cells, Experiment, Setup, loss_curve
-from metasgd.experiments.navigation import NAVIGATION_SETTINGS
-from metasgd.experiments.results import MEAN_RETURN, score_record
+from metasgd.experiments.experiment import TEST_SEED, Cell, Cells, Experiment, Setup
+from metasgd.experiments.navigation import NAVIGATION_SETTINGS, records_of_run
 from metasgd.recipes import meta_train
 from metasgd.recipes.navigation import NavigationRecipe, returns_in_both_units
 from metasgd.recipes.recipe import METHODS
@@ -37,15 +36,7 @@ def run_navigation(recipe: NavigationRecipe, setup: Setup, folder: Path) -> dict
     """
     learner, history = meta_train(recipe, device=setup.device, out=folder, resume=True)
     returns = returns_in_both_units(learner, recipe, num_tasks=setup.tasks, seed=TEST_SEED)
-    return {
-        "scores": [
-            score_record(score, MEAN_RETURN, method=recipe.method, data=unit, variant=variant)
-            for unit, scores in returns.items()
-            for variant, score in scores.items()
-        ],
-        "deviation": learner.theta["log_std"].exp().tolist(),
-        "loss_curve": loss_curve(history),
-    }
+    return records_of_run(recipe, learner, history, returns)
 
 
 NAVIGATION_REWARDS = Experiment(

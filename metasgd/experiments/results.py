@@ -17,14 +17,15 @@ from torch import Tensor
 
 from metasgd._core.files import FOLDERS, find_file
 from metasgd.evaluation import Evaluation, interval
+from metasgd.strategies.query_statistics import QUERIES, SUPPORT, SUPPORT_AND_QUERY
 
 FORMAT = 2
 ACCURACY, SQUARED_ERROR, MEAN_RETURN = "accuracy", "mean squared error", "mean return"
 NLL, CALIBRATION_ERROR = "negative log-likelihood", "expected calibration error"
 READINGS = {
-    "queries": "together",
-    "support": "by the support set",
-    "support+query": "one by one, with the support set",
+    QUERIES: "together",
+    SUPPORT: "by the support set",
+    SUPPORT_AND_QUERY: "one by one, with the support set",
 }
 # The fields of a score by which it can be chosen.
 SCORE_FIELDS = ("metric", "method", "data", "ways", "shots", "variant", "settings")
@@ -81,7 +82,7 @@ class Score:
     @property
     def read_by(self) -> str:
         """By what batch norm normalised the queries, as in ``MetaSGD``; where nothing says so, it was all of them."""
-        found: str = self.settings.get("query_statistics") or self.cell.get("query_statistics") or "queries"
+        found: str = self.settings.get("query_statistics") or self.cell.get("query_statistics") or QUERIES
         return found
 
     def matches(self, wanted: Mapping[str, Any]) -> bool:

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metasgd._core.student import student_interval
 from metasgd.evaluation import Evaluation
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
-from metasgd.experiments.mnist import over_runs
 from metasgd.experiments.published import SINE_WAVES
 from metasgd.experiments.results import SQUARED_ERROR, Results, score_record
-from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes import meta_train
+from metasgd.experiments.reuse import meta_train_cell
 from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 
@@ -46,8 +45,6 @@ SINE_CHANGES: dict[str, dict[str, Any]] = {
     **SINE_PLAIN,
     "all-of-these": {field: value for change in SINE_PLAIN.values() for field, value in change.items()},
 }
-
-_learners: dict[Any, MetaSGD] = {}  # of this process, whose compiled steps serve all runs that are made alike
 
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
@@ -99,17 +96,7 @@ def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: S
         folder: of the checkpoint.
     """
     alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
-    key = (*alike, setup.device, setup.compile, setup.precision)
-    learner, history = meta_train(
-        recipe,
-        device=setup.device,
-        out=folder,
-        resume=True,
-        compile=setup.compile,
-        precision=setup.precision,
-        learner=_learners.get(key),
-    )
-    _learners[key] = learner
+    learner, history = meta_train_cell(recipe, None, alike, setup, folder)
     scores = []
     for shots in tested:
         error = error_on_new_curves(learner, shots, num_tasks=setup.tasks, seed=task_seed)
@@ -139,7 +126,7 @@ def sine_mean(results: Results, method: str, trained: int, tested: int) -> Evalu
     Its interval is that over runs, by Student's t. Since every run has its own start, training curves and test curves,
     it says how much all three matter.
     """
-    return Evaluation(*over_runs(sine_runs(results, method, trained, tested)[:, None]), torch.empty(0))
+    return Evaluation(*student_interval(sine_runs(results, method, trained, tested)), torch.empty(0))
 
 
 def sine_tuning(results: Results, method: str) -> dict[tuple[float, float], Tensor]:

@@ -7,7 +7,7 @@ import torch
 
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import evaluate
-from metasgd.experiments import EXPERIMENTS, TEST_SEED, load_results, mnist
+from metasgd.experiments import EXPERIMENTS, TEST_SEED, load_results, reuse
 from metasgd.experiments.experiment import Setup
 from metasgd.experiments.mnist import CHOICES, HELD_OUT, OWN, SECOND_STEP, by_run, over_runs
 from metasgd.experiments.results import Results, StoredCell
@@ -24,7 +24,7 @@ def setup(monkeypatch) -> Setup:
     """Glyphs of 40 classes, and few tasks."""
     monkeypatch.setattr(glyphs, "CLASSES", 40)
     monkeypatch.setattr(glyphs, "CHARACTERS", 20)
-    monkeypatch.setattr(mnist, "_learners", {})
+    monkeypatch.setattr(reuse, "_learners", {})
     glyphs.written.cache_clear()
     glyphs.alike.cache_clear()
     return Setup(4, images=load_mnist_sample())
@@ -49,8 +49,8 @@ def test_a_run_of_a_fold_goes_on_from_its_run_on_glyphs(setup, tmp_path):
     second = run("fold3-seed1", setup, tmp_path)
     assert {score.settings["fold"] for score in second.scores()} == {3}
     assert second.config["start"] == "glyphs-seed1"  # the name of the cell, on every machine
-    learner = mnist._learners[next(iter(mnist._learners))]
-    assert len(mnist._learners) == 1  # compiled once for all runs that are made alike
+    learner = reuse._learners[next(iter(reuse._learners))]
+    assert len(reuse._learners) == 1  # compiled once for all runs that are made alike
     sampler = GlyphsRecipe(fold=3).test_tasks(setup.mnist)
     expected = evaluate(learner, sampler, 4, seed=TEST_SEED).mean
     assert second.score(shots=1, variant=None).mean == pytest.approx(expected, abs=1e-5)

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from metasgd.cli import main
-from metasgd.experiments import EXPERIMENTS, TEST_SEED, VALIDATION_SEED, load_results, sine
+from metasgd.experiments import EXPERIMENTS, TEST_SEED, VALIDATION_SEED, load_results, reuse, sine
 from metasgd.experiments.claims import paired
 from metasgd.experiments.experiment import Setup
 from metasgd.experiments.published import SINE_WAVES
@@ -97,14 +97,14 @@ def test_the_table_of_the_chapter_is_the_stored_one():
 
 def test_runs_that_share_a_learner_are_those_of_a_learner_of_their_own(tmp_path, monkeypatch):
     """Neither rates nor weights of the run before are left: the same scores to the last bit."""
-    monkeypatch.setattr(sine, "_learners", {})
+    monkeypatch.setattr(reuse, "_learners", {})
     setup = Setup(tasks=20)
     first = SineRecipe(method="maml", iterations=3, meta_lr=0.1, task_lr=0.04, seed=3)
     second = SineRecipe(method="maml", iterations=3)
     sine.run_sine(first, VALIDATION_SEED, SHOTS, setup, tmp_path / "first")
     shared = sine.run_sine(second, VALIDATION_SEED, SHOTS, setup, tmp_path / "second")
-    assert len(sine._learners) == 1
-    sine._learners.clear()
+    assert len(reuse._learners) == 1
+    reuse._learners.clear()
     assert sine.run_sine(second, VALIDATION_SEED, SHOTS, setup, tmp_path / "alone") == shared
 
 

@@ -25,7 +25,8 @@ def claims() -> list[Claim]:
 def claims_of_the_table(results: Results) -> list[Claim]:
     """Return those about the paper's table: Meta-SGD beside MAML, and both beside the paper."""
     ours, maml = (whole_table(results, method) for method in ("meta-sgd", "maml"))
-    closest, nearest = hardest(leads(ours, maml)), hardest(leads(ours, paper("meta-sgd")))
+    over_maml, over_paper = leads(ours, maml), leads(ours, paper("meta-sgd"))
+    closest, nearest = hardest(over_maml), hardest(over_paper)
     same = "network, start, training curves, budget and test curves; both outer rates and MAML's inner rate tuned"
     recipe = "tasks, network, loss and step; not the recipe of meta-training. The paper has no intervals over runs"
     return [
@@ -35,12 +36,12 @@ def claims_of_the_table(results: Results) -> list[Claim]:
         ),
         Claim(
             f"Also where its lead is least certain ({in_words(closest)}), Meta-SGD is {{verdict}} MAML.",
-            "run", leads(ours, maml)[closest], same, "several runs",
+            "run", over_maml[closest], same, "several runs",
         ),
         Claim(
             f"Where its lead over the paper is least certain ({in_words(nearest)}), Meta-SGD is {{verdict}} the "
             "paper's mean.",
-            "run", leads(ours, paper("meta-sgd"))[nearest], recipe, "observation",
+            "run", over_paper[nearest], recipe, "observation",
         ),
         Claim(
             "Over the nine entries, this chapter's MAML is {verdict} the paper's: much of the gain is the recipe.",

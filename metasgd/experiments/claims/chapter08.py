@@ -23,9 +23,7 @@ def of_all_folds(results: Results) -> list[Claim]:
     digits, short = by_run(results, "digits alone", 1), by_run(results, "choice", 1, choice=HANDWRITING)
     glyphs, both = by_run(results, "glyphs", 1), by_run(results, "folds", 1)
     second = by_run(results, "glyphs", 1, variant=SECOND_STEP)
-    as_long, controls = glyphs, "no control for the 500 further meta-updates"
-    if any(cell["part"] == "more glyphs" for cell in results):
-        as_long, controls = by_run(results, "more glyphs", 1), "equal start, rates and meta-updates"
+    as_long = by_run(results, "more glyphs", 1)
     return [
         Claim(
             "Random glyphs are {verdict} a fold's own five digits, as a source of meta-training tasks.",
@@ -38,7 +36,7 @@ def of_all_folds(results: Results) -> list[Claim]:
             "Glyphs, then glyphs and the fold's five digits, are {verdict} glyphs alone.",
             "run",
             paired(both, as_long, comparisons=FOLDS),
-            controls,
+            "equal start, rates and meta-updates",
             "several folds",
         ),
         Claim(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metasgd._core.student import student_quantile
+from metasgd._core.student import student_interval
 
 LEVEL = 0.95
 AHEAD, BEHIND, NOT_SEPARATED = "ahead of", "behind", "not separated from"
@@ -166,11 +166,9 @@ def effect_of(
         raise ValueError(f"comparisons = {comparisons}, but at least this one is made")
     means = scale * (runs.mean(1) if runs.dim() == 2 else runs)
     count = len(means)
-    half_width = math.inf
-    if count > 1:
-        quantile = student_quantile(1 - (1 - LEVEL) / comparisons, count - 1)
-        half_width = quantile * means.std().item() / math.sqrt(count)
-    return Effect(means.mean().item(), half_width, count, comparisons, unit, difference, smaller_is_better)
+    level = 1 - (1 - LEVEL) / comparisons
+    mean, half_width = student_interval(means, level) if count > 1 else (means.item(), math.inf)
+    return Effect(mean, half_width, count, comparisons, unit, difference, smaller_is_better)
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,21 @@ PARTS = {"digits alone": "after 5 digits", "glyphs": "Meta-SGD"}
 
 
 def panel(shots: int) -> dict[str, list[Evaluation]]:
-    """Return one score for each fold, by method: of learners, the mean over runs."""
+    """Return one score a fold, by method: of learners, the mean over runs."""
     results = load_results("mnist")
     pixels = {
         score.settings["fold"]: score.evaluation
         for score in results.scores(method=PIXELS, shots=shots)
     }
-    shown = {"pixels, nearest mean": [pixels[fold] for fold in range(NUM_FOLDS)]}
+    shown = {
+        "pixels, nearest mean": [pixels[fold] for fold in range(NUM_FOLDS)]
+    }
     for part, label in PARTS.items():
         columns = by_run(results, part, shots).T
         shown[label] = [
-            Evaluation(column.mean().item(), over_runs(column[:, None])[1], column)
+            Evaluation(
+                column.mean().item(), over_runs(column[:, None])[1], column
+            )
             for column in columns
         ]
     return shown
@@ -54,7 +58,9 @@ def main() -> None:
     batch = sampler.sample(1, torch.Generator().manual_seed(4))
     titles = {"1 example a digit": 1, "5 examples a digit": 5}
     panels = {title: panel(shots) for title, shots in titles.items()}
-    fig = plotting.headline(Task(*(part[0] for part in batch)), panels, chance=1 / 5)
+    fig = plotting.headline(
+        Task(*(part[0] for part in batch)), panels, chance=1 / 5
+    )
     fig.savefig(
         Path(__file__).with_name("headline.png"),
         dpi=160,

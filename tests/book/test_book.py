@@ -132,6 +132,13 @@ if colab:
 
 
 @in_every_chapter
+def test_lines_of_code_fit_the_column_of_text(chapter: str) -> None:
+    """At 79 characters nothing scrolls sideways; the set-up cell, which is folded, holds a long address."""
+    for cell in code(chapter):
+        assert max(map(len, cell.source.splitlines())) <= 79, cell.id
+
+
+@in_every_chapter
 def test_chapter_computes_on_the_gpu_if_there_is_one_and_says_so(chapter: str) -> None:
     program = "\n".join(cell.source for cell in code(chapter))
     assert re.search(

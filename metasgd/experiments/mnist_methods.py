@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metasgd.experiments.experiment import Cells, Experiment
-from metasgd.experiments.mnist_tuning import FINE_TUNING, METHOD_SETTINGS, method_cell
-from metasgd.recipes.contestants import META_LEARNERS
+from metasgd.experiments.mnist_tuning import METHOD_SETTINGS, method_cell
 from metasgd.recipes.mnist import MnistRecipe
 
 METHOD_RUN: dict[str, Any] = {"fold": 1}
@@ -14,7 +13,7 @@ METHOD_SEEDS = 3  # runs of each method
 
 def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     """Return every method in fold 1, from several seeds."""
-    return method_cells((*META_LEARNERS, FINE_TUNING), METHOD_RUN, seed, changes)
+    return method_cells(METHOD_SETTINGS, METHOD_RUN, seed, changes)
 
 
 def method_cells(methods: Iterable[str], run: Mapping[str, Any], seed: int, changes: Mapping[str, Any]) -> Cells:

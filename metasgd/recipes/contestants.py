@@ -24,12 +24,14 @@ from metasgd.recipes.recipe import UNCLIPPED, Recipe, device_of
 GRADIENT_METHODS: dict[str, dict[str, Any]] = {
     "meta-sgd": {},
     "layer-rates": {"shared": "layer"},
+    "tensor-rates": {"shared": "tensor"},
     "one-rate": {"shared": "all"},
     "nonnegative": {"nonnegative": True},
     "maml": {"learn_alpha": False},
     "first-order": {"first_order": True},
     "first-order-maml": {"learn_alpha": False, "first_order": True},
     "three-steps": {},  # the problem's settings say how many
+    "maml-three-steps": {"learn_alpha": False},
     "head-only": {"adapts": "head"},
     "body-only": {"adapts": "body"},
     "anil": {"learn_alpha": False, "adapts": "head"},

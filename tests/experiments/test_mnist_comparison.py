@@ -6,11 +6,12 @@ import torch
 from metasgd.data import load_mnist_sample
 from metasgd.experiments import EXPERIMENTS, load_results
 from metasgd.experiments.experiment import Setup
-from metasgd.experiments.mnist_comparison import OTHER_GLYPHS, RATES, around, compared, other_glyphs
+from metasgd.experiments.mnist_comparison import CHOICES, OTHER_GLYPHS, compared, other_glyphs
 from metasgd.experiments.results import Results, StoredCell
 from metasgd.recipes import glyphs
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.tasks.folds import NUM_FOLDS
+from tests.experiments.test_comparison import assert_best
 
 SMALL = {"width": 4, "iterations": 2}
 
@@ -29,7 +30,7 @@ def stored() -> Results:
     return load_results("mnist-comparison")
 
 
-@pytest.mark.parametrize("method", RATES)
+@pytest.mark.parametrize("method", CHOICES)
 def test_every_method_is_tested_on_the_digits_of_every_fold(method, setup, tmp_path):
     cell = EXPERIMENTS["mnist-comparison"].make_cells(SMALL)[f"{method}-seed1"]
     run = StoredCell("run", cell.describe() | cell.run(setup, tmp_path))
@@ -51,22 +52,8 @@ def test_settings_are_chosen_on_glyphs_that_no_run_meets(setup, tmp_path, monkey
     assert not torch.equal(other, own)
 
 
-def test_rates_are_tried_up_to_the_neighbours_of_the_best():
-    assert around(0.1, (0.03, 0.3)) == [0.03, 0.1, 0.3]
-    assert around(0.3, (0.03, 0.3)) == [0.03, 0.1, 0.3, 1.0]
-    assert around(0.01, (0.03, 0.3)) == [3e-3, 0.01, 0.03, 0.1, 0.3]
-
-
-def test_every_method_has_the_rates_that_are_best_on_other_glyphs(stored):
-    for method, (inner, outer) in RATES.items():
-        scores = {
-            (None if inner is None else cell.config["task_lr"], cell.config["meta_lr"]): cell.score().mean
-            for cell in stored.select(part="tuning", method=method)
-        }
-        assert max(scores, key=scores.get) == (inner, outer)
-        assert min(meta_lr for _, meta_lr in scores) < outer < max(meta_lr for _, meta_lr in scores)
-        if inner is not None:
-            assert min(task_lr for task_lr, _ in scores) < inner < max(task_lr for task_lr, _ in scores)
+def test_every_method_has_the_settings_that_are_best_on_other_glyphs(stored):
+    assert_best(stored, CHOICES)
 
 
 def test_all_methods_have_the_same_budget_and_were_run_by_the_same_code(stored):

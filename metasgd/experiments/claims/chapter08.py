@@ -4,7 +4,7 @@ from torch import Tensor
 
 from metasgd.experiments.claims.claim import Claim, paired
 from metasgd.experiments.mnist import OWN, SECOND_STEP, by_run
-from metasgd.experiments.mnist_comparison import RATES, compared
+from metasgd.experiments.mnist_comparison import CHOICES, compared
 from metasgd.experiments.results import Results, load_results
 from metasgd.tasks.folds import NUM_FOLDS
 
@@ -81,7 +81,7 @@ def of_methods_on_glyphs() -> list[Claim]:
     equal = "equal network, start and 750 meta-updates; the rates of both tuned alike, on other glyphs"
 
     def claim(text: str, a: Tensor, b: Tensor) -> Claim:
-        return Claim(text, "run", paired(a, b, comparisons=len(RATES) - 1), equal, "several folds")
+        return Claim(text, "run", paired(a, b, comparisons=len(CHOICES) - 1), equal, "several folds")
 
     return [
         claim("On glyphs, Meta-SGD is {verdict} MAML.", ours, accuracies["maml"]),

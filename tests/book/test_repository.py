@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import sys
 from glob import glob
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 import yaml
 from nbformat import NotebookNode
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 import metasgd
 from tests.book.notebooks import BOOK, CHAPTERS, PAGES, ROOT, in_every_chapter
@@ -40,9 +43,32 @@ def test_table_of_contents_lists_every_page_and_every_page_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["_config.yml", "_toc.yml"])
 def test_book_links_to_the_file_at_the_top(name: str) -> None:
-    assert os.readlink(BOOK / name) == f"../{name}"
+    """Where a system has no symbolic links, Git writes the path into a small file."""
+    link = BOOK / name
+    assert (os.readlink(link) if link.is_symlink() else link.read_text(encoding="utf-8")) == f"../{name}"
     assert (ROOT / name).is_file()
     assert not (ROOT / name).is_symlink()
+
+
+def test_tests_are_collected_where_a_system_has_no_symbolic_links(tmp_path: Path) -> None:
+    """A copy as Git makes it there: each link is a small file that holds a path."""
+    for folder in ("tests/book", "book", "metasgd", ".github"):
+        leave_out = shutil.ignore_patterns("_build", "__pycache__", "*.npz", "*.js", "*.wasm")
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=leave_out)
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".git":
+            shutil.copy(path, tmp_path)
+    shutil.copy(ROOT / "tests" / "__init__.py", tmp_path / "tests")
+    links = [path for path in tmp_path.rglob("*") if path.is_symlink()]
+    assert {link.name for link in links} >= {"_config.yml", "_toc.yml"}
+    for link in links:
+        target = os.readlink(link)
+        link.unlink()
+        link.write_text(target, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "--collect-only", "-q"]
+    done = subprocess.run([*command, "tests/book"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "test_book.py::test_every_picture_is_described" in done.stdout
 
 
 @in_every_chapter
@@ -85,6 +111,54 @@ def test_requirements_name_what_the_book_and_its_tests_need() -> None:
     }  # fmt: skip
     assert "2.0.0" not in requirements["jupyter-book"].specifier  # version 2 is another program
     assert "1.0.4" in requirements["jupyter-book"].specifier
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+
+
+def python_versions_of_the_book() -> set[str]:
+    """Those of the jobs that install requirements.txt, by themselves or by .ci/run."""
+    found: set[str] = set()
+    for name in ("ci", "publish", "weekly"):
+        for job in workflow(name)["jobs"].values():
+            commands = " ".join(step.get("run", "") for step in job.get("steps", []))
+            if "requirements.txt" in commands or ".ci/run" in commands:
+                found |= set(job.get("strategy", {}).get("matrix", {}).get("python", []))
+                found |= {step.get("with", {}).get("python-version", "$") for step in job["steps"]}
+    return {one for one in found if "$" not in one}
+
+
+def test_one_theme_for_every_python_version_of_the_workflows() -> None:
+    """Its versions differ in whether the buttons of the header work; a range is another theme on another Python."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    (line,) = (line.split("#")[0] for line in lines if line.startswith("sphinx-book-theme"))
+    (specifier,) = Requirement(line).specifier
+    assert specifier.operator == "=="
+    assert specifier.contains(version("sphinx-book-theme"))
+    requires = metadata("sphinx-book-theme")["Requires-Python"]
+    versions = python_versions_of_the_book()
+    assert len(versions) >= 2
+    for one in versions:
+        assert SpecifierSet(requires).contains(one), f"the theme does not run on Python {one}"
+    lowest = min(versions, key=Version)
+    assert f"{lowest} or newer to build the book" in README
+
+
+def test_a_tag_attaches_the_pdf_and_main_alone_deploys() -> None:
+    """GitHub lets no tag deploy to Pages; what the site's Colab buttons open is pushed with the site alone."""
+    publish = workflow("publish")
+    assert publish[True]["push"] == {"branches": ["main"], "tags": ["v*"]}  # YAML reads "on" as true
+    main = "github.ref == 'refs/heads/main'"
+    assert publish["jobs"]["deploy"]["if"] == main
+    conditions = {}
+    for step in publish["jobs"]["build"]["steps"]:
+        for part in ("upload-pages-artifact", "refs/heads/published", "pdf.py", "gh release upload", "check_site.py"):
+            if part in step.get("uses", "") + step.get("run", ""):
+                conditions[part] = step.get("if")
+    assert conditions["upload-pages-artifact"] == conditions["refs/heads/published"] == main
+    assert conditions["gh release upload"] == "github.ref_type == 'tag'"
+    assert conditions["check_site.py"] is None
 
 
 def test_version_is_written_in_one_place() -> None:

@@ -27,3 +27,25 @@ def test_entry_has_two_names_two_sentences_and_a_link(entry: str) -> None:
     assert blank == ""
     assert HAN.search(chinese)
     assert chinese.endswith("。")
+
+
+def test_the_table_at_the_top_has_the_two_names_of_every_entry_in_alphabetical_order() -> None:
+    """It stands before the symbols and the explanations, so that a reader who only wants a word has it at once."""
+    table = TEXT[TEXT.index("\n## English and Chinese\n") : TEXT.index("\n## Notation\n")]
+    rows = re.findall(r"^\| \{term\}`(.+)` \| (.+) \|$", table, re.MULTILINE)
+    assert rows == sorted((tuple(entry.splitlines()[:2]) for entry in ENTRIES), key=lambda names: names[0].lower())
+
+
+@pytest.mark.parametrize(
+    ("term", "chinese"),
+    [
+        ("entry-by-entry (Hadamard) product", "逐元素乘积（哈达玛积）"),
+        ("bilevel optimisation", "双层优化"),
+        ("hypergradient", "超梯度"),
+        ("meta-learner", "元学习器"),
+        ("start", "起点"),
+        ("saddle point", "鞍点"),
+    ],
+)
+def test_terms_that_readers_looked_for_are_there(term: str, chinese: str) -> None:
+    assert f"\n{term}\n{chinese}\n  " in TEXT

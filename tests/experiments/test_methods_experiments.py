@@ -58,7 +58,7 @@ def stored(request):
 
 
 def methods_of(stored):
-    methods = {"mnist-methods": (*contestants.META_LEARNERS, "fine-tuning"), "mnist-methods-5shot": FIVE_SHOT_METHODS}
+    methods = {"mnist-methods": tuple(METHOD_SETTINGS), "mnist-methods-5shot": FIVE_SHOT_METHODS}
     return methods[stored.name]
 
 

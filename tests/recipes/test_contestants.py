@@ -7,6 +7,7 @@ from torch import nn
 
 from metasgd.data import load_mnist
 from metasgd.evaluation import evaluate
+from metasgd.experiments.comparison import OWN_SETTINGS
 from metasgd.experiments.mnist_tuning import METHOD_SETTINGS
 from metasgd.recipes import Contestant, contestants, meta_train
 from metasgd.recipes.mnist import MnistRecipe
@@ -50,16 +51,17 @@ def test_the_methods_differ_in_what_they_say():
     first = {name for name, learner in learners.items() if learner.first_order}
     head = {name for name, learner in learners.items() if not learner.alpha["0.weight"].any()}
     body = {name for name, learner in learners.items() if not learner.alpha["17.weight"].any()}
-    assert still == {"maml", "first-order-maml", "anil"}
+    assert still == {"maml", "first-order-maml", "anil", "maml-three-steps"}
     assert first == {"first-order", "first-order-maml"}
     assert (head, body) == ({"head-only", "anil"}, {"body-only"})
     assert {name: len(learner.groups) for name, learner in learners.items() if learner.groups} == {
         "layer-rates": 9,
+        "tensor-rates": 18,
         "one-rate": 1,
     }
-    settings = {name: MnistRecipe(**METHOD_SETTINGS[name]) for name in contestants.GRADIENT_METHODS}
-    steps = {name: Contestant(name, config).make_learner().inner_steps for name, config in settings.items()}
-    assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3}
+    settings = {name: METHOD_SETTINGS.get(name) or OWN_SETTINGS.get(name, {}) for name in contestants.GRADIENT_METHODS}
+    steps = {name: Contestant(name, MnistRecipe(**own)).make_learner().inner_steps for name, own in settings.items()}
+    assert {name: number for name, number in steps.items() if number > 1} == {"three-steps": 3, "maml-three-steps": 3}
 
 
 def test_an_unknown_method_is_refused():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from metasgd.evaluation import Sampler
@@ -15,6 +16,7 @@ from metasgd.experiments.character_scores import Test, scores_of_test
 from metasgd.experiments.comparison import BUDGET, COMPARED_SEEDS, Choice, Comparison
 from metasgd.experiments.experiment import Cells, Experiment, Setup
 from metasgd.experiments.omniglot_mnist import ALL_CHARACTERS
+from metasgd.experiments.results import Results
 from metasgd.recipes.omniglot import TRAINING, VALIDATION, OmniglotRecipe
 
 CHOICES: dict[str, Choice] = {
@@ -68,6 +70,23 @@ def to_mnist_cell(method: str, choice: Choice, changes: dict[str, Any]) -> Cells
     recipe = CHARACTERS.recipe_of(method, choice, BUDGET | ALL_CHARACTERS | changes)
     run = partial(CHARACTERS.run_compared, method, choice, recipe)
     return {f"mnist-{method}-seed{recipe.seed}": CHARACTERS.cell("to MNIST", method, choice, recipe, run)}
+
+
+def compared(results: Results, shots: int, part: str = "comparison") -> dict[str, Tensor]:
+    """Return the accuracies of every method, each float64 of shape (runs,), in the order of seeds.
+
+    Args:
+        results: those of ``omniglot-comparison``.
+        shots: of the test tasks.
+        part: ``"comparison"``, tested on other characters, or ``"to MNIST"``.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for cell in results.select(part=part):
+        found.setdefault(cell["method"], {})[cell.config["seed"]] = cell.score(shots=shots).mean
+    return {
+        method: torch.tensor([runs[seed] for seed in sorted(runs)], dtype=torch.float64)
+        for method, runs in found.items()
+    }
 
 
 OMNIGLOT_COMPARISON = Experiment(

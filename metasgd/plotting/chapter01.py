@@ -1,11 +1,47 @@
-"""The figures of chapter 1: training from scratch, and what practice on other tasks gains."""
+"""The figures of chapter 1: many tasks in a valley, training from scratch, and what practice on other tasks gains."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
+
+
+@accepts_any_tensor
+def valley_steps(
+    loss: Callable[[Tensor], Tensor], start: Tensor, ends: Tensor, minima: Tensor, others: Tensor
+) -> Figure:
+    """Draw many tasks of one valley as stars, and one step from their common start for some of them (chapter 1).
+
+    The figure is ``fig-why-valley``, as frames of a slider.
+
+    Args:
+        loss: the loss whose contours are drawn, that of the first task: from points of shape (n, 2) to values, (n,).
+        start: the common start, shape (2,).
+        ends: where the steps of some tasks end, shape (tasks, 2). A dotted line leads on to the task's minimum.
+        minima: the minima of these tasks, shape (tasks, 2).
+        others: the minima of further tasks, shape (others, 2); small stars.
+    """
+    stars = torch.cat([minima, others])
+    low, high = stars.amin(0) - 0.5, stars.amax(0) + 0.5  # without the ends, so that all frames have the same limits
+    with figure(size=(6.4, 3.4)) as (fig, axes):
+        axes.set(xlim=(low[0].item(), high[0].item()), ylim=(low[1].item(), high[1].item()))
+        axes.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
+        draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8], colors=COLOURS["sky"], alpha=0.7)
+        axes.plot(*others.T, "*", color=COLOURS["green"], markersize=5, alpha=0.4, label="other tasks")
+        axes.plot(*minima.T, "*", color=COLOURS["green"], markersize=13, zorder=3, label="best weights of a task")
+        for end, minimum in zip(ends, minima, strict=True):
+            axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)
+            arrow = {"arrowstyle": "-|>", "color": COLOURS["blue"], "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", end.tolist(), start.tolist(), arrowprops=arrow, zorder=4)
+        axes.plot([], [], color=COLOURS["blue"], label="one step")
+        axes.plot(*start, "o", color=COLOURS["black"], markersize=7, zorder=5, label=r"start $\theta$")
+        axes.grid(False)
+        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
+    return fig
 
 
 def accuracy_against_steps(

@@ -45,12 +45,12 @@ def map_fields(
         loss: the loss whose contours are drawn, a function from points of shape (n, 2) to values of shape (n,).
         points: where the arrows start, shape (points, 2).
         panels: by optimiser, where the arrows end, shape (points, 2); four optimisers. "learned map" is blue.
-        minimum: the minimum of the loss, shape (2,); the centre of each panel.
+        minimum: the minimum of the loss, shape (2,).
         drift: by optimiser that has a state, how far its state alone carries every point, shape (2,); a black arrow.
     """
-    with figure(2, 2, size=(6.6, 6.6), sharex=True, sharey=True) as (fig, grid):
+    limits = torch.stack([points.amin(0) - 0.5, points.amax(0) + 0.5])
+    with figure(2, 2, size=(6.6, 4.8), sharex=True, sharey=True) as (fig, grid):
         for axes, (label, ends) in zip(grid.flat, panels.items(), strict=True):
-            limits = torch.stack([minimum - 3, minimum + 3])
             axes.set(xlim=limits[:, 0].tolist(), ylim=limits[:, 1].tolist(), title=label, aspect="equal")
             draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8, 14], colors=COLOURS["sky"], alpha=0.8)
             colour = COLOURS["blue" if label == "learned map" else "red"]
@@ -59,7 +59,7 @@ def map_fields(
             axes.plot(*points.T, ".", color=colour, markersize=4, zorder=3)
             if label in drift:
                 axes.quiver(
-                    *(minimum + minimum.new_tensor([2.8, -2.8])),
+                    *(limits[1, 0] - 0.1, limits[0, 1] + 0.1),
                     *drift[label],
                     color=COLOURS["black"],
                     **arrows | {"width": 0.014},
@@ -82,7 +82,7 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
         panels: by optimiser, where the steps end, shape (tasks, 2); two optimisers, the learned one second, in blue.
         minima: the minimum of each task, shape (tasks, 2).
     """
-    with figure(1, 2, size=(6.6, 4.0), sharey=True) as (fig, panel_axes):
+    with figure(2, 1, size=(6.4, 5.4), sharex=True, sharey=True) as (fig, panel_axes):
         for axes, (label, ends), colour in zip(panel_axes, panels.items(), ("red", "blue"), strict=True):
             for end, minimum in zip(ends, minima, strict=True):
                 axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)
@@ -90,10 +90,9 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
             axes.plot(*minima.T, "*", color=COLOURS["green"], markersize=12, zorder=3)
             axes.plot(*ends.T, "o", color=COLOURS[colour], markersize=5, zorder=4)
             axes.plot(*start, "o", color=COLOURS["black"], markersize=8, zorder=5)
-            axes.set(title=label, xlabel=r"$\theta_1$")
-            axes.set_aspect("equal", adjustable="datalim")
+            axes.set(title=label, ylabel=r"$\theta_2$", aspect="equal")
             axes.grid(False)
-        panel_axes[0].set_ylabel(r"$\theta_2$")
+        panel_axes[-1].set_xlabel(r"$\theta_1$")
     return fig
 
 

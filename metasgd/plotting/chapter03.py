@@ -1,7 +1,8 @@
-"""The figures of chapter 3: the inner step, an outer update, the meta-loss over alpha, and numerical derivatives."""
+"""The figures of chapter 3: the inner step, a meta-update, the meta-loss over alpha, and numerical derivatives."""
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -19,7 +20,7 @@ def step_directions(
 ) -> Figure:
     """Draw where one inner step goes on the loss contours of a task with two weights (chapter 3).
 
-    The figures are ``fig-bent-step`` and, as frames of a slider, ``fig-bending``.
+    The figures are ``fig-bent-step`` and ``fig-bending``.
 
     Args:
         support_loss: a function from weights of shape (n, 2) to support losses of shape (n,).
@@ -28,8 +29,12 @@ def step_directions(
         ends: theta' by the kind of step, shape (2,); one or two kinds, the first in red, the second in blue.
         optima: the best weights of several tasks, shape (tasks, 2).
     """
-    with figure(size=(6.4, 5.0)) as (fig, axes):
-        axes.set(xlim=(-1.5, 3.5), ylim=(-1.8, 2.2), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
+    places = torch.stack([start, *optima, *ends.values()])
+    low, high = places.amin(0), places.amax(0)
+    margin = 0.1 * (high - low).max() + 0.4
+    with figure(size=(6.4, 4.2)) as (fig, axes):
+        (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
+        axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
         axes.set_aspect("equal")
         levels = [0.1, 0.5, 1.5, 4, 8, 14]
         draw_contours(axes, support_loss, levels, colors=COLOURS["grey"], linestyles="dashed", alpha=0.6)
@@ -49,7 +54,7 @@ def step_directions(
 
 
 def meta_update_flow() -> Figure:
-    """Draw what one outer update computes: an inner step in each task, forward, and the outer step, back (chapter 3).
+    """Draw what one meta-update computes: an inner step in each task, forward, and the outer step, back (chapter 3).
 
     The first two tasks and the last one of a meta-batch are shown. The figure is ``fig-meta-update``.
     """
@@ -94,6 +99,8 @@ def _arrow(axes: Axes, source: tuple[float, float], target: tuple[float, float],
 def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Tensor, best_single: Tensor) -> Figure:
     """Draw the meta-loss over the two entries of alpha, and the path of the meta-updates through it (chapter 3).
 
+    Neighbouring contours differ by a factor of two.
+
     The figure is ``fig-rate-landscape``.
 
     Args:
@@ -103,9 +110,13 @@ def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Te
         best_single: the best alpha whose two entries are equal, shape (2,).
     """
     with figure(size=(6.4, 5.0)) as (fig, axes):
-        axes.set(xlim=(-0.1, 0.5), ylim=(-0.5, 0.3), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
-        draw_contours(axes, meta_loss, [0.1, 0.5, 1, 2, 4, 6, 10, 16, 24], colors=COLOURS["sky"])
-        axes.plot([-0.1, 0.3], [-0.1, 0.3], "--", color=COLOURS["red"], label="one rate for all (MAML)")
+        places = torch.stack([*path, best, best_single, torch.zeros_like(best)])
+        margin = 0.15 * (places.amax(0) - places.amin(0))
+        (left, bottom), (right, top) = (places.amin(0) - margin).tolist(), (places.amax(0) + margin).tolist()
+        axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
+        draw_contours(axes, meta_loss, [2.0**power for power in range(-8, 7)], colors=COLOURS["sky"])
+        both = [max(left, bottom), min(right, top)]
+        axes.plot(both, both, "--", color=COLOURS["red"], label="one rate for all (MAML)")
         axes.plot(*best_single, "D", color=COLOURS["red"], label="best single rate")
         axes.plot(*path.T, ".-", color=COLOURS["blue"], linewidth=1, label=r"learned $\alpha$, update by update")
         axes.plot(*best, "*", color=COLOURS["green"], markersize=15, label=r"best $\alpha$", zorder=5)

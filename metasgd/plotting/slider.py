@@ -1,4 +1,4 @@
-"""A slider that chooses among pictures drawn beforehand, and works in a page without a server (chapter 3)."""
+"""A slider that chooses among pictures drawn beforehand, and works in a page without a server (chapter 1)."""
 
 import base64
 import html
@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-# All pictures are part of the page, so that moving the slider loads nothing. In print, and where scripts are off, the
-# last picture is shown.
+# All pictures are part of the page, so that moving the slider loads nothing. The slider opens at its first position;
+# where scripts are off, the last picture is shown.
 TEMPLATE = """
 <div class="frames" id="{key}">
   <img src="{last}" alt="{alt}">
   <div class="frames-control">
-    <input type="range" min="0" max="{count}" value="{count}" step="1" aria-label="{control}" hidden>
+    <input type="range" min="0" max="{count}" value="0" step="1" aria-label="{control}" hidden>
     <output aria-live="polite">{label}</output>
   </div>
   <script>
@@ -23,13 +23,16 @@ TEMPLATE = """
       const frames = {frames};
       const root = document.getElementById("{key}");
       const [picture, slider, output] = ["img", "input", "output"].map((tag) => root.querySelector(tag));
-      slider.hidden = false;
-      slider.addEventListener("input", () => {{
+      const show = () => {{
         const [label, address] = frames[slider.value];
         picture.src = address;
         output.textContent = label;
         slider.setAttribute("aria-valuetext", label);
-      }});
+      }};
+      slider.hidden = false;
+      slider.value = 0;
+      slider.addEventListener("input", show);
+      show();
     }})();
   </script>
 </div>
@@ -37,13 +40,13 @@ TEMPLATE = """
 
 
 class Slider:
-    """A row of pictures of which a slider shows one at a time (chapter 3, ``fig-bending``).
+    """A row of pictures of which a slider shows one at a time (chapter 1, ``fig-why-valley``).
 
     A notebook shows it where it is the value of a cell.
 
     Args:
-        figures: by label, the figures in the order of the slider. The last one is shown at first, and it is the one
-            that is shown in print, in a PDF and where scripts are off.
+        figures: by label, the figures in the order of the slider. The first one is shown at first; the last one is
+            shown in a PDF and where scripts are off.
         control: what the slider changes, for screen readers.
         alt: what the pictures show, for readers who cannot see them.
 

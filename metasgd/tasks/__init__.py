@@ -1,4 +1,4 @@
-"""Task distributions, from which support and query sets are drawn (chapters 4, 6, 7, 12 and 13)."""
+"""Task distributions, from which support and query sets are drawn (chapters 1 to 7, 12 and 13)."""
 
 from metasgd._core.slant import deslant
 from metasgd.tasks.augment import Augment, Deslanted
@@ -8,6 +8,7 @@ from metasgd.tasks.glyphs import glyph_classes
 from metasgd.tasks.linear_regression import LinearRegressionSampler
 from metasgd.tasks.sine_waves import SineWaves, SineWaveSampler
 from metasgd.tasks.strokes import Ink, distance_fields
+from metasgd.tasks.valley import Valley
 
 __all__ = [
     "Augment",
@@ -17,6 +18,7 @@ __all__ = [
     "LinearRegressionSampler",
     "SineWaveSampler",
     "SineWaves",
+    "Valley",
     "composites",
     "deslant",
     "distance_fields",

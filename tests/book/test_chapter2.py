@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.book.notebooks import path_of, run_tagged
+from metasgd.tasks import Valley
+from tests.book.notebooks import path_of, run_tagged, tagged_source
 
 PARTS = ("problem", "maps", "best")
 
@@ -59,3 +60,29 @@ def test_best_alpha_is_the_best(chapter: dict[str, Any]) -> None:
     for direction in torch.eye(2):
         assert abs(mean_loss(best + direction) - mean_loss(best - direction)) < 1e-12
         assert mean_loss(best + direction) > mean_loss(best)
+
+
+def test_its_valley_is_that_of_the_package(chapter: dict[str, Any]) -> None:
+    valley, theta = Valley(), torch.tensor([[0.4, -0.7], [3.0, 1.0]])
+    minima = valley.minima(2).double()
+    torch.testing.assert_close(chapter["INPUTS"], valley.inputs.double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(chapter["H"], valley.hessian.double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        chapter["loss"](theta, minima), Valley(dtype=torch.float64).loss(theta, minima), atol=1e-12, rtol=0
+    )
+
+
+def test_minima_are_drawn_as_the_package_draws_them(chapter: dict[str, Any]) -> None:
+    drawn = run_tagged(path_of(2), ["sample"], {"torch": torch, "device": "cpu"})["draw_minima"](5, seed=3)
+    torch.testing.assert_close(drawn, Valley(dtype=torch.float64, seed=3).minima(5))
+
+
+def test_nine_lines_learn_the_start_and_the_rates_of_the_formula(chapter: dict[str, Any]) -> None:
+    """On tasks that the page does not show; Adam's steps have become small by then."""
+    lines = tagged_source(path_of(2), "nine-lines").splitlines()
+    assert len(lines) == 9
+    w = Valley(dtype=torch.float64, seed=9).minima(64)
+    found = run_tagged(path_of(2), ["nine-lines"], {"torch": torch, "loss": chapter["loss"], "w": w})
+    start = w.mean(0)
+    torch.testing.assert_close(found["theta"].detach(), start, atol=2e-3, rtol=0)
+    torch.testing.assert_close(found["alpha"].detach(), chapter["best_alpha"](start, w), atol=2e-3, rtol=0)

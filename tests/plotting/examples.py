@@ -102,6 +102,10 @@ EXAMPLES: Mapping[str, Arguments] = {
         chance=0.2,
         dashed=["SGD, support"],
     ),
+    "valley_steps": arguments(
+        distance, torch.zeros(2), torch.tensor([[0.5, 1.0], [2.0, 0.5]]), torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
+        uniform(5, 2),
+    ),
     "intervals_by_shots": arguments(
         {"Meta-SGD": scores(0.7, 0.9), "pixels": scores(0.5, 0.6)}, ["1 shot", "5 shots"], 0.2, highlight="Meta-SGD"
     ),

@@ -1,9 +1,33 @@
 """The figures of chapter 1 show the data they are given."""
 
 import pytest
+import torch
 
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
+from tests.plotting.examples import distance
+from tests.plotting.reading import curves
+
+
+def test_valley_steps_draw_an_arrow_for_each_step_and_a_star_for_each_task():
+    start, others = torch.tensor([0.5, 0.5]), torch.tensor([[0.0, 1.0], [3.0, 0.0], [1.0, 2.0]])
+    ends, minima = torch.tensor([[1.0, 0.5], [9.0, 9.0]]), torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+    (axes,) = plotting.valley_steps(distance, start, ends, minima, others).axes
+    assert [(*arrow.xyann, *arrow.xy) for arrow in axes.texts] == [(0.5, 0.5, 1, 0.5), (0.5, 0.5, 9, 9)]
+    assert curves(axes)["best weights of a task"] == minima.tolist()
+    assert curves(axes)["other tasks"] == others.tolist()
+    missed = [line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == ":"]
+    assert missed == [[[1, 0.5], [1, 0]], [[9, 9], [2, 1]]]
+
+
+def test_valley_steps_have_the_same_limits_whatever_the_steps():
+    start, minima = torch.zeros(2), torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+    limits = [
+        (axes.get_xlim(), axes.get_ylim())
+        for ends in (minima, 10 * minima)
+        for axes in plotting.valley_steps(distance, start, ends, minima, minima).axes
+    ]
+    assert limits[0] == limits[1] == ((0.5, 2.5), (-0.5, 1.5))
 
 
 def test_figure_draws_every_accuracy_after_its_steps():

@@ -17,7 +17,7 @@ def test_slider_holds_every_picture_and_its_label() -> None:
     text = slider._repr_html_()
     assert len(set(re.findall(r'"(data:image/png;base64,[^"]+)"', text))) == 3
     assert 'aria-label="the &quot;step&quot;"' in text
-    assert 'max="2" value="2"' in text
+    assert 'max="2" value="0"' in text
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
     assert "\\u003cstep> 0" in script  # a label cannot end the script
     assert '<output aria-live="polite">&lt;step&gt; 2</output>' in text

@@ -20,7 +20,7 @@ def step_directions(
 ) -> Figure:
     """Draw where one inner step goes on the loss contours of a task with two weights (chapter 3).
 
-    The figures are ``fig-bent-step`` and ``fig-bending``.
+    The figures are ``fig-bent-step`` and ``fig-slanted``.
 
     Args:
         support_loss: a function from weights of shape (n, 2) to support losses of shape (n,).
@@ -30,10 +30,10 @@ def step_directions(
         optima: the best weights of several tasks, shape (tasks, 2).
     """
     places = torch.stack([start, *optima, *ends.values()])
-    low, high = places.amin(0), places.amax(0)
-    margin = 0.1 * (high - low).max() + 0.4
+    middle, half = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)) / 2
+    half = torch.maximum(half, 0.6 * half.max()) + 0.2 * half.max() + 0.4
     with figure(size=(6.4, 4.2)) as (fig, axes):
-        (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
+        (left, bottom), (right, top) = (middle - half).tolist(), (middle + half).tolist()
         axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
         axes.set_aspect("equal")
         levels = [0.1, 0.5, 1.5, 4, 8, 14]

@@ -68,10 +68,10 @@ def link_chapter_numbers(app: Sphinx, what: str, name: str, thing: Any, options:
 def link_documented_names(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Turn a documented name that a page writes as code, as in `EpisodeSampler`, into a link to its documentation.
 
-    The name may be the full one or its last part, and may end with ``()``. The page of the reference itself is left
-    as it is.
+    The name may be the full one or its last part, and may end with ``()``. The pages of the reference itself are
+    left as they are.
     """
-    if page == "api":
+    if page in ("api", "internals"):
         return
     documented = {}
     for full_name, entry in app.env.domaindata["py"]["objects"].items():

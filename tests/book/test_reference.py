@@ -19,6 +19,9 @@ from metasgd.sphinx_extension import PREVIEW_IMAGE, link_chapter_numbers
 from tests.book.notebooks import BOOK, cells, in_every_chapter
 
 PROGRAMS = ("metasgd.__main__", "metasgd.cli", "metasgd.tools", "metasgd.sphinx_extension")  # nobody imports them
+PAGES_OF_REFERENCE = ("api.md", "internals.md")  # for users; for contributors
+# What a program of one's own does without: its pages would drown what a user looks for.
+INTERNAL = ("metasgd.benchmark", "metasgd.experiments", "metasgd.plotting", "metasgd.strategies")
 # Of these packages the reference has what __init__ exports, and of their modules what pages use.
 DETAILS = ("metasgd.benchmark", "metasgd.experiments", "metasgd.strategies")
 
@@ -45,7 +48,7 @@ def exported(module: str) -> dict[str, object]:
 def documented() -> dict[object, list[str]]:
     """Every function and class of the reference, with the full names under which it stands there."""
     found: dict[object, list[str]] = {}
-    page = (BOOK / "api.md").read_text("utf-8")
+    page = "\n".join((BOOK / name).read_text("utf-8") for name in PAGES_OF_REFERENCE)
     for module, options in re.findall(r"^\.\. automodule:: (\S+)\n((?:   :.*\n)*)", page, re.MULTILINE):
         assert is_public(module)
         left_out = re.findall(r":exclude-members: (.*)", options)
@@ -60,8 +63,10 @@ def documented() -> dict[object, list[str]]:
     return found
 
 
-def listed() -> set[str]:
-    return set(re.findall(r"^\.\. automodule:: (\S+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE))
+def listed(*pages: str) -> set[str]:
+    """The modules that have an entry on one of these pages of the reference, or on any."""
+    text = "\n".join((BOOK / name).read_text("utf-8") for name in pages or PAGES_OF_REFERENCE)
+    return set(re.findall(r"^\.\. automodule:: (\S+)$", text, re.MULTILINE))
 
 
 def test_every_public_name_is_in_the_reference_once() -> None:
@@ -79,6 +84,18 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     assert missing == []
     top = {name for name in modules if name.count(".") == 1}
     assert top <= listed()
+
+
+def test_the_first_page_of_the_reference_has_what_a_user_imports_and_not_what_the_book_is_made_with() -> None:
+    """What ``metasgd`` exports, what trains, tests and adapts; figures, experiments and the like are on the second."""
+    users = listed("api.md")
+    assert {"metasgd.meta_sgd", "metasgd.training", "metasgd.evaluation", "metasgd.classification"} <= users
+    assert {"metasgd.tasks.episodes", "metasgd.data", "metasgd.models", "metasgd.recipes.shipped"} <= users
+    assert not [module for module in users if module in INTERNAL or is_below(module, INTERNAL)]
+    assert set(INTERNAL) <= listed("internals.md")
+    assert users & listed("internals.md") == set()
+    exports = {thing for name, thing in exported("metasgd").items() if name != "show_messages"}
+    assert {thing.__module__ for thing in exports} <= {*users, "metasgd._core.task"}
 
 
 @in_every_chapter

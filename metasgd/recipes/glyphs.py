@@ -16,17 +16,15 @@ from metasgd.meta_sgd import MetaSGD
 from metasgd.models import Deslant
 from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.mnist import MnistRecipe
-from metasgd.recipes.omniglot import CHARACTERS, TEST_SHOTS, Mixture, start_from
+from metasgd.recipes.omniglot import CHARACTERS, TEST_SHOTS, start_from
 from metasgd.recipes.recipe import METHODS, UNCLIPPED, device_of, setting
 from metasgd.recipes.weight_files import read_weights, weights_names
-from metasgd.tasks import Augment, Deslanted, EpisodeSampler, fold_digits
+from metasgd.tasks import Augment, Deslanted, EpisodeSampler, Mixture, fold_digits
 from metasgd.tasks.glyphs import glyph_classes
-from metasgd.tasks.handwriting import FAMILY, FamilySampler, families, handwritten_classes, mirrored
+from metasgd.tasks.handwriting import FAMILY, UNSTEADY, FamilySampler, families, handwritten_classes, mirrored
 
 KINDS = ("handwriting", "plain", "none")
 CLASSES = 2000  # of each kind of handwriting, before they are mirrored
-# What a hand changes in a glyph, while meta-training; the glyphs themselves differ in stretch, slant and pen already.
-UNSTEADY = Augment(rotation=8, scale=0.12, shear=0.15, shift=0.03, warp=0.02, thickness=0.5, blur=0.3, contrast=0.2)
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metasgd._core.task import Task
 from metasgd.data import DRAWINGS, load_mnist_sample, load_omniglot, load_omniglot_strokes
 from metasgd.evaluation import Sampler
 from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
 from metasgd.recipes.recipe import METHODS, setting
 from metasgd.recipes.weight_files import read_weights
-from metasgd.tasks import Augment, EpisodeSampler, Ink, composites
+from metasgd.tasks import Augment, EpisodeSampler, Ink, Mixture, composites
 from metasgd.tasks.glyphs import glyph_classes
 
 CHARACTERS = 1623
@@ -222,21 +221,6 @@ def digit_sampler(
 ) -> EpisodeSampler:
     """Return tasks of all ten digits of MNIST, as they are."""
     return EpisodeSampler(digits, ways, shots, QUERIES, device=device)
-
-
-class Mixture:
-    """Draw equally many tasks from each of several samplers, or one more from the first ones."""
-
-    def __init__(self, samplers: Sequence[Sampler]) -> None:
-        self.samplers, self.device = samplers, samplers[0].device
-
-    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
-        """Draw a batch of tasks, those of the first sampler first."""
-        shares = [len(range(start, num_tasks, len(self.samplers))) for start in range(len(self.samplers))]
-        parts = [
-            sampler.sample(share, generator) for sampler, share in zip(self.samplers, shares, strict=True) if share
-        ]
-        return Task(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
 def starting_rates(network: nn.Module, task_lr: float, head_lr: float | None) -> dict[str, Tensor]:

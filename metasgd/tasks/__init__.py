@@ -6,6 +6,7 @@ from metasgd.tasks.episodes import EpisodeSampler
 from metasgd.tasks.folds import composites, fold_digits, orientations
 from metasgd.tasks.glyphs import glyph_classes
 from metasgd.tasks.linear_regression import LinearRegressionSampler
+from metasgd.tasks.mixture import Mixture
 from metasgd.tasks.sine_waves import SineWaves, SineWaveSampler
 from metasgd.tasks.strokes import Ink, distance_fields
 from metasgd.tasks.valley import Valley
@@ -16,6 +17,7 @@ __all__ = [
     "EpisodeSampler",
     "Ink",
     "LinearRegressionSampler",
+    "Mixture",
     "SineWaveSampler",
     "SineWaves",
     "Valley",

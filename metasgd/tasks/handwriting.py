@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metasgd._core.checks import check_counts
+from metasgd.tasks.augment import Augment, Deslanted
 from metasgd.tasks.episodes import EpisodeSampler, draw_without_replacement
 from metasgd.tasks.glyphs import (
     MAX_PIECES,
@@ -26,6 +27,7 @@ from metasgd.tasks.glyphs import (
     inked,
     unsteady,
 )
+from metasgd.tasks.mixture import Mixture
 from metasgd.tasks.strokes import SIZE
 
 # Letters and digits have few strokes, and those of several strokes have simple ones.
@@ -41,6 +43,9 @@ UNSTEADINESS_OF_FAMILIES = (0.8, 1.6)  # less, so that members do not become eac
 SLANT = 0.3  # the standard deviation of the slant, which ``deslant`` takes out again
 SECOND_WAY = 0.4  # the share of pictures in the second way, in a class that has one
 FAMILY = 4  # the classes of a family
+PICTURES = 20  # of a class
+# What a hand changes in a glyph, while meta-training; the glyphs themselves differ in stretch, slant and pen already.
+UNSTEADY = Augment(rotation=8, scale=0.12, shear=0.15, shift=0.03, warp=0.02, thickness=0.5, blur=0.3, contrast=0.2)
 
 
 def handwritten_classes(count: int, examples: int, *, seed: int = 0) -> Tensor:
@@ -148,6 +153,35 @@ class FamilySampler(EpisodeSampler):
         order = random((num_tasks, self.ways, FAMILY)).argsort(2)  # of the members of each family
         own = order.gather(1, which[..., None].expand(-1, -1, FAMILY)).gather(2, rank[..., None])[..., 0]
         return (family * FAMILY + own).gather(1, random((num_tasks, self.ways)).argsort(1))
+
+
+def handwriting_sampler(
+    ways: int,
+    shots: int,
+    queries: int,
+    *,
+    classes: int = 2000,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> Mixture:
+    """Return the sampler of the tasks from which chapter 8 learns to read digits: random glyphs, as hands write them.
+
+    Half of the tasks of a meta-batch have classes that may have a second way of writing, and half have families that
+    look alike. Each picture is changed by an unsteady hand, and then its slant is taken out. All are mirrored, too.
+
+    Args:
+        ways: classes in a task.
+        shots: support pictures of a class.
+        queries: query pictures of a class.
+        classes: of each half, before they are mirrored, of 20 pictures each.
+        seed: decides the glyphs.
+        device: where pictures are kept and tasks are drawn (None: PyTorch's default device).
+    """
+    options: dict[str, Any] = {"device": device, "augment": Deslanted(UNSTEADY)}
+    one = mirrored(handwritten_classes(classes, PICTURES, seed=seed))
+    two = mirrored(families(classes // FAMILY, PICTURES, seed=seed))
+    sizes = ways, shots, queries
+    return Mixture([EpisodeSampler(one, *sizes, **options), FamilySampler(two, *sizes, **options)])
 
 
 def with_a_change(movements: Movement, generator: torch.Generator) -> Movement:

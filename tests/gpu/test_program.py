@@ -1,0 +1,362 @@
+"""The program of chapter 10: each function is the package's, value by value, and the whole survives being killed."""
+
+import ast
+import inspect
+import io
+import os
+import subprocess
+import sys
+import time
+import tokenize
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metasgd import MetaSGD, Task, evaluate
+from metasgd.gpu import program
+from metasgd.gpu.program import Settings
+from metasgd.models import convnet
+from metasgd.recipes import glyphs
+from metasgd.recipes.glyphs import GlyphsRecipe
+from metasgd.recipes.recipe import UNCLIPPED
+from metasgd.tasks import Deslanted, EpisodeSampler
+from metasgd.training import iteration_generator, train
+from tests.pretended_gpu import PretendedGPU, pretended_gpu
+
+__all__ = ["pretended_gpu"]
+
+ON_CPU = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # where runs repeat to the last bit
+SMALL = Settings(width=4, classes=40, iterations=4, meta_batch=3)
+# Two orders of the same float64 sums: some 1e-15, seen up to 1e-14 relative to the whole gradient.
+EXACT = 1e-11
+SOURCE = Path(inspect.getfile(program)).read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _few_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe's glyphs are those of 40 classes, and not kept from other tests."""
+    monkeypatch.setattr(glyphs, "CLASSES", 40)
+    monkeypatch.setattr(glyphs, "written", glyphs.written.__wrapped__)
+    monkeypatch.setattr(glyphs, "alike", glyphs.alike.__wrapped__)
+
+
+def flat(values: Any) -> Tensor:
+    """All entries of some tensors as one vector."""
+    return torch.cat([value.detach().flatten() for value in values])
+
+
+def doubled(tasks: Task) -> Task:
+    return Task(*(part.double() if part.is_floating_point() else part for part in tasks))
+
+
+def make_tasks(device: torch.device, count: int, settings: Settings = SMALL) -> Task:
+    sampler = program.make_sampler(settings, device)
+    return doubled(sampler.sample(count, torch.Generator(device).manual_seed(0)))
+
+
+def make_loop(device: torch.device, settings: Settings = SMALL) -> MetaSGD:
+    """The judge: the package's network and the plain loop over tasks, in float64."""
+    torch.manual_seed(1)
+    network = convnet(settings.ways, width=settings.width)
+    return MetaSGD(network, strategy="loop", task_lr=(0.05, 0.2), **UNCLIPPED).to(device, torch.float64)
+
+
+def values_of(learner: MetaSGD) -> Tensor:
+    return torch.stack([flat(learner.theta.values()), flat(learner.alpha.values())])
+
+
+def shapes_of(settings: Settings = SMALL) -> program.Shapes:
+    return program.make_start(settings, torch.device("cpu"))[1]
+
+
+def expected_sum(learner: MetaSGD, tasks: Task) -> Tensor:
+    """What the program returns for these tasks, from the gradients of the plain loop."""
+    loss = learner.meta_backward(tasks)
+    gradients = flat(value.grad for part in (learner.theta, learner.alpha) for value in part.values())
+    return len(tasks.support_x) * torch.cat([gradients, loss[None]])
+
+
+def assert_near(found: Tensor, expected: Tensor, tolerance: float = EXACT) -> None:
+    assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+# The whole
+
+
+def test_it_has_fewer_than_200_lines_of_code() -> None:
+    """Blank lines, comments and docstrings are not code."""
+    no_code = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(SOURCE).readline)
+    lines = {line for token in tokens if token.type not in no_code for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(SOURCE)):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    assert 150 < len(lines) < 200
+
+
+def test_it_imports_of_the_package_only_the_task_the_data_and_the_sampling() -> None:
+    imported = [node.module for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.ImportFrom)]
+    ours = {name for name in imported if name.startswith("metasgd")}
+    assert ours == {"metasgd", "metasgd.data", "metasgd.tasks", "metasgd.tasks.handwriting"}
+    (names,) = (
+        [alias.name for alias in node.names]
+        for node in ast.walk(ast.parse(SOURCE))
+        if isinstance(node, ast.ImportFrom) and node.module == "metasgd"
+    )
+    assert names == ["Task"]
+
+
+def test_its_settings_are_the_recipe_of_chapter_8() -> None:
+    ours, recipe = Settings(), GlyphsRecipe()
+    same = ("ways", "shots", "width", "iterations", "meta_batch", "task_lr", "seed")
+    assert [getattr(ours, name) for name in same] == [getattr(recipe, name) for name in same]
+    assert (ours.queries, ours.lr, ours.lr) == (recipe.train_queries, recipe.meta_lr, recipe.alpha_lr)
+    assert (recipe.glyphs, recipe.deslant, recipe.fold) == ("handwriting", True, None)
+    assert inspect.signature(program.handwriting_sampler).parameters["classes"].default == Settings.classes == 2000
+
+
+# Its parts
+
+
+def test_tasks_of_an_iteration_are_those_of_the_recipe(device: torch.device) -> None:
+    recipe = GlyphsRecipe(seed=3)
+    sampler = program.make_sampler(replace(SMALL, seed=3), device)
+    found = program.draw(sampler, replace(SMALL, seed=3), 7)
+    expected = recipe.training_tasks(None, device).sample(3, iteration_generator(3, 7, device))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_start_is_that_of_the_recipe(device: torch.device) -> None:
+    values, shapes = program.make_start(replace(SMALL, seed=2), device)
+    learner = GlyphsRecipe(width=4, seed=2).make_learner(device)
+    assert torch.equal(values, values_of(learner))
+    assert shapes == [value.shape for value in learner.theta.values()]
+
+
+def test_network_is_the_convnet(device: torch.device) -> None:
+    learner, x = make_loop(device), torch.rand(7, 1, 28, 28, dtype=torch.float64, device=device)
+    found = program.predict(shapes_of(), False, values_of(learner)[0], x)
+    torch.testing.assert_close(found, learner.model(x), rtol=EXACT, atol=EXACT)
+
+
+def test_network_in_bfloat16_is_near_and_not_equal(device: torch.device) -> None:
+    """Eight binary digits are an error of some thousandths in each number, and there are four layers."""
+    learner, x = make_loop(device).float(), torch.rand(7, 1, 28, 28, device=device)
+    found = program.predict(shapes_of(), True, values_of(learner)[0], x)
+    expected = learner.model(x)
+    assert found.dtype == torch.float32
+    assert 1e-5 * expected.norm() < (found - expected).norm() < 0.1 * expected.norm()
+
+
+def test_meta_gradient_is_that_of_the_plain_loop(device: torch.device) -> None:
+    learner, tasks = make_loop(device), make_tasks(device, 3)
+    model = partial(program.predict, shapes_of(), False)
+    found = program.meta_gradient(model, values_of(learner), tasks)
+    assert_near(found, expected_sum(learner, tasks))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+@pytest.mark.parametrize("execution", ["plain", "recorded"])
+def test_chunks_change_nothing(device: torch.device, chunk: int, execution: str) -> None:
+    learner, tasks = make_loop(device), make_tasks(device, 3)
+    work = program.make_work(replace(SMALL, chunk=chunk, execution=execution), shapes_of())
+    assert_near(work(values_of(learner), tasks), expected_sum(learner, tasks))
+
+
+def test_tasks_are_cut_into_parts_in_their_order() -> None:
+    tasks = Task(*(torch.arange(5) for _ in range(4)))
+    assert [part.query_x.tolist() for part in program.cut(tasks, 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_chunks_take_turns_in_streams_which_wait_for_one_another(pretended_gpu: PretendedGPU) -> None:
+    learner, tasks = make_loop(torch.device("cpu")), make_tasks(torch.device("cpu"), 3)
+    work = program.make_work(replace(SMALL, streams=2, execution="plain"), shapes_of())
+    assert_near(work(values_of(learner), tasks), expected_sum(learner, tasks))
+    assert pretended_gpu.names("work") == ["stream 1", "stream 2", "stream 1"]
+    begin, end = pretended_gpu.names("wait")[:2], pretended_gpu.names("wait")[2:]
+    assert begin == ["stream 1 for main", "stream 2 for main"]
+    assert end == ["main for stream 1", "main for stream 2"]
+
+
+def test_recording_is_the_work_on_whatever_it_is_given(pretended_gpu: PretendedGPU) -> None:
+    """On other tasks, also after values have moved in place as Adam moves them, and no result is written over."""
+    learner, tasks = make_loop(torch.device("cpu")), make_tasks(torch.device("cpu"), 6)
+    one, two = program.cut(tasks, 3)
+    work, values = program.make_work(SMALL, shapes_of()), values_of(learner)
+    first, second = work(values, one), work(values, two)
+    assert_near(first, expected_sum(learner, one))
+    assert_near(second, expected_sum(learner, two))
+    with torch.no_grad():
+        values.mul_(0.5)
+        for value in learner.parameters():
+            value.mul_(0.5)
+    assert_near(work(values, one), expected_sum(learner, one))
+    assert len(pretended_gpu.names("record")) == 1
+    assert len(pretended_gpu.names("replay")) == 3
+
+
+def test_each_number_of_tasks_has_a_recording_of_its_own(pretended_gpu: PretendedGPU) -> None:
+    learner, tasks = make_loop(torch.device("cpu")), make_tasks(torch.device("cpu"), 3)
+    work = program.make_work(SMALL, shapes_of())
+    for part in (*program.cut(tasks, 2), tasks):
+        assert_near(work(values_of(learner), part), expected_sum(learner, part))
+    assert len(pretended_gpu.names("record")) == 3
+
+
+def test_compiled_graph_is_the_whole_meta_gradient(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the graph itself in the place of what a compiler makes of it, which takes a minute."""
+    graphs = []
+
+    def compile(graph: Any, **options: Any) -> Any:
+        graphs.append(graph)
+        assert options == {"dynamic": False, "fullgraph": True}
+        return graph
+
+    monkeypatch.setattr(torch, "compile", compile)
+    learner, tasks = make_loop(device), make_tasks(device, 4)
+    work = program.make_work(replace(SMALL, execution="compiled", chunk=2), shapes_of())
+    assert_near(work(values_of(learner), tasks), expected_sum(learner, tasks))
+    values = 0.5 * values_of(learner)
+    with torch.no_grad():
+        for value in learner.parameters():
+            value.mul_(0.5)
+    assert_near(work(values, tasks), expected_sum(learner, tasks))
+    assert len(graphs) == 1  # for all chunks of two tasks, and for all values
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_tf32_is_taken_only_if_it_is_asked_for(precision: str) -> None:
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, cudnn.allow_tf32
+    try:
+        cuda.allow_tf32 = cudnn.allow_tf32 = precision != "tf32"
+        program.set_precision(precision)
+        assert (cuda.allow_tf32, cudnn.allow_tf32) == ((precision == "tf32"),) * 2
+    finally:
+        cuda.allow_tf32, cudnn.allow_tf32 = before
+
+
+def test_accuracy_is_that_of_evaluate(device: torch.device) -> None:
+    """On the same tasks; in float32, single answers may differ by rounding, one in 75 for a task."""
+    learner = make_loop(device).float()
+    pictures = torch.randint(256, (6, 30, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    sampler = EpisodeSampler(pictures, 5, 1, device=device, augment=Deslanted())
+    found = program.accuracy(replace(SMALL, chunk=20, test_tasks=40), values_of(learner), sampler)
+    expected = evaluate(learner, sampler, 40, seed=2024).per_task
+    assert found.shape == (40,)
+    assert (found.cpu() - expected).abs().max() < 3 / 75
+    assert abs(found.mean().item() - expected.mean().item()) < 2e-3
+
+
+# Meta-training
+
+
+def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program draw and start in float64."""
+    draw, start = program.draw, program.make_start
+    monkeypatch.setattr(program, "draw", lambda *arguments: doubled(draw(*arguments)))
+    monkeypatch.setattr(program, "make_start", lambda *of: (start(*of)[0].double(), start(*of)[1]))
+
+
+class Doubled:
+    """A sampler's tasks in float64."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler, self.device = sampler, sampler.device
+
+    def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
+        return doubled(self.sampler.sample(num_tasks, generator))
+
+
+def test_training_has_the_losses_and_the_end_of_the_packages(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In float64, where rounding grows along the way, as any small change does: seen up to 1e-11 in the losses. Adam
+    divides a gradient by its own size, so an entry whose gradient is nearly zero may differ by 1e-6."""
+    in_float64(monkeypatch)
+    settings = replace(SMALL, iterations=25)
+    values, losses = program.train(settings, device, tmp_path / "checkpoint.pt")
+    recipe = GlyphsRecipe(width=4, iterations=25, meta_batch=3)
+    learner = recipe.make_learner(device).double()
+    sampler = Doubled(recipe.training_tasks(None, device))
+    history = train(learner, sampler, 25, meta_batch=3, schedule=recipe.schedule, progress=False)
+    expected = torch.tensor([entry["loss"] for entry in history], dtype=torch.float64)
+    torch.testing.assert_close(losses.cpu(), expected, rtol=1e-8, atol=0)
+    torch.testing.assert_close(values, values_of(learner), rtol=1e-4, atol=1e-5)
+    assert losses[-10:].mean() < losses[:10].mean() - 0.02
+
+
+def command(out: Path, *more: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    small = ["--width", "4", "--classes", "40", "--test_tasks", "20", "--out", str(out)]
+    return [sys.executable, *launcher, "-m", "metasgd.gpu.program", *small, *more]
+
+
+def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments, **options), check=True, text=True, capture_output=True, env=ON_CPU)
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def assert_same_state(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """To the last bit: theta, alpha, the losses, and Adam's moments and steps."""
+    for name in ("values", "losses"):
+        assert torch.equal(one[name], other[name])
+    for ours, theirs in zip(one["adam"]["state"][0].values(), other["adam"]["state"][0].values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    done = run(out, "--iterations", "8", "--save_every", "5", "--meta_batch", "2")
+    assert done.stdout.count("digits (") == 5
+    return out
+
+
+def test_a_killed_run_goes_on_bit_for_bit(uninterrupted: Path, tmp_path: Path) -> None:
+    """SIGKILL comes as soon as there is a checkpoint, which is of iteration 5 of 8."""
+    arguments = ("--iterations", "8", "--save_every", "5", "--meta_batch", "2")
+    with subprocess.Popen(command(tmp_path, *arguments), env=ON_CPU, stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "checkpoint.pt").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert len(state_of(tmp_path)["losses"]) == 5
+    assert "8 steps" in run(tmp_path, *arguments).stderr
+    assert_same_state(state_of(tmp_path), state_of(uninterrupted))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    program.train(replace(SMALL, iterations=1), torch.device("cpu"), tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint.pt has other settings: \{'ways': 5"):
+        program.train(replace(SMALL, iterations=2), torch.device("cpu"), tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of PyTorch has no torch.distributed")
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    """Three tasks, of which one process has two. Sums in another order, after a few steps in float32."""
+    arguments = ("--iterations", "4", "--meta_batch", "3", "--lr", "1e-4")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = run(tmp_path / "two", *arguments, launcher=launcher)
+    assert done.stdout.count("digits (") == 5  # by one of the processes
+    run(tmp_path / "one", *arguments)
+    two, one = state_of(tmp_path / "two"), state_of(tmp_path / "one")
+    torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-4, atol=0)
+    assert len(set(one["losses"].tolist())) == 4
+
+
+def test_cross_entropy_is_the_loss() -> None:
+    """The loss that the program sums is that of the scores, of one task without any step."""
+    values, shapes = program.make_start(replace(SMALL, task_lr=0.0), torch.device("cpu"))
+    tasks = make_tasks(torch.device("cpu"), 1)
+    scores = program.predict(shapes, False, values[0].double(), tasks.query_x[0])
+    found = program.make_work(SMALL, shapes)(values.double(), tasks)[-1]
+    torch.testing.assert_close(found, F.cross_entropy(scores, tasks.query_y[0]), rtol=EXACT, atol=0)

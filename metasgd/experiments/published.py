@@ -1,8 +1,36 @@
-"""Numbers that papers have published, beside which the book sets its own.
+"""Numbers that papers have published, beside which the book sets its own: all of them are here, and in no chapter.
 
-Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835, 2017, is the
-paper of this book.
+``SOURCES`` says of each where it stands and how it was checked. Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn
+Quickly for Few-Shot Learning", arXiv:1707.09835, 2017, is the paper of this book.
 """
+
+from dataclasses import dataclass
+
+# How a number was checked, from the safest to the least safe.
+IN_THEIR_RESULTS = "in the file of results that its authors published beside their program"
+IN_THE_PAPER = "in a copy of the paper's text"
+QUOTED = "beside the same number in other papers or lists that quote it, and not in the paper itself"
+FROM_MEMORY = "not yet: written down from memory, without a copy of the paper"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where published numbers come from.
+
+    Attributes:
+        key: of the paper, in ``book/references.bib``.
+        place: the table, figure or section of the paper.
+        numbers: what they are, with their unit.
+        checked: how they were checked: ``IN_THEIR_RESULTS``, ``IN_THE_PAPER``, ``QUOTED`` or ``FROM_MEMORY``.
+        chapters: which chapters read them.
+    """
+
+    key: str
+    place: str
+    numbers: str
+    checked: str
+    chapters: tuple[int, ...]
+
 
 # Mean squared error after one step on sine waves, by method, shots of meta-training and shots of the test:
 # the first table of Li et al. 2017 (chapter 6).
@@ -19,7 +47,7 @@ SINE_WAVES = {
     },
 }
 # Half-widths of the 95% intervals of these errors, and the curves that a run of the paper was meta-trained on, 60,000
-# meta-updates of 4. They are quoted from memory: there was no copy of the paper to check them against.
+# meta-updates of 4.
 SINE_WAVES_HALF_WIDTHS = {
     "maml": {
         5: {5: 0.18, 10: 0.14, 20: 0.12},
@@ -43,6 +71,9 @@ OMNIGLOT_INTERVALS = {
     "Meta-SGD": {(5, 1): 0.0026, (5, 5): 0.0009, (20, 1): 0.0038, (20, 5): 0.0019},
     "MAML": {(5, 1): 0.004, (5, 5): 0.001, (20, 1): 0.003, (20, 5): 0.002},
 }
+# Tasks that a run of the usual schedule for Omniglot is meta-trained on, by ways: 60,000 meta-updates of 32 tasks at 5
+# ways, and of 16 at 20 (Finn, Abbeel and Levine 2017; chapter 12).
+OMNIGLOT_TASKS = {5: 60_000 * 32, 20: 60_000 * 16}
 # Accuracy on miniImageNet, by method and (ways, shots): the third table of Li et al. 2017 (chapter 12).
 MINIIMAGENET = {
     "Meta-SGD": {(5, 1): 0.5047, (5, 5): 0.6403, (20, 1): 0.1756, (20, 5): 0.2892},
@@ -61,3 +92,65 @@ NAVIGATION_MAML = (-40.41, -11.68, -3.33, -3.23)
 # "Siamese neural networks for one-shot image recognition", 2015; Vinyals et al., "Matching networks for one shot
 # learning", 2016.
 OMNIGLOT_TO_MNIST = {"Siamese nets, 2015": 0.703, "Matching Networks, 2016": 0.72}
+
+SOURCES = {
+    "SINE_WAVES": Source(
+        "li2017metasgd", "table 1", "mean squared error after one step on sine waves", FROM_MEMORY, (6,)
+    ),
+    "SINE_WAVES_HALF_WIDTHS": Source(
+        "li2017metasgd", "table 1", "half-widths of the 95% intervals of these errors", FROM_MEMORY, (6,)
+    ),
+    "SINE_WAVES_CURVES": Source(
+        "li2017metasgd", "section on regression", "curves that a run was meta-trained on", FROM_MEMORY, (6,)
+    ),
+    "OMNIGLOT": Source(
+        "li2017metasgd",
+        "table 2",
+        "accuracy on Omniglot (at 20 ways, from memory)",
+        QUOTED,
+        (12,),
+    ),
+    "OMNIGLOT_INTERVALS": Source(
+        "li2017metasgd",
+        "table 2",
+        "half-widths of its 95% intervals (at 20 ways, from memory)",
+        QUOTED,
+        (12,),
+    ),
+    "OMNIGLOT_TASKS": Source(
+        "finn2017maml", "appendix A.1", "tasks of meta-training on Omniglot, by ways", IN_THE_PAPER, (12,)
+    ),
+    "MINIIMAGENET": Source("li2017metasgd", "table 3", "accuracy on miniImageNet", QUOTED, (12,)),
+    "CIFAR_FS": Source("bertinetto2019closed", "table 1", "accuracy on CIFAR-FS, MAML of 64 filters", QUOTED, (12,)),
+    "NAVIGATION": Source(
+        "li2017metasgd",
+        "table on reinforcement learning",
+        "return of 2-D navigation, very likely a sum of distances",
+        FROM_MEMORY,
+        (13,),
+    ),
+    "NAVIGATION_MAML": Source(
+        "finn2017code",
+        "results beside the program",
+        "return of 2-D navigation, in sums of distances",
+        IN_THEIR_RESULTS,
+        (13,),
+    ),
+    "OMNIGLOT_TO_MNIST": Source(
+        "vinyals2016matching",
+        "section on Omniglot, which also quotes Koch et al. 2015",
+        "accuracy on MNIST, 10-way 1-shot, after Omniglot alone",
+        FROM_MEMORY,
+        (12,),
+    ),
+}
+
+
+def sources_as_markdown() -> str:
+    """Return a table of what is quoted from papers, where it stands there, and how it was checked."""
+    rows = [
+        f"| {source.numbers} | `{source.key}`, {source.place} | {source.checked} "
+        f"| {', '.join(map(str, source.chapters))} |"
+        for source in SOURCES.values()
+    ]
+    return "\n".join(["| numbers | paper and place | checked | chapter |", "|---|---|---|---|", *rows])

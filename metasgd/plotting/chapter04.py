@@ -48,7 +48,8 @@ def rates_against_shots(
         for (label, values), marker in zip(rates.items(), "os^v", strict=False):
             (line,) = axes.semilogx(shots, values, marker, linestyle="-", markersize=5, label=label)
             axes.axhline(limits[label], linestyle="--", linewidth=1, color=line.get_color())
-        axes.set(xlabel="support examples $K$", ylabel=r"best rate $\alpha_i$", ylim=(-0.005, 3))
+        axes.set(xlabel="support examples $K$", ylabel=r"best rate $\alpha_i$")
+        axes.set_ylim(-0.005 if min(limits.values()) == 0 else 0.03, 3)
         axes.set_yscale("symlog", linthresh=0.03)
         axes.set_yticks([0, 0.03, 0.1, 0.3, 1, 3], ["0", "0.03", "0.1", "0.3", "1", "3"])
         fig.legend(loc="outside upper center", ncols=2, fontsize=10)
@@ -62,8 +63,8 @@ def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: 
     The figure is ``fig-training-path``.
 
     Args:
-        theta: theta before every meta-step, shape (steps, d).
-        alpha: alpha before every meta-step, shape (steps, d).
+        theta: theta before every meta-update, shape (steps, d).
+        alpha: alpha before every meta-update, shape (steps, d).
         best_theta: the optimal theta in closed form, shape (d,).
         best_alpha: the optimal alpha in closed form, shape (d,).
     """
@@ -75,7 +76,7 @@ def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: 
                 (line,) = axes.plot(values, label=f"$i = {index + 1}$")
                 axes.axhline(float(target), linestyle="--", linewidth=1, color=line.get_color())
             axes.set(ylabel=rf"$\{name}_i$")
-        rows[1].set(xlabel="meta-step")
+        rows[1].set(xlabel="meta-update")
         fig.legend(*rows[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig
 
@@ -107,5 +108,5 @@ def loss_against_scale(
         )
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.minorticks_off()
-        axes.legend(fontsize=10)
+        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
     return fig

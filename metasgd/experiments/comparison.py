@@ -32,7 +32,7 @@ LADDER = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of rates
 INNER, OUTER, FRACTIONS = (0.03, 0.3), (1e-3, 1e-2), (0.3, 3.0)  # the rates that are tried at least
 FIRST_OUTER, FIRST_FRACTION = 3e-3, 1.0  # the outer rate with which inner rates are tried; that of Reptile
 NUM_CLASSES = (30, 100, 300, 1000, 3000)  # of a classifier
-STEPS = (3, 5, 10, 20, 40, 80, 160)  # of fine-tuning
+STEPS = (3, 5, 10, 20, 40, 80, 160, 320, 640, 1280)  # of fine-tuning
 FIRST_STEPS = 20  # with which its rates are tried
 # What a method has beside its rates.
 OWN_SETTINGS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """The methods that chapters 8, 11 and 12 compare, on the same tasks, from the same network, at the same budget."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,7 +17,7 @@ from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.images import ImageRecipe
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.recipes.omniglot import OmniglotRecipe
-from metasgd.recipes.pretraining import pretrain, with_new_head
+from metasgd.recipes.pretraining import by_features, pretrain, with_new_head
 from metasgd.recipes.recipe import UNCLIPPED, Recipe, device_of
 
 # By name: options of SharedRates.
@@ -199,10 +199,7 @@ def fine_tuned(network: nn.Module, recipe: ImageRecipe, *, lr: float, steps: int
         part: ``"all"`` parameters are trained, or the ``"head"`` alone.
     """
     network = with_new_head(network, recipe)
-    if part == "head":
-        network[:-1].requires_grad_(False)
-
-    def descent(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.SGD([parameter for parameter in parameters if parameter.requires_grad], lr=lr)
-
-    return from_scratch(network, descent, lr=lr, steps=steps, query_statistics=recipe.query_statistics)
+    if part == "head":  # the features stay as they are, so they are computed once
+        learner = from_scratch(network[-1], torch.optim.SGD, lr=lr, steps=steps)
+        return by_features(network, learner, query_statistics=recipe.query_statistics)
+    return from_scratch(network, torch.optim.SGD, lr=lr, steps=steps, query_statistics=recipe.query_statistics)

@@ -15,7 +15,7 @@ from metasgd._core import files
 from metasgd._core.files import write_json
 from metasgd.experiments import how_made
 from metasgd.experiments.results import result_names
-from metasgd.sphinx_extension import PREVIEW_IMAGE, link_chapter_numbers
+from metasgd.sphinx_extension.names import link_chapter_numbers
 from tests.book.notebooks import BOOK, cells, in_every_chapter
 
 PROGRAMS = ("metasgd.__main__", "metasgd.cli", "metasgd.tools", "metasgd.sphinx_extension")  # nobody imports them
@@ -142,21 +142,6 @@ def test_names_in_chapters_become_links(tmp_path: Path) -> None:
     link = '<a class="reference internal" href="api.html#metasgd.models.convnet" title="metasgd.models.convnet">'
     assert re.search(re.escape(link) + r"<code[^>]*><span class=\"pre\">convnet\(\)</span></code></a>", page)
     assert page.count('title="metasgd.models.convnet"') == 1
-
-
-def test_page_describes_itself(tmp_path: Path) -> None:
-    """By its first paragraph; the picture of a link needs the site's address."""
-    page = build_small_book(tmp_path)
-    assert '<meta name="description" content="Call convnet() or other()." />' in page
-    assert '<meta property="og:description" content="Call convnet() or other()." />' in page
-    assert '<meta property="og:title" content="Some &quot;book&quot;" />' in page.replace("“", "&quot;").replace(
-        "”", "&quot;"
-    )
-    assert "og:image" not in page
-    page = build_small_book(tmp_path, html_baseurl="https://someone.github.io/book")
-    assert '<meta property="og:image" content="https://someone.github.io/book/_static/headline.png" />' in page
-    assert '<meta property="og:url" content="https://someone.github.io/book/index.html" />' in page
-    assert (BOOK / PREVIEW_IMAGE).is_file()
 
 
 @pytest.mark.parametrize("name", result_names())

@@ -1,0 +1,1 @@
+"""Tests of the extension for the book's website."""

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from metasgd.evaluation import Evaluation
 from metasgd.plotting.style import COLOURS, figure, percent
 
-# The quantities of one meta-step: how each is written, and where it stands in a panel.
+# The quantities of one meta-update: how each is written, and where it stands in a panel.
 QUANTITIES = {
     "theta": (r"$\theta$", (0.08, 0.5)),
-    "support gradient": (r"$g_{S}$", (0.36, 0.84)),
+    "support gradient": (r"$g$", (0.36, 0.84)),
     "alpha": (r"$\alpha$", (0.36, 0.16)),
     "theta'": (r"$\theta'$", (0.64, 0.5)),
     "query loss": (r"$L_{Q}$", (0.92, 0.5)),
@@ -75,7 +75,7 @@ def gradient_paths() -> Figure:
 
 
 def _draw_graph(panel: Axes, num_open: int, by_accident: tuple[str, str] | None) -> None:
-    """Draw the quantities of a meta-step, and the edges: open ones as arrows, the others dotted.
+    """Draw the quantities of a meta-update, and the edges: open ones as arrows, the others dotted.
 
     Args:
         panel: where to draw; its limits are 0 and 1 on both axes.
@@ -129,9 +129,9 @@ def reported_losses(
     The figure is ``fig-scratch-curves``.
 
     Args:
-        reported: by program, the meta-loss of every meta-step; six programs.
+        reported: by program, the meta-loss of every meta-update; six programs.
         measured: by program, the query loss of the trained learner, all on the same test tasks.
-        window: the number of meta-steps over which a curve is averaged.
+        window: the number of meta-updates over which a curve is averaged.
     """
     looks = zip(
         ("blue", "orange", "green", "red", "purple", "black"), ("-", "-", "--", "-", "--", "-"), "osD^vP", strict=True
@@ -142,7 +142,7 @@ def reported_losses(
             left.plot(range(window, len(reported[label]) + 1), smooth, linestyle=line, color=COLOURS[colour])
             score, style = measured[label], {"fmt": marker, "linestyle": line, "color": COLOURS[colour]}
             right.errorbar(place, score.mean, score.half_width, capsize=4, label=label, **style)
-        left.set(yscale="log", xlabel="meta-step", ylabel="query loss", title="reported in training")
+        left.set(yscale="log", xlabel="meta-update", ylabel="query loss", title="reported in training")
         right.set(xticks=[], xlim=(-1, len(measured)), title="measured")
         fig.legend(loc="outside upper center", ncols=3, fontsize=10)
     return fig

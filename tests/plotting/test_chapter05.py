@@ -26,7 +26,7 @@ def test_gradient_paths_cut_more_edges_from_program_to_program() -> None:
     and what reaches theta does so by accident. On a copy: nothing reaches theta."""
     figure = plotting.gradient_paths()
     assert [panel.get_title() for panel in figure.axes] == ["exact", "first order", "written in place", "on a copy"]
-    symbols = [r"$\theta$", r"$g_{S}$", r"$\alpha$", r"$\theta'$", r"$L_{Q}$"]
+    symbols = [r"$\theta$", r"$g$", r"$\alpha$", r"$\theta'$", r"$L_{Q}$"]
     opened, red = [], []
     for panel in figure.axes:
         assert [text for text in texts(panel) if text] == symbols

@@ -20,6 +20,10 @@ TensorFunction = Callable[..., Any]  # tensors -> a sequence of tensors
 class FunctionCacheLike(Protocol):
     """A store of functions in a faster form, such as ``metasgd.strategies.function_cache.FunctionCache``."""
 
+    def clear(self) -> None:
+        """Forget all functions."""
+        ...
+
     def get_or_make(self, key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
         """Return the fast form of ``function`` for such inputs, or None if there is none."""
         ...

@@ -19,6 +19,10 @@ def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> Ten
     Calling the graph starts all kernels at once, while Python would need some microseconds to start each of them. The
     function is called twice, once to warm up and once to be recorded. It must not wait for a number from the GPU, nor
     draw random numbers.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: there is too little memory. Where it ends in the middle of a recording, PyTorch
+            raises another error on the way out of it, which has the lack of memory as its context.
     """
     own = [x.clone() for x in inputs]  # a replayed kernel reads and writes the same addresses as when it was recorded
     with torch.cuda.device(inputs[0].device), torch.no_grad():
@@ -28,8 +32,13 @@ def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> Ten
             function(*own)  # libraries allocate their workspaces at the first call
         torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            results = list(function(*own))
+        try:
+            with torch.cuda.graph(graph):
+                results = list(function(*own))
+        except RuntimeError as error:
+            if not isinstance(error, torch.cuda.OutOfMemoryError) and lacks_memory(error):
+                raise torch.cuda.OutOfMemoryError("out of memory while a CUDA graph was recorded") from error
+            raise
     by_dtype: dict[torch.dtype, list[int]] = {}
     for index, x in enumerate(own):
         by_dtype.setdefault(x.dtype, []).append(index)
@@ -42,6 +51,15 @@ def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> Ten
         return list(torch._foreach_add(results, 0.0))
 
     return replay
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or one in whose handling it was raised, is that a GPU has too little memory."""
+    while error is not None:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def map_over_streams(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

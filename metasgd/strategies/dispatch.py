@@ -32,7 +32,7 @@ def meta_backward(learner: Learner, tasks: Tasks) -> Tensor:
     try:
         loss: Tensor = compute_by_strategy(learner, lambda strategy: strategy.backward(learner, tasks))
     except RuntimeError as error:
-        if (lacking := re.search(r"derivative for (\S+)_backward is not implemented", str(error))) is None:
+        if (lacking := re.search(r"derivative for '?(\w\S*?)_backward'? is not implemented", str(error))) is None:
             raise
         raise NotImplementedError(
             f"PyTorch has no second derivative of {lacking[1]}; use first_order=True, or another function"

@@ -36,6 +36,11 @@ class FunctionCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return FunctionCache, (self._make, self._max_size)
 
+    def clear(self) -> None:
+        """Forget all functions, with the memory that they hold."""
+        with self._lock:
+            self._functions.clear()
+
     def get_or_make(self, key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
         """Return the fast form of ``function`` for such inputs, made at the first call, or None if there is none.
 

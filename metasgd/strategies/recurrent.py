@@ -141,6 +141,24 @@ def refuse_packed_sequences(*_: Any) -> None:
     )
 
 
+def without_cudnn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a recurrent layer of PyTorch by its own kernels: cuDNN's, on an NVIDIA GPU, have no second derivative."""
+
+    def layer(*args: Any, **kwargs: Any) -> Any:
+        before = torch.backends.cudnn.enabled
+        torch.backends.cudnn.enabled = False
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.backends.cudnn.enabled = before
+
+    return layer
+
+
+# For one task at a time. The cells have kernels of PyTorch's own.
+DIFFERENTIABLE_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    layer: without_cudnn(layer) for layer in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+}
 RECURRENT_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.lstm: layer_by(lstm_step),
     torch.gru: layer_by(gru_step),

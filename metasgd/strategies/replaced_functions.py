@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from metasgd.strategies.batch_norm import by_channel, compilable_batch_norm, fast_batch_norm
 from metasgd.strategies.pooling import compilable_max_pool2d, fast_max_pool2d
-from metasgd.strategies.recurrent import RECURRENT_FUNCTIONS
+from metasgd.strategies.recurrent import DIFFERENTIABLE_FUNCTIONS, RECURRENT_FUNCTIONS
 
 Function = Callable[..., Any]
 BatchNorm = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]  # (x, weight, bias, eps) -> y
@@ -248,6 +248,7 @@ RIGHT_FUNCTIONS: dict[Function, Function] = {
     torch.ops.aten._weight_norm_interface.default: weight_norm_interface,
     torch.native_layer_norm: native_layer_norm,
     torch.native_batch_norm: native_batch_norm,
+    **DIFFERENTIABLE_FUNCTIONS,
 }
 FAST_FUNCTIONS: dict[Function, Function] = {
     **RIGHT_FUNCTIONS,

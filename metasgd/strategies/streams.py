@@ -2,9 +2,12 @@
 
 Each task is computed as by ``threads``, with ordinary convolutions, while the streams together keep the GPU busy. The
 work on a meta-batch is recorded as a CUDA graph at its first use, once for each size of tasks, and replayed
-afterwards.
+afterwards. If the GPU runs out of memory, fewer tasks are recorded together.
 """
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 from metasgd._core.learner import Learner
@@ -12,6 +15,7 @@ from metasgd._core.task import Task, Tasks, as_batches, as_list, part_of
 from metasgd._core.trees import size_of
 from metasgd.strategies.adjoint import accumulate, meta_gradient, summed
 from metasgd.strategies.cuda_graphs import map_over_streams
+from metasgd.strategies.memory_budget import memory_key
 from metasgd.strategies.preflight import check_tasks
 from metasgd.strategies.snapshot import LearnerSnapshot, MetaGradient, images_channels_last
 
@@ -33,9 +37,33 @@ def backward(learner: Learner, tasks: Tasks) -> Tensor:
         raise ValueError(f"strategy 'streams' needs an NVIDIA GPU, and the model is on {device}; use 'auto'")
     if learner.execution.compile:
         snapshot = snapshot.with_own_models()
-    size = learner.execution.chunk or TASKS_PER_GRAPH
-    chunks = (part_of(batch, i, i + size) for batch in batches for i in range(0, size_of(batch.support_x), size))
-    return accumulate(snapshot, (recorded_meta_gradient(snapshot, chunk) for chunk in chunks))
+    return accumulate(snapshot, recorded_meta_gradients(snapshot, batches))
+
+
+def recorded_meta_gradients(snapshot: LearnerSnapshot, batches: list[Task]) -> Iterator[MetaGradient]:
+    """Yield the sum of the meta-gradients of each chunk of tasks, in order.
+
+    A graph holds its memory as long as it is kept. So if a GPU runs out of memory, all graphs are given up, and chunks
+    of half the size are recorded, from then on and in later meta-steps.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: there is too little memory for a single task.
+    """
+    execution = snapshot.learner.execution
+    for batch in batches:
+        num_tasks, start, key = size_of(batch.support_x), 0, ("recorded", *memory_key(snapshot, batch))
+        while start < num_tasks:
+            size = min(execution.tasks_at_a_time.get(key, execution.chunk or TASKS_PER_GRAPH), num_tasks)
+            try:
+                result = recorded_meta_gradient(snapshot, part_of(batch, start, start + size))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                execution.tasks_at_a_time[key] = size // 2
+                execution.recordings.clear()
+            else:
+                yield result
+                start += size
 
 
 def recorded_meta_gradient(snapshot: LearnerSnapshot, batch: Task) -> MetaGradient:

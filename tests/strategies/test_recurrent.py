@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metasgd import MetaSGD, Task
-from metasgd.strategies.recurrent import RECURRENT_FUNCTIONS
-from metasgd.strategies.replaced_functions import ReplaceFunctions
+from metasgd.strategies.recurrent import DIFFERENTIABLE_FUNCTIONS, RECURRENT_FUNCTIONS, without_cudnn
+from metasgd.strategies.replaced_functions import FAST_FUNCTIONS, RIGHT_FUNCTIONS, ReplaceFunctions
 
 LAYERS = [nn.LSTM, nn.GRU, nn.RNN]
 CELLS = [nn.LSTMCell, nn.GRUCell, nn.RNNCell]
@@ -136,3 +136,65 @@ def test_packed_sequences_are_refused_in_a_batch_and_work_elsewhere() -> None:
     with pytest.raises(RuntimeError, match=r"packed sequence.*use strategy='threads'"):
         MetaSGD(Packed().double(), F.cross_entropy, strategy="batched").meta_update(tasks)
     MetaSGD(Packed().double(), F.cross_entropy, strategy="auto").meta_update(tasks)
+
+
+# cuDNN, which computes recurrent layers on an NVIDIA GPU, has no second derivative of them. Here is a stand-in.
+MESSAGE = (
+    "the derivative for '_cudnn_rnn_backward' is not implemented. Double backwards is not supported for CuDNN RNNs"
+)
+
+
+class OnlyOnce(torch.autograd.Function):
+    """The identity, of which cuDNN's layers have the first derivative and not the second."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return Refused.apply(slope)
+
+
+class Refused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, slope: Tensor) -> Tensor:
+        return slope.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        raise RuntimeError(MESSAGE)
+
+
+def by_cudnn(*args: Any, **kwargs: Any) -> Any:
+    output, *rest = torch.lstm(*args, **kwargs)
+    return (OnlyOnce.apply(output) if torch.backends.cudnn.enabled else output, *rest)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "threads"])
+def test_recurrent_layers_are_computed_without_cudnn(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One task at a time, as by the loop on a GPU: with a stand-in for cuDNN there is an error, and without none."""
+    assert RIGHT_FUNCTIONS[torch.lstm] is FAST_FUNCTIONS[torch.lstm] is DIFFERENTIABLE_FUNCTIONS[torch.lstm]
+    tasks, gradients = sequences(torch.float64), []
+    for layer in (torch.lstm, without_cudnn(by_cudnn), by_cudnn):
+        for table in (RIGHT_FUNCTIONS, FAST_FUNCTIONS):
+            monkeypatch.setitem(table, torch.lstm, layer)
+        torch.manual_seed(0)
+        learner = MetaSGD(Last(nn.LSTM(3, 4, batch_first=True)).double(), strategy=strategy, task_lr=0.3)
+        if layer is by_cudnn:
+            with pytest.raises(NotImplementedError, match="no second derivative of _cudnn_rnn; use first_order=True"):
+                learner.meta_backward(tasks)
+        else:
+            learner.meta_backward(tasks)
+            gradients.append([value.grad for value in (*learner.theta.values(), *learner.alpha.values())])
+    assert_same(gradients[1], gradients[0])
+    assert torch.backends.cudnn.enabled
+
+
+def test_cudnn_is_on_again_after_an_error() -> None:
+    def fails() -> None:
+        raise ValueError("no layer")
+
+    with pytest.raises(ValueError, match="no layer"):
+        without_cudnn(fails)()
+    assert torch.backends.cudnn.enabled

@@ -139,6 +139,23 @@ def test_lines_of_code_fit_the_column_of_text(chapter: str) -> None:
         assert max(map(len, cell.source.splitlines())) <= 79, cell.id
 
 
+@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if int(name[:2]) <= 5])
+def test_code_that_a_reader_sees_in_the_first_part_is_short(chapter: str) -> None:
+    """At most 25 lines, unless folded; the class of chapter 5 is shown whole, as it is what that chapter is about."""
+    for cell in code(chapter):
+        if not {"hide-input", "hide-cell", "from-scratch"} & set(cell.metadata.get("tags", [])):
+            assert len(cell.source.splitlines()) <= 25, cell.id
+
+
+@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if int(name[:2]) <= 5])
+def test_imports_come_after_the_first_idea_in_the_first_part(chapter: str) -> None:
+    """Between the set-up cell, which is folded, and the imports there is text with a heading."""
+    kinds = [cell.cell_type for cell in cells(chapter)]
+    set_up = kinds.index("code")
+    imports = kinds.index("code", set_up + 1)
+    assert any("\n## " in "\n" + cell.source for cell in cells(chapter)[set_up + 1 : imports])
+
+
 @in_every_chapter
 def test_chapter_computes_on_the_gpu_if_there_is_one_and_says_so(chapter: str) -> None:
     program = "\n".join(cell.source for cell in code(chapter))

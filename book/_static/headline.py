@@ -1,4 +1,4 @@
-"""Draw headline.png from the stored results, after these have changed.
+"""Draw headline.svg and headline.png from the results, when these have changed.
 
 python book/_static/headline.py
 """
@@ -14,6 +14,7 @@ from metasgd.data import load_mnist
 from metasgd.evaluation import Evaluation
 from metasgd.experiments import load_results
 from metasgd.experiments.mnist import by_run, over_runs
+from metasgd.plotting.display import svg
 from metasgd.recipes.mnist import MnistRecipe
 from metasgd.tasks.folds import NUM_FOLDS
 
@@ -53,7 +54,7 @@ def digest() -> str:
 
 
 def main() -> None:
-    """Write ``headline.png`` beside this file."""
+    """Write ``headline.svg``, for the book, and ``headline.png``, for README."""
     sampler = MnistRecipe(fold=1).test_tasks(load_mnist(quiet=True))
     batch = sampler.sample(1, torch.Generator().manual_seed(4))
     titles = {"1 example a digit": 1, "5 examples a digit": 5}
@@ -63,8 +64,11 @@ def main() -> None:
     )
     fig.savefig(
         Path(__file__).with_name("headline.png"),
-        dpi=160,
         metadata={"Description": digest()},
+    )
+    drawing = f"<!-- {digest()} -->\n{svg(fig)}\n"
+    Path(__file__).with_name("headline.svg").write_text(
+        drawing, encoding="utf-8"
     )
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure, legend_above
 
 
 @accepts_any_tensor
@@ -27,7 +27,7 @@ def valley_steps(
     """
     stars = torch.cat([minima, others])
     low, high = stars.amin(0) - 0.5, stars.amax(0) + 0.5  # without the ends, so that all frames have the same limits
-    with figure(size=(6.4, 3.4)) as (fig, axes):
+    with figure(height=3.4) as (fig, axes):
         axes.set(xlim=(low[0].item(), high[0].item()), ylim=(low[1].item(), high[1].item()))
         axes.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
         draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8], colors=COLOURS["sky"], alpha=0.7)
@@ -40,7 +40,7 @@ def valley_steps(
         axes.plot([], [], color=COLOURS["blue"], label="one step")
         axes.plot(*start, "o", color=COLOURS["black"], markersize=7, zorder=5, label=r"start $\theta$")
         axes.grid(False)
-        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -63,7 +63,7 @@ def accuracy_against_steps(
         chance: the accuracy of guessing, in 0..1; a dotted line.
         dashed: labels that are drawn dashed, each in the colour of the label before it.
     """
-    with figure(1, len(panels), size=(6.8, 4.2), sharey=True) as (fig, grid):
+    with figure(len(panels), height=0.9 + 2.3 * len(panels), sharex=True, sharey=True) as (fig, grid):
         for axes, (title, curves) in zip(grid, panels.items(), strict=True):
             colours, colour = iter(("orange", "red", "purple")), ""
             for label, values in curves.items():
@@ -79,9 +79,10 @@ def accuracy_against_steps(
                 axes.axhline(100 * level, color=COLOURS["green"], linewidth=1.5, label=label)
             axes.axhline(100 * chance, color=COLOURS["grey"], linestyle=":", label="guessing")
             longest = max(map(len, curves.values())) - 1
-            axes.set(title=title, xlabel="steps on the support set", ylim=(0, 104), xticks=range(0, longest + 1, 5))
-        grid[0].set_ylabel("accuracy [%]")
-        fig.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+            axes.set(title=title, ylim=(0, 104), xticks=range(0, longest + 1, 5))
+        fig.supxlabel("steps on the support set")
+        fig.supylabel("accuracy [%]")
+        legend_above(fig, *grid[0].get_legend_handles_labels())
     return fig
 
 
@@ -98,13 +99,13 @@ def intervals_by_shots(
         chance: the accuracy of guessing, in 0..1; a dashed line.
         highlight: the method that is drawn in blue, with a line at its mean. The others are grey.
     """
-    with figure(1, len(titles), size=(6.8, 1.2 + 0.32 * len(rows)), sharey=True) as (fig, grid):
+    with figure(len(titles), height=(0.9 + 0.32 * len(rows)) * len(titles), sharex=True) as (fig, grid):
         for panel, (axes, title) in enumerate(zip(grid, titles, strict=True)):
             for label, scores in rows.items():
                 score, colour = scores[panel], COLOURS["blue" if label == highlight else "grey"]
                 axes.errorbar(100 * score.mean, label, xerr=100 * score.half_width, fmt="o", capsize=3, color=colour)
             axes.axvline(100 * rows[highlight][panel].mean, color=COLOURS["blue"], linewidth=1, alpha=0.4)
             axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
-            axes.set(title=title, xlabel="accuracy [%]", xlim=(15, 100))
-        grid[0].set_ylim(len(rows) - 0.5, -0.5)
+            axes.set(title=title, xlim=(15, 100), ylim=(len(rows) - 0.5, -0.5))
+        fig.supxlabel("accuracy [%]")
     return fig

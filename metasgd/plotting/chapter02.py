@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure, legend_above
 
 
 @accepts_any_tensor
@@ -20,12 +20,12 @@ def error_factors(rates: Tensor, factors: Mapping[str, Tensor], crossing: tuple[
         factors: by direction, the absolute value of the factor at each rate, shape (rates,); two directions.
         crossing: the rate where the larger of the two factors is smallest, and the factor there.
     """
-    with figure(size=(6.4, 3.4)) as (fig, axes):
+    with figure() as (fig, axes):
         for (label, values), colour in zip(factors.items(), ("orange", "green"), strict=True):
             axes.plot(rates, values, color=COLOURS[colour], label=label)
         axes.plot(*crossing, "o", color=COLOURS["black"], markersize=8, label="best compromise", zorder=4)
         axes.set(xlabel="rate $a$", ylabel="factor of the error", xlim=(0, rates[-1].item()), ylim=(0, 1.5))
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -49,7 +49,7 @@ def map_fields(
         drift: by optimiser that has a state, how far its state alone carries every point, shape (2,); a black arrow.
     """
     limits = torch.stack([points.amin(0) - 0.5, points.amax(0) + 0.5])
-    with figure(2, 2, size=(6.6, 4.8), sharex=True, sharey=True) as (fig, grid):
+    with figure(2, 2, height=4.8, sharex=True, sharey=True) as (fig, grid):
         for axes, (label, ends) in zip(grid.flat, panels.items(), strict=True):
             axes.set(xlim=limits[:, 0].tolist(), ylim=limits[:, 1].tolist(), title=label, aspect="equal")
             draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8, 14], colors=COLOURS["sky"], alpha=0.8)
@@ -82,7 +82,7 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
         panels: by optimiser, where the steps end, shape (tasks, 2); two optimisers, the learned one second, in blue.
         minima: the minimum of each task, shape (tasks, 2).
     """
-    with figure(2, 1, size=(6.4, 5.4), sharex=True, sharey=True) as (fig, panel_axes):
+    with figure(2, height=5.4, sharex=True, sharey=True) as (fig, panel_axes):
         for axes, (label, ends), colour in zip(panel_axes, panels.items(), ("red", "blue"), strict=True):
             for end, minimum in zip(ends, minima, strict=True):
                 axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)
@@ -109,11 +109,11 @@ def losses_by_steps(curves: Mapping[str, Tensor], target: float, target_label: s
         target_label: what the dashed line is.
     """
     styles = [("orange", "s"), ("purple", "^"), ("red", "v"), ("blue", "o")]
-    with figure(size=(6.4, 3.8)) as (fig, axes):
+    with figure(height=3.6) as (fig, axes):
         for (label, values), (colour, marker) in zip(curves.items(), styles, strict=True):
             shown = values[values > 1e-9]
             axes.semilogy(range(len(shown)), shown, marker=marker, markersize=4, color=COLOURS[colour], label=label)
         axes.axhline(target, color=COLOURS["black"], linestyle="--", linewidth=1, label=target_label)
         axes.set(xlabel="steps", ylabel="mean query loss", ylim=(1e-7, None))
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure, legend_above
 
 
 @accepts_any_tensor
@@ -32,7 +32,7 @@ def step_directions(
     places = torch.stack([start, *optima, *ends.values()])
     middle, half = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)) / 2
     half = torch.maximum(half, 0.6 * half.max()) + 0.2 * half.max() + 0.4
-    with figure(size=(6.4, 4.2)) as (fig, axes):
+    with figure(height=4.2) as (fig, axes):
         (left, bottom), (right, top) = (middle - half).tolist(), (middle + half).tolist()
         axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
         axes.set_aspect("equal")
@@ -49,7 +49,7 @@ def step_directions(
             axes.plot([], [], color=colour, label=label)
         axes.plot(*start, "o", color=COLOURS["black"], markersize=7, label=r"start $\theta$", zorder=6)
         axes.grid(False)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -60,11 +60,11 @@ def meta_update_flow() -> Figure:
     """
     shared, columns, rows = (0.07, 0.56), (0.3, 0.6, 0.88), {"1": 0.82, "2": 0.6, "B": 0.28}
     half_widths = (0.075, 0.045, 0.075)  # of the boxes in a column
-    with figure(size=(6.4, 4.2)) as (fig, axes):
+    with figure(height=4.2) as (fig, axes):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.set_axis_off()
-        for x, title in zip(columns, ("1. sample tasks", "2. inner step", "query losses"), strict=True):
-            axes.text(x, 0.98, title, ha="center", va="top", fontsize=11, weight="bold")
+        for x, title in zip(columns, ("1. sample\ntasks", "2. inner\nstep", "query\nlosses"), strict=True):
+            axes.text(x, 1.02, title, ha="center", va="top", weight="bold")
             axes.text(x, 0.44, r"$\vdots$", ha="center", va="center", fontsize=12)
         for name, y in rows.items():
             symbols = (rf"$\nabla L_{{S_{name}}}(\theta)$", rf"$\theta'_{name}$", rf"$L_{{Q_{name}}}(\theta'_{name})$")
@@ -73,13 +73,13 @@ def meta_update_flow() -> Figure:
                 _arrow(axes, source, (x - half_width, y), "blue")
                 _box(axes, (x, y), symbol)
                 source = (x, y)
-            axes.text(columns[0], y - 0.09, rf"task $\mathcal{{T}}_{name}$", ha="center", va="center", fontsize=10)
+            axes.text(columns[0], y - 0.09, f"task {name}", ha="center", va="center")
             axes.plot([columns[-1], 0.99], [y, y], color=COLOURS["orange"], zorder=1)
         axes.plot([0.99, 0.99, shared[0]], [rows["1"], 0.1, 0.1], color=COLOURS["orange"])
         _arrow(axes, (shared[0], 0.1), (shared[0], shared[1] - 0.09), "orange")
         _box(axes, shared, "$\\theta$\n$\\alpha$")
-        outer = "3. outer step: mean over the tasks, gradients in $\\theta$ and $\\alpha$"
-        axes.text(0.53, 0.05, outer, ha="center", va="center", fontsize=10)
+        outer = "3. outer step: the mean over the tasks,\ngradients in $\\theta$ and $\\alpha$"
+        axes.text(0.53, 0.05, outer, ha="center", va="center")
     return fig
 
 
@@ -109,7 +109,7 @@ def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Te
         best: the alpha with the smallest meta-loss, shape (2,).
         best_single: the best alpha whose two entries are equal, shape (2,).
     """
-    with figure(size=(6.4, 5.0)) as (fig, axes):
+    with figure(height=5.0) as (fig, axes):
         places = torch.stack([*path, best, best_single, torch.zeros_like(best)])
         margin = 0.15 * (places.amax(0) - places.amin(0))
         (left, bottom), (right, top) = (places.amin(0) - margin).tolist(), (places.amax(0) + margin).tolist()
@@ -123,7 +123,7 @@ def rate_landscape(meta_loss: Callable[[Tensor], Tensor], path: Tensor, best: Te
         axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.axvline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.grid(False)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 

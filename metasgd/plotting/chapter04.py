@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above
 
 
 @accepts_any_tensor
@@ -28,7 +28,7 @@ def task_parabolas(rates: Tensor, losses: Tensor, best: float) -> Figure:
         axes.plot(rates, losses.mean(0), color=COLOURS["blue"], label="mean of these tasks")
         axes.axvline(best, linestyle="--", color=COLOURS["green"], label=r"best shared $\alpha$, all tasks")
         axes.set(xlabel=r"rate $\alpha$", ylabel="query loss / loss before the step", ylim=(-0.05, 2))
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -52,7 +52,7 @@ def rates_against_shots(
         axes.set_ylim(-0.005 if min(limits.values()) == 0 else 0.03, 3)
         axes.set_yscale("symlog", linthresh=0.03)
         axes.set_yticks([0, 0.03, 0.1, 0.3, 1, 3], ["0", "0.03", "0.1", "0.3", "1", "3"])
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -68,7 +68,7 @@ def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: 
         best_theta: the optimal theta in closed form, shape (d,).
         best_alpha: the optimal alpha in closed form, shape (d,).
     """
-    with figure(2, 1, size=(6.4, 5.6), sharex=True) as (fig, rows):
+    with figure(2, height=5.2, sharex=True) as (fig, rows):
         for axes, path, best, name in zip(
             rows, (theta, alpha), (best_theta, best_alpha), ("theta", "alpha"), strict=True
         ):
@@ -77,7 +77,7 @@ def training_path(theta: Tensor, alpha: Tensor, best_theta: Tensor, best_alpha: 
                 axes.axhline(float(target), linestyle="--", linewidth=1, color=line.get_color())
             axes.set(ylabel=rf"$\{name}_i$")
         rows[1].set(xlabel="meta-update")
-        fig.legend(*rows[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        legend_above(fig, *rows[0].get_legend_handles_labels())
     return fig
 
 
@@ -108,5 +108,5 @@ def loss_against_scale(
         )
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.minorticks_off()
-        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
+        legend_above(fig)
     return fig

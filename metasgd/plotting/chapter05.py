@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, figure, percent
+from metasgd.plotting.style import COLOURS, figure, legend_above, percent
 
 # The quantities of one meta-update: how each is written, and where it stands in a panel.
 QUANTITIES = {
@@ -59,7 +59,7 @@ def gradient_paths() -> Figure:
     ``fig-scratch-paths``.
     """
     num_open_edges = {"exact": 5, "first order": 3, "written in place": 2, "on a copy": 1}
-    with figure(2, 2, size=(6.4, 4.6)) as (fig, axes):
+    with figure(2, 2, height=4.6) as (fig, axes):
         for panel, (title, num_open) in zip(axes.flat, num_open_edges.items(), strict=True):
             panel.set_title(title, fontsize=12)
             panel.set(xlim=(0, 1), ylim=(0, 1))
@@ -70,7 +70,7 @@ def gradient_paths() -> Figure:
             Line2D([], [], color=COLOURS["grey"], linestyle=":", label="cut"),
             Line2D([], [], color=COLOURS["red"], label="arrives by accident"),
         ]
-        fig.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=10)
+        legend_above(fig, handles=keys)
     return fig
 
 
@@ -136,7 +136,7 @@ def reported_losses(
     looks = zip(
         ("blue", "orange", "green", "red", "purple", "black"), ("-", "-", "--", "-", "--", "-"), "osD^vP", strict=True
     )
-    with figure(1, 2, size=(6.6, 4.2), sharey=True, width_ratios=(3, 1)) as (fig, (left, right)):
+    with figure(2, height=5.4, sharey=True, height_ratios=(3, 2)) as (fig, (left, right)):
         for place, (label, (colour, line, marker)) in enumerate(zip(reported, looks, strict=True)):
             smooth = F.avg_pool1d(torch.tensor(reported[label], device="cpu")[None], window, 1)[0]
             left.plot(range(window, len(reported[label]) + 1), smooth, linestyle=line, color=COLOURS[colour])
@@ -144,7 +144,7 @@ def reported_losses(
             right.errorbar(place, score.mean, score.half_width, capsize=4, label=label, **style)
         left.set(yscale="log", xlabel="meta-update", ylabel="query loss", title="reported in training")
         right.set(xticks=[], xlim=(-1, len(measured)), title="measured")
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -157,12 +157,12 @@ def accuracy_bars(scores: Mapping[str, Evaluation], chance: float) -> Figure:
         scores: by label, the score in 0..1; four labels, drawn in red, orange, blue and grey.
         chance: the accuracy of guessing, in 0..1; a dashed line.
     """
-    with figure(size=(6.4, 3.2)) as (fig, axes):
+    with figure() as (fig, axes):
         labels, (means, half_widths) = list(scores), percent(list(scores.values()))
         colours = [COLOURS[name] for name in ("red", "orange", "blue", "grey")]
         axes.barh(labels, means, xerr=half_widths, color=colours, height=0.6, capsize=4)
         for label, mean, half_width in zip(labels, means, half_widths, strict=True):
-            axes.text(mean + half_width + 1, label, f"{mean:.1f}", va="center", fontsize=11)
+            axes.text(mean + half_width + 1, label, f"{mean:.1f}", va="center")
         axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
         axes.set(xlabel="accuracy [%] (dashed: guessing)", xlim=(0, 100))
         axes.invert_yaxis()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, window_means
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above, window_means
 
 
 @accepts_any_tensor
@@ -22,14 +22,17 @@ def sine_tasks(x: Tensor, y: Tensor, tasks: Task) -> Figure:
         y: the values of the waves there, shape (tasks, positions); a multiple of three tasks.
         tasks: a batch of the same tasks, of which the support sets are drawn.
     """
-    columns = 3
-    with figure(-(-len(y) // columns), columns, size=(6.4, 3.8), sharex=True, sharey=True) as (fig, axes):
+    rows, columns = -(-len(y) // 3), 3
+    with figure(rows, columns, height=1.6 * rows, sharex=True, sharey=True) as (
+        fig,
+        axes,
+    ):
         for panel, curve, support_x, support_y in zip(axes.flat, y, tasks.support_x, tasks.support_y, strict=True):
             panel.plot(x, curve, color=COLOURS["grey"])
             panel.plot(support_x.flatten(), support_y.flatten(), "o", color=COLOURS["black"])
             panel.set(ylim=(-5.4, 5.4))
-        fig.supxlabel("$x$", fontsize=11)
-        fig.supylabel("$y$", fontsize=11)
+        fig.supxlabel("$x$")
+        fig.supylabel("$y$")
     return fig
 
 
@@ -48,7 +51,7 @@ def sine_adaptation(
             each.
     """
     columns = len(next(iter(curves.values()))[2])
-    with figure(len(curves), columns, size=(6.6, 1.0 + 1.9 * len(curves)), sharex=True, sharey="row") as (fig, axes):
+    with figure(len(curves), columns, height=1.2 + 1.8 * len(curves), sharex=True, sharey="row") as (fig, axes):
         for row, (name, (truth, task, fits)) in zip(axes, curves.items(), strict=True):
             for panel, (label, (before, after)) in zip(row, fits.items(), strict=True):
                 colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
@@ -56,7 +59,7 @@ def sine_adaptation(
                 panel.plot(x, before, "--", color=colour, linewidth=1.5)
                 panel.plot(x, after, color=colour)
                 panel.plot(task.support_x.flatten(), task.support_y.flatten(), "o", color=COLOURS["black"], zorder=5)
-            row[0].set_ylabel(f"{name}\n$y$", fontsize=10)
+            row[0].set_ylabel(f"{name}\n$y$")
         for panel, label in zip(axes[0], fits, strict=True):
             panel.set_title(label)
         for panel in axes[-1]:
@@ -67,7 +70,7 @@ def sine_adaptation(
             Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1.5, label="before the step"),
             Line2D([], [], color=COLOURS["black"], label="after it"),
         ]
-        fig.legend(handles=keys, loc="outside upper center", ncols=4, fontsize=10)
+        legend_above(fig, handles=keys)
     return fig
 
 
@@ -80,7 +83,7 @@ def sine_losses(losses: Mapping[int, Mapping[str, Sequence[float]]], window: int
         losses: by number of support points, then by method, the meta-loss of every meta-update; two methods.
         window: the number of meta-updates that are averaged for one point of a line.
     """
-    with figure(1, len(losses), size=(6.8, 3.3), sharex=True, sharey=True) as (fig, axes):
+    with figure(len(losses), height=0.8 + 1.8 * len(losses), sharex=True, sharey=True) as (fig, axes):
         for panel, (shots, methods) in zip(axes, losses.items(), strict=True):
             for (label, values), line in zip(methods.items(), ("-", "--"), strict=True):
                 updates, means = window_means(values, window)
@@ -89,9 +92,9 @@ def sine_losses(losses: Mapping[int, Mapping[str, Sequence[float]]], window: int
             panel.set(title=f"{shots} points", yscale="log")
             panel.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
             panel.minorticks_off()
-        axes[0].set_ylabel("query loss after the step")
-        fig.supxlabel("meta-update", fontsize=11)
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        fig.supylabel("query loss after the step")
+        fig.supxlabel("meta-update")
+        legend_above(fig, *axes[0].get_legend_handles_labels())
     return fig
 
 
@@ -108,7 +111,7 @@ def sine_cells(
         paper: the means of the paper in the same order.
     """
     panels = list(next(iter(ours.values())))
-    with figure(1, len(panels), size=(6.8, 3.7), sharex=True, sharey=True) as (fig, axes):
+    with figure(len(panels), height=1.2 + 1.9 * len(panels), sharex=True, sharey=True) as (fig, axes):
         for panel, trained in zip(axes, panels, strict=True):
             for (label, rows), name, marker in zip(ours.items(), ("blue", "orange"), "os", strict=True):
                 points, scores = list(rows[trained]), list(rows[trained].values())
@@ -125,10 +128,10 @@ def sine_cells(
             panel.set(title=f"trained with {trained}", xscale="log")
             panel.set_xticks(points, [str(count) for count in points])
             panel.minorticks_off()
-        axes[0].set_ylabel("mean squared error")
+        fig.supylabel("mean squared error")
         axes[0].set_ylim(bottom=0)
-        fig.supxlabel("points of a new curve", fontsize=11)
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+        fig.supxlabel("points of a new curve")
+        legend_above(fig, *axes[0].get_legend_handles_labels())
     return fig
 
 
@@ -154,7 +157,7 @@ def sine_errors(
         marked: the numbers that were used in meta-training; dotted lines.
         top: the highest error that is shown (None: all are).
     """
-    with figure(size=(6.4, 3.8)) as (fig, axes):
+    with figure(height=3.8) as (fig, axes):
         maml_looks = iter((("orange", "s--"), ("red", "v--")))
         other_looks = iter((("blue", "o-"), ("sky", "^-"), ("green", "D-")))
         for label, values in errors.items():
@@ -171,5 +174,5 @@ def sine_errors(
         ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if low < tick < high]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above
 
 
 def fold_table(held_out: Sequence[Sequence[int]]) -> Figure:
@@ -18,14 +18,14 @@ def fold_table(held_out: Sequence[Sequence[int]]) -> Figure:
     Args:
         held_out: for each fold, the digits of the test.
     """
-    with figure(size=(6.4, 2.6)) as (fig, axes):
+    with figure(height=2.6) as (fig, axes):
         for fold, digits in enumerate(held_out):
             for digit in range(10):
                 test = digit in digits
                 face = COLOURS["orange"] if test else "white"
                 axes.add_patch(Rectangle((digit - 0.5, fold - 0.5), 1, 1, facecolor=face, edgecolor=COLOURS["grey"]))
                 text, weight = ("test", "bold") if test else ("train", "normal")
-                axes.text(digit, fold, text, ha="center", va="center", fontsize=10, fontweight=weight)
+                axes.text(digit, fold, text, ha="center", va="center", fontweight=weight)
         axes.set(xlim=(-0.5, 9.5), ylim=(len(held_out) - 0.5, -0.5), xlabel="digit", ylabel="fold")
         axes.set_xticks(range(10))
         axes.set_yticks(range(len(held_out)))
@@ -45,15 +45,16 @@ def place_shares(shares: Mapping[str, Tensor], expected: float) -> Figure:
             at least two ways, at most four places.
         expected: the fraction if all numbers are equally likely; a dashed line.
     """
-    with figure(1, len(shares), size=(6.4, 3.2), sharey=True) as (fig, panels):
+    with figure(len(shares), height=0.6 + 2.2 * len(shares), sharex=True, sharey=True) as (fig, panels):
         for axes, (title, places) in zip(panels, shares.items(), strict=True):
             for place, (fractions, marker) in enumerate(zip(places, "os^v", strict=False), 1):
                 axes.plot(fractions, marker, linestyle="-", linewidth=1, label=f"place {place}")
             axes.axhline(expected, color=COLOURS["black"], linestyle="--", linewidth=1)
-            axes.set(title=title, xlabel="number drawn", xticks=range(places.shape[1]))
-        panels[0].set_ylabel("fraction of draws")
+            axes.set(title=title, xticks=range(places.shape[1]))
+        fig.supxlabel("number drawn")
+        fig.supylabel("fraction of draws")
         panels[0].set_ylim(bottom=0)
-        panels[0].legend(fontsize=10)
+        legend_above(fig, *panels[0].get_legend_handles_labels())
     return fig
 
 
@@ -68,12 +69,12 @@ def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]
         widths: the mean half-width of the first kind, as a fraction. The dashed line is its law, one over the square
             root of the number of tasks.
     """
-    with figure(1, 2, size=(6.6, 3.4)) as (fig, (left, right)):
+    with figure(2, height=5.2, sharex=True) as (fig, (left, right)):
         for (label, fractions), marker in zip(coverage.items(), "os", strict=True):
             left.plot(counts, [100 * value for value in fractions], marker, linestyle="-", label=label)
         left.axhline(95, color=COLOURS["black"], linestyle="--", linewidth=1)
-        left.set(xscale="log", xlabel="tasks", ylabel="holds the true mean [%]", ylim=(50, 100))
-        left.legend(fontsize=10, loc="lower left")
+        left.set(xscale="log", ylabel="holds the true mean [%]", ylim=(50, 100))
+        left.legend(loc="lower left")
         right.loglog(counts, [100 * width for width in widths], "o", label="half-width")
         law = [100 * widths[-1] * (counts[-1] / count) ** 0.5 for count in counts]
         right.loglog(counts, law, "--", color=COLOURS["black"], linewidth=1, label=r"$\propto 1/\sqrt{T}$")
@@ -82,7 +83,7 @@ def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]
         for axes in (left, right):
             axes.set_xticks(counts[::2], [str(count) for count in counts[::2]])
             axes.minorticks_off()
-        right.legend(fontsize=10)
+        right.legend()
     return fig
 
 
@@ -97,12 +98,12 @@ def turned_digits(accuracy: Tensor, closest: Tensor, kept: Tensor) -> Figure:
         closest: the upright digit in question, int, shape (3, digits); written in brackets.
         kept: bool, shape (3, digits): which of the turned digits are used as classes of their own; a blue frame.
     """
-    with figure(size=(6.6, 3.0)) as (fig, axes):
+    with figure(height=3.2) as (fig, axes):
         image = axes.imshow(100 * accuracy.numpy(), cmap="Oranges_r", vmin=50, vmax=100, aspect="auto")
         for turn, digit in product(*map(range, accuracy.shape)):
             text = f"{100 * accuracy[turn, digit]:.0f}\n({closest[turn, digit]})"
             colour = "white" if accuracy[turn, digit] < 0.65 else "black"
-            axes.text(digit, turn, text, ha="center", va="center", fontsize=11, color=colour)
+            axes.text(digit, turn, text, ha="center", va="center", color=colour)
             if kept[turn, digit]:
                 frame = Rectangle((digit - 0.44, turn - 0.44), 0.88, 0.88, fill=False, edgecolor=COLOURS["blue"])
                 frame.set_linewidth(2.5)

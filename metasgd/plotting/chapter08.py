@@ -23,15 +23,15 @@ def training_curves(
         steps: the numbers of meta-updates after which the accuracy was measured.
         accuracy: by kind of tasks, the accuracy in 0..1 at each of these; at most three kinds.
     """
-    with figure(1, 2, size=(6.8, 3.4)) as (fig, (left, right)):
+    with figure(2, height=5.2, sharex=True) as (fig, (left, right)):
         for label, values in losses.items():
             left.plot(*window_means(values, window), label=label)
-        left.set(xlabel="meta-update", ylabel="query loss after the step", ylim=(0, None))
-        left.legend(fontsize=10)
+        left.set(ylabel="query loss after the step", ylim=(0, None))
+        left.legend()
         for (label, values), marker, colour in zip(accuracy.items(), "os^", ("green", "blue", "red"), strict=False):
             right.plot(steps, [100 * value for value in values], marker=marker, color=COLOURS[colour], label=label)
         right.set(xlabel="meta-update", ylabel="accuracy [%]", ylim=(0, 100))
-        right.legend(fontsize=10, loc="lower right")
+        right.legend(loc="lower right")
     return fig
 
 
@@ -47,19 +47,19 @@ def class_probabilities(before: Tensor, after: Tensor, names: Sequence[str]) -> 
         names: the name of each label, in order; as many as there are ways.
     """
     ways = len(names)
-    with figure(1, 2, size=(6.6, 3.4), sharey=True) as (fig, axes):
+    with figure(2, height=6.4, sharex=True) as (fig, axes):
         for panel, probabilities, title in zip(axes, (before, after), ("before the step", "after it"), strict=True):
             table = probabilities.reshape(ways, -1, ways).mean(1)
             panel.imshow(table, cmap="Blues", vmin=0, vmax=1)
             for row, column in product(range(ways), repeat=2):
                 value = table[row, column].item()
                 ink = "white" if value > 0.5 else "black"
-                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
-            panel.set(title=title, xlabel="predicted label", xticks=range(ways), yticks=range(ways))
+                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
+            panel.set(title=title, ylabel="queries of label", xticks=range(ways), yticks=range(ways))
             panel.set_xticklabels(names)
             panel.set_yticklabels(names)
             panel.grid(False)
-        axes[0].set_ylabel("queries of label")
+        axes[-1].set_xlabel("predicted label")
     return fig
 
 
@@ -74,7 +74,7 @@ def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
     """
     # by series: colour, marker, and where the value is written, in points above the marker
     looks = {"its own digits": ("green", "o", 6), "held-out digits": ("blue", "s", -16)}
-    with figure(size=(6.4, 3.4)) as (fig, axes):
+    with figure(height=3.6) as (fig, axes):
         for place, scores in enumerate(rungs.values()):
             axes.plot([place, place], [100 * score.mean for score in scores], color=COLOURS["grey"], linewidth=1)
             for score, (label, (colour, marker, height)) in zip(scores, looks.items(), strict=True):
@@ -88,5 +88,6 @@ def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
                 )  # fmt: skip
         axes.set(ylabel="accuracy [%]", ylim=(40, 105), xticks=range(len(rungs)), xlim=(-0.5, len(rungs) - 0.5))
         axes.set_xticklabels(list(rungs))
-        axes.legend(fontsize=10, loc="lower right")
+        axes.tick_params(axis="x", length=0)  # a mark above "+ glyphs" would read as part of it
+        axes.legend(loc="lower right")
     return fig

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from metasgd.plotting.style import COLOURS, figure
+from metasgd.plotting.style import COLOURS, figure, legend_above
 
 
 def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[str, int]) -> Figure:
@@ -26,10 +26,10 @@ def call_costs(sizes: Sequence[int], seconds: Sequence[float], marks: Mapping[st
         axes.axhline(microseconds[0], color=COLOURS["grey"], linestyle="--", label="fixed cost of a call")
         for (label, size), colour in zip(marks.items(), ("green", "red"), strict=False):
             axes.axvline(size, color=COLOURS[colour], linestyle=":")
-            style = {"color": COLOURS[colour], "rotation": 90, "va": "top", "ha": "right", "fontsize": 10}
+            style = {"color": COLOURS[colour], "rotation": 90, "va": "top", "ha": "right"}
             axes.text(size, 0.98, label, transform=axes.get_xaxis_transform(), **style)
         axes.set(xlabel="numbers in each of the two tensors", ylabel="time [µs]")
-        axes.legend(loc="upper left", fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -43,18 +43,19 @@ def seconds_by_tasks(panels: Mapping[str, Mapping[str, Mapping[int, float]]]) ->
             the time for all of these tasks, in seconds.
     """
     looks = {"loop": ("red", "o"), "batched": ("blue", "s"), "threads": ("green", "^")}
-    with figure(1, len(panels), size=(6.6, 3.7)) as (fig, grid):
+    with figure(len(panels), height=0.8 + 2.2 * len(panels), sharex=True) as (fig, grid):
         for axes, (title, strategies) in zip(grid, panels.items(), strict=True):
             for name, times in strategies.items():
                 colour, marker = looks[name]
                 milliseconds = [1e3 * seconds / tasks for tasks, seconds in times.items()]
                 axes.plot(list(times), milliseconds, marker=marker, color=COLOURS[colour], label=name)
-            axes.set(xscale="log", xlabel="tasks at once", title=title, ylim=(0, None))
+            axes.set(xscale="log", title=title, ylim=(0, None))
             axes.set_xticks(list(times), [str(tasks) for tasks in times])
             axes.minorticks_off()
-        grid[0].set_ylabel("time for each task [ms]")
+        fig.supxlabel("tasks at once")
+        fig.supylabel("time for each task [ms]")
         handles, labels = grid[-1].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig, handles, labels)
     return fig
 
 
@@ -71,7 +72,7 @@ def error_against_rate(rates: Sequence[float], errors: Mapping[str, Sequence[flo
         for (label, values), colour, marker in zip(errors.items(), ("red", "blue", "green"), "os^", strict=False):
             axes.loglog(rates, values, marker=marker, markersize=5, color=COLOURS[colour], label=label)
         axes.set(xlabel=r"inner rate $\alpha$ (all entries)", ylabel="relative error in theta", ylim=(1e-17, 10))
-        axes.legend(loc="center right", fontsize=10)
+        axes.legend(loc="center right")
     return fig
 
 
@@ -91,7 +92,7 @@ def saved_memory(steps: Sequence[int], megabytes: Mapping[str, Sequence[float]])
         axes.set(xlabel="inner steps", ylabel="held at most [MB]", xscale="log", ylim=(0, None))
         axes.set_xticks(steps, [str(count) for count in steps])
         axes.xaxis.minorticks_off()
-        axes.legend(fontsize=10)
+        axes.legend()
     return fig
 
 
@@ -107,7 +108,7 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
     """
     intensities = [intensity for kind in points.values() for intensity, _ in kind.values()]
     speeds = [speed for kind in points.values() for _, speed in kind.values()]
-    with figure(size=(6.4, 4.6)) as (fig, axes):
+    with figure(height=5) as (fig, axes):
         ridge = ceiling / bandwidth  # the intensity from which on the processor is the limit, not the memory
         ends = [min(intensities) / 3, ridge, max([*intensities, ridge]) * 4]
         roof = [min(ceiling, end * bandwidth) / 1e9 for end in ends]
@@ -122,7 +123,7 @@ def roofline(ceiling: float, bandwidth: float, points: Mapping[str, Mapping[str,
                 axes.plot(intensity, speed / 1e9, marker, color=COLOURS[colour], label=None if index else kind)
                 labels.append((intensity, speed / 1e9, name, COLOURS[colour]))
         _write_labels_without_overlap(axes, labels)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -140,10 +141,10 @@ def _write_labels_without_overlap(axes: Axes, labels: Sequence[tuple[float, floa
         left, point_height = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
         height = point_height - 4
         for other_left, other_height, other_length in written:
-            if other_left - 6 * len(text) < left < other_left + 6 * other_length:
-                height = max(height, other_height + 10)
+            if other_left - 7 * len(text) < left < other_left + 7 * other_length:
+                height = max(height, other_height + 13)
         written.append((left, height, len(text)))
-        look: dict[str, Any] = {"color": colour, "fontsize": 9, "zorder": 3}
+        look: dict[str, Any] = {"color": colour, "zorder": 3}
         paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # readable on top of a line
         offset = (7, height - point_height)
         axes.annotate(text, (x, y), offset, textcoords="offset points", bbox=paper, **look)
@@ -159,7 +160,7 @@ def ablation_bars(seconds: Mapping[str, Sequence[float]], tasks: int) -> Figure:
         tasks: the number of tasks in a meta-batch.
     """
     speeds = {label: sorted(tasks / value for value in values) for label, values in seconds.items()}
-    with figure(size=(6.4, 0.9 + 0.5 * len(speeds))) as (fig, axes):
+    with figure(height=0.9 + 0.5 * len(speeds)) as (fig, axes):
         for label, values in speeds.items():
             median = values[len(values) // 2]
             axes.barh(label, median, color=COLOURS["blue"], height=0.55)
@@ -184,8 +185,8 @@ def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -
     """
     panels = _ratios_by_network(results)
     heights = [len(panel) + 0.5 for panel in panels.values()]
-    size = (6.6, 1.0 + 0.5 * len(panels) + 0.26 * sum(heights))
-    with figure(len(panels), 1, size=size, sharex=True, squeeze=False, height_ratios=heights) as (fig, grid):
+    height = 1.0 + 0.5 * len(panels) + 0.3 * sum(heights)
+    with figure(len(panels), height=height, sharex=True, squeeze=False, height_ratios=heights) as (fig, grid):
         for axes, (title, rows) in zip(grid[:, 0], panels.items(), strict=True):
             for row, (name, ratios) in enumerate(rows.items()):
                 colour = COLOURS["blue" if name in ours else "grey"]
@@ -195,8 +196,8 @@ def relative_speeds(results: Sequence[Mapping[str, Any]], ours: Sequence[str]) -
                     axes.plot(ratio["median"], place, "o", color=colour, markersize=4)
             axes.axvline(1, color=COLOURS["black"], linestyle="--", linewidth=1)
             axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
-            axes.set_yticks(range(len(rows)), rows, fontsize=9)
-            axes.set_title(title, fontsize=10, loc="left")
+            axes.set_yticks(range(len(rows)), rows)
+            axes.set_title(title, loc="left")
         axes.set_xlabel("times as fast as learn2learn's algorithm")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")

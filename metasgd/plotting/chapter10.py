@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from metasgd.plotting.style import COLOURS, figure
+from metasgd.plotting.style import COLOURS, figure, legend_above
 
 
 def time_shares(shares: Mapping[str, float], notes: Mapping[str, str]) -> Figure:
@@ -20,12 +20,12 @@ def time_shares(shares: Mapping[str, float], notes: Mapping[str, str]) -> Figure
         notes: by kind of work, what it is, in a few words; written above its bar.
     """
     kinds, total = sorted(shares, key=shares.__getitem__, reverse=True), sum(shares.values())
-    with figure(size=(6.4, 0.7 + 0.62 * len(kinds))) as (fig, axes):
+    with figure(height=0.7 + 0.7 * len(kinds)) as (fig, axes):
         for place, kind in enumerate(kinds):
             axes.barh(place, shares[kind], color=COLOURS["blue"], height=0.42)
             share = f"{shares[kind]:.1f} ms, {shares[kind] / total:.0%}"
-            axes.text(shares[kind] + 0.01 * total, place, share, va="center", fontsize=10)
-            axes.text(0, place - 0.27, f"{kind}: {notes[kind]}", va="bottom", fontsize=10)
+            axes.text(shares[kind] + 0.01 * total, place, share, va="center")
+            axes.text(0, place - 0.27, f"{kind}: {notes[kind]}", va="bottom")
         axes.set(xlabel="time [ms]", xlim=(0, 1.35 * max(shares.values())), ylim=(len(kinds) - 0.6, -0.85), yticks=[])
         axes.spines["left"].set_visible(False)
         axes.grid(axis="y", visible=False)
@@ -42,7 +42,7 @@ def precision_errors(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
             meta-gradient for each meta-batch.
     """
     rows = list(dict.fromkeys(name for kinds in errors.values() for name in kinds))
-    with figure(size=(6.4, 1.5 + 0.5 * len(rows))) as (fig, axes):
+    with figure(height=1.5 + 0.5 * len(rows)) as (fig, axes):
         for (kind, by_name), colour, marker, offset in zip(
             errors.items(), ("red", "blue"), "os", (-0.14, 0.14), strict=False
         ):
@@ -52,7 +52,7 @@ def precision_errors(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
                 axes.plot(values, place, marker, color=COLOURS[colour], alpha=0.6, markersize=6, label=label)
         axes.set(xscale="log", xlabel="relative difference from the exact meta-gradient", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -72,7 +72,7 @@ def memory_curves(
         steps: the numbers of inner steps.
         by_steps: by way of computing the meta-gradient, the megabytes at each number of steps; at most two ways.
     """
-    with figure(1, 2, size=(6.8, 3.4)) as (fig, panels):
+    with figure(2, height=5.6) as (fig, panels):
         for axes, places, curves, label in zip(
             panels, (batches, steps), (by_batch, by_steps), ("tasks in a meta-batch", "inner steps"), strict=True
         ):
@@ -80,7 +80,7 @@ def memory_curves(
                 axes.plot(places, values, marker=marker, color=COLOURS[colour], label=name)
             top = 1.3 * max(map(max, curves.values()))
             axes.set(xlabel=label, ylabel="peak memory [MB]", xlim=(0, None), ylim=(0, top))
-            axes.legend(fontsize=10, loc="upper left")
+            axes.legend(loc="upper left")
     return fig
 
 
@@ -98,12 +98,8 @@ def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Se
     )
     sizes = [result["workload"]["meta_batch"] for results in panels.values() for result in results]
     markers = {size: "os^Dv"[index % 5] for index, size in enumerate(dict.fromkeys(sizes))}
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure_size = (6.8, 1.3 + (0.27 * len(names) + 0.6) * rows)
-    with figure(rows, columns, size=figure_size, sharey=True, squeeze=False) as (fig, grid):
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
+    height = 1.3 + (0.3 * len(names) + 0.7) * len(panels)
+    with figure(len(panels), height=height, squeeze=False) as (fig, grid):
         for axes, (title, results) in zip(grid.flat, panels.items(), strict=False):
             _draw_speeds(axes, results, names, markers, ours)
             axes.set_title(title)
@@ -111,7 +107,7 @@ def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Se
             Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=str(size))
             for size, marker in sorted(markers.items())
         ]
-        fig.legend(handles=keys, title="meta-batch", loc="outside upper center", ncols=len(keys), fontsize=10)
+        legend_above(fig, handles=keys, title="meta-batch")
     return fig
 
 
@@ -142,6 +138,6 @@ def _draw_speeds(
     unit = results[0]["unit"]
     axes.set(xscale="log" if unit == "meta-steps" else "linear", xlabel=f"{unit} per second")
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
     if axes.get_xscale() == "linear":
         axes.set_xlim(0, None)

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure, legend_above
 
 
 @accepts_any_tensor
@@ -20,7 +20,7 @@ def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
         limit: rates between -limit and limit are shown.
     """
     edges = torch.linspace(-limit, limit, 61, device="cpu")
-    with figure(size=(6.4, 0.9 + 0.75 * len(rates))) as (fig, axes):
+    with figure(height=0.9 + 0.85 * len(rates)) as (fig, axes):
         for row, entries in enumerate(rates.values()):
             values = entries.flatten().float()
             counts = torch.histogram(values, edges).hist
@@ -31,7 +31,7 @@ def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
                     edges[:-1][part], heights[part], edges[1] - edges[0], -row, align="edge", color=COLOURS[colour]
                 )
             share = f"{100 * (values < 0).double().mean():.0f}% negative"
-            axes.text(-limit, -row + 0.5, share, fontsize=10, color=COLOURS["red"], va="center")
+            axes.text(-0.97 * limit, -row + 0.5, share, color=COLOURS["red"], va="center")
         axes.axvline(0, color=COLOURS["black"], linewidth=1)
         axes.set(xlabel=r"rate $\alpha_j$", xlim=(-limit, limit), yticks=[-row for row in range(len(rates))])
         axes.set_yticklabels(list(rates), va="bottom")
@@ -49,7 +49,7 @@ def rate_ranges(rows: Mapping[str, Sequence[Mapping[str, float]]], start: float)
             share of negative rates ("negative"), as ``rate_statistics`` returns them.
         start: the rate at which all entries began; a dashed line.
     """
-    with figure(size=(6.4, 0.9 + 0.36 * len(rows))) as (fig, axes):
+    with figure(height=1.1 + 0.36 * len(rows)) as (fig, axes):
         for row, runs in enumerate(rows.values()):
             for index, values in enumerate(runs):
                 height = row + 0.22 * (index - (len(runs) - 1) / 2)
@@ -59,11 +59,11 @@ def rate_ranges(rows: Mapping[str, Sequence[Mapping[str, float]]], start: float)
             colour = COLOURS["red" if share > 0 else "grey"]
             axes.annotate(
                 f"{100 * share:.0f}%", (1.01, row), xycoords=("axes fraction", "data"), va="center", color=colour,
-                fontsize=10, annotation_clip=False,
+                annotation_clip=False,
             )  # fmt: skip
         axes.axvline(0, color=COLOURS["red"], linewidth=1)
         axes.axvline(start, color=COLOURS["grey"], linestyle="--")
-        axes.set(xlabel=r"rate $\alpha_j$ (dashed: start; at the right: negative)", yticks=range(len(rows)))
+        axes.set(xlabel=r"rate $\alpha_j$ (dashed: start)\nat the right: negative rates", yticks=range(len(rows)))
         axes.set_yticklabels(list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.6)
     return fig
@@ -81,12 +81,12 @@ def scaled_steps(factors: Sequence[float], errors: Mapping[str, Sequence[float]]
         untouched: the error without a step; a dashed line.
     """
     styles = [("blue", "o"), ("red", "s"), ("orange", "v"), ("green", "^")]
-    with figure(size=(6.4, 3.9)) as (fig, axes):
+    with figure(height=3.9) as (fig, axes):
         for (label, values), (colour, marker) in zip(errors.items(), styles, strict=False):
             axes.semilogy(factors, values, marker=marker, markersize=5, color=COLOURS[colour], label=label)
         axes.axhline(untouched, color=COLOURS["grey"], linestyle="--", label="no step")
         axes.set(xlabel="all rates are multiplied by", ylabel="mean squared error")
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -101,7 +101,7 @@ def rate_plane(objective: Callable[[Tensor], Tensor], points: Mapping[str, Tenso
         points: by label, two rates, shape (2,); three points.
     """
     styles = [("blue", "o"), ("red", "s"), ("green", "^")]
-    with figure(size=(6.4, 4.4)) as (fig, axes):
+    with figure(height=4.4) as (fig, axes):
         axes.set(xlim=(-0.4, 2.4), ylim=(-1.4, 0.9), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
         axes.axhspan(-1.4, 0, color=COLOURS["grey"], alpha=0.15)
         axes.axvspan(-0.4, 0, color=COLOURS["grey"], alpha=0.15)
@@ -109,5 +109,5 @@ def rate_plane(objective: Callable[[Tensor], Tensor], points: Mapping[str, Tenso
         for (label, point), (colour, marker) in zip(points.items(), styles, strict=True):
             axes.plot(*point, marker, color=COLOURS[colour], markersize=9, linestyle="", label=label, zorder=4)
         axes.grid(False)
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig

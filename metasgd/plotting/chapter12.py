@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, percent
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above, percent
 
 
 @accepts_any_tensor
@@ -22,7 +22,7 @@ def measure_ranges(measures: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         measures: by measure, then by data set, its quantiles at 5%, 25%, 50%, 75% and 95%, shape (5,); four measures.
     """
     names = list(next(iter(measures.values())))
-    with figure(2, 2, size=(6.8, 1.6 + 0.5 * len(names)), sharey=True) as (fig, axes):
+    with figure(4, height=4 * (0.55 + 0.28 * len(names))) as (fig, axes):
         for panel, (measure, sets) in zip(axes.flat, measures.items(), strict=True):
             for place, quantiles in enumerate(sets.values()):
                 low, *quartiles, high = quantiles.tolist()
@@ -46,7 +46,7 @@ def changed_digits(panels: Mapping[str, Mapping[float, Mapping[str, Evaluation]]
             methods.
         chance: the accuracy of guessing, in 0..1; a dashed line.
     """
-    with figure(1, len(panels), size=(6.8, 3.2), sharey=True) as (fig, axes):
+    with figure(len(panels), height=0.6 + 2.3 * len(panels), sharey=True) as (fig, axes):
         for panel, (change, strengths) in zip(axes, panels.items(), strict=True):
             for method, (colour, marker) in zip(
                 next(iter(strengths.values())), (("blue", "o"), ("grey", "s"), ("orange", "^")), strict=False
@@ -57,8 +57,8 @@ def changed_digits(panels: Mapping[str, Mapping[float, Mapping[str, Evaluation]]
                 )
             panel.axhline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
             panel.set(xlabel=change, ylim=(0, 100))
-        axes[0].set_ylabel("accuracy [%]")
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
+        fig.supylabel("accuracy [%]")
+        legend_above(fig, *axes[0].get_legend_handles_labels())
     return fig
 
 
@@ -73,7 +73,7 @@ def ingredient_bars(rungs: Mapping[str, Mapping[int, Evaluation]], chance: float
     """
     shots = list(next(iter(rungs.values())))
     height = 0.8 / len(shots)
-    with figure(size=(6.4, 1.3 + 0.34 * len(rungs) * len(shots))) as (fig, axes):
+    with figure(height=(1.3 + 0.34 * len(rungs) * len(shots))) as (fig, axes):
         for number, colour in zip(shots, ("blue", "sky"), strict=False):
             places = [row + height * (shots.index(number) - (len(shots) - 1) / 2) for row in range(len(rungs))]
             means, half_widths = percent([rung[number] for rung in rungs.values()])
@@ -81,13 +81,13 @@ def ingredient_bars(rungs: Mapping[str, Mapping[int, Evaluation]], chance: float
             look: dict[str, Any] = {"height": 0.9 * height, "color": COLOURS[colour], "capsize": 3}
             axes.barh(places, means, xerr=half_widths, label=label, **look)
             for place, mean, half_width in zip(places, means, half_widths, strict=True):
-                axes.text(mean + half_width + 1, place, f"{mean:.1f}", va="center", fontsize=10)
+                axes.text(mean + half_width + 1, place, f"{mean:.1f}", va="center")
         axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
         axes.set_yticks(range(len(rungs)), list(rungs))
         axes.set(xlabel="accuracy [%] (dashed: guessing)", xlim=(0, 105))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        fig.legend(loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -101,7 +101,7 @@ def beside_published(ours: Mapping[str, Evaluation], published: Mapping[str, flo
         published: by label, the published accuracies in 0..1; hatched bars.
         chance: the accuracy of guessing, in 0..1; a dashed line.
     """
-    with figure(size=(6.4, 1.0 + 0.45 * (len(ours) + len(published)))) as (fig, axes):
+    with figure(height=1.0 + 0.45 * (len(ours) + len(published))) as (fig, axes):
         for label, score in ours.items():
             colour = COLOURS["grey" if label == "nearest class mean" else "blue"]
             axes.barh(label, 100 * score.mean, xerr=100 * score.half_width, color=colour, height=0.6, capsize=4)
@@ -110,7 +110,7 @@ def beside_published(ours: Mapping[str, Evaluation], published: Mapping[str, flo
             axes.barh(label, 100 * mean, color="white", edgecolor=COLOURS["grey"], hatch="//", height=0.6)
             axes.text(100 * mean + 1, label, f"{100 * mean:.1f}", va="center")
         axes.axvline(100 * chance, color=COLOURS["black"], linestyle="--", linewidth=1)
-        axes.set(xlabel="accuracy [%] (hatched: published; dashed: guessing)", xlim=(0, 105))
+        axes.set(xlabel="accuracy [%] (hatched:\npublished; dashed: guessing)", xlim=(0, 105))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
     return fig
@@ -126,7 +126,7 @@ def confusions(panels: Mapping[str, Tensor]) -> Figure:
         panels: by title (at least two), counts of shape (classes, classes): the true class, then the class it was read
             as.
     """
-    with figure(1, len(panels), size=(6.8, 3.7), sharey=True) as (fig, axes):
+    with figure(len(panels), height=4 * len(panels)) as (fig, axes):
         for panel, (title, counts) in zip(axes, panels.items(), strict=True):
             shares = 100 * counts / counts.sum(1, keepdim=True)
             panel.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
@@ -134,8 +134,8 @@ def confusions(panels: Mapping[str, Tensor]) -> Figure:
                 value = shares[row, column].item()
                 if value >= 5:
                     ink = "white" if value > 50 else "black"
-                    panel.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=9)
-            panel.set(title=title, xlabel="read as", xticks=range(len(shares)), yticks=range(len(shares)))
+                    panel.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink)
+            panel.set(title=title, xlabel="read as", ylabel="digit")
+            panel.set(xticks=range(len(shares)), yticks=range(len(shares)))
             panel.grid(False)
-        axes[0].set_ylabel("digit")
     return fig

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above
 
 
 def estimator_means(
@@ -23,7 +23,7 @@ def estimator_means(
         estimates: by estimator, its mean at each of them; at most three estimators.
         xlabel: what the parameter is.
     """
-    with figure(size=(6.4, 3.8)) as (fig, axes):
+    with figure(height=3.6) as (fig, axes):
         axes.plot(places, truth, color=COLOURS["black"], label="truth")
         for (label, scores), look in zip(estimates.items(), (("blue", "o"), ("sky", "^"), ("red", "s")), strict=False):
             means, half_widths = [score.mean for score in scores], [score.half_width for score in scores]
@@ -32,7 +32,7 @@ def estimator_means(
             )
         axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
         axes.set(xlabel=xlabel, ylabel="meta-gradient in theta")
-        fig.legend(loc="outside upper center", ncols=4, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -46,7 +46,7 @@ def navigation_paths(goals: Tensor, panels: Mapping[str, Tensor]) -> Figure:
         goals: the goal of each task, shape (tasks, 2); at most four tasks are drawn.
         panels: by title (at least two), positions of shape (tasks, trajectories, times, 2).
     """
-    with figure(1, len(panels), size=(6.8, 2.9), sharex=True, sharey=True) as (fig, axes):
+    with figure(len(panels), height=0.5 + 2.1 * len(panels), sharex=True, sharey=True) as (fig, axes):
         colours = [COLOURS[name] for name in ("blue", "orange", "green", "purple")]
         for panel, (title, paths) in zip(axes, panels.items(), strict=True):
             square = Rectangle((-0.5, -0.5), 1, 1, fill=False, edgecolor=COLOURS["grey"], linestyle=":", linewidth=1)
@@ -60,8 +60,8 @@ def navigation_paths(goals: Tensor, panels: Mapping[str, Tensor]) -> Figure:
             panel.set_aspect("equal")
             panel.set_xticks([-0.5, 0, 0.5])
             panel.set_yticks([-0.5, 0, 0.5])
-        axes[0].set_ylabel("second coordinate")
-        fig.supxlabel("first coordinate", fontsize=11)
+        fig.supylabel("second coordinate")
+        fig.supxlabel("first coordinate")
     return fig
 
 
@@ -80,8 +80,8 @@ def navigation_curves(
         every: by panel, the number of meta-updates in a block.
         lines: by panel, then by label, a return to compare with, a horizontal line; at most three labels.
     """
-    with figure(1, len(curves), size=(6.8, 3.6), sharey=True, squeeze=False) as (fig, axes):
-        for panel, (title, methods) in zip(axes[0], curves.items(), strict=True):
+    with figure(len(curves), height=1 + 2.2 * len(curves), sharey=True, squeeze=False) as (fig, axes):
+        for panel, (title, methods) in zip(axes[:, 0], curves.items(), strict=True):
             for (label, runs), line in zip(methods.items(), ("-", "--"), strict=False):
                 for index, values in enumerate(runs):
                     places = [every[title] * (step + 1) for step in range(len(values))]
@@ -98,7 +98,7 @@ def navigation_curves(
         ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low < tick < high]
         axes[0, 0].set_yticks(ticks, [f"-{tick:g}" for tick in ticks])
         axes[0, 0].minorticks_off()
-        axes[0, 0].set_ylabel("mean return after the step")
-        fig.supxlabel("meta-update", fontsize=11)
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
+        fig.supylabel("mean return after the step")
+        fig.supxlabel("meta-update")
+        legend_above(fig, *axes[0, 0].get_legend_handles_labels())
     return fig

@@ -22,7 +22,7 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
     letters = "ABCDE"[: len(support)]
     colours = ["grey", "blue", "red"]
     rows, columns = len(queries) + 1, len(probabilities) + 1
-    with figure(rows, columns, size=(6.4, 1.25 * rows)) as (fig, axes):
+    with figure(rows, columns, height=1.25 * rows) as (fig, axes):
         for panel in axes.flat:
             panel.grid(False)
             panel.set(xticks=[], yticks=[])
@@ -36,11 +36,11 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
             axes[row + 1, 0].imshow(query[0], cmap="gray")
             for (name, shares), colour, panel in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
                 panel.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
-                panel.set(xlim=(0, 1.25), yticks=range(len(letters)), yticklabels=list(letters))
+                panel.set(xlim=(0, 1.8), yticks=range(len(letters)), yticklabels=list(letters))
                 panel.invert_yaxis()
                 for place, share in enumerate(shares[row].tolist()):
-                    panel.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=9)
+                    panel.text(share + 0.03, place, f"{share:.0%}", va="center")
                 if row == 0:
-                    panel.set_title(name, fontsize=11)
-        axes[1, 0].set_title("new", fontsize=11)
+                    panel.set_title(name)
+        axes[1, 0].set_title("new")
     return fig

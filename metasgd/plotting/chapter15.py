@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from metasgd.plotting.style import COLOURS, figure
+from metasgd.plotting.style import COLOURS, figure, legend_above
 
 
 def crossing_curves(
@@ -37,7 +37,7 @@ def crossing_curves(
         "ridge from the start": ("green", "-"),
         "ideal": ("black", ":"),
     }
-    with figure(len(panels), size=(6.4, 3.2 * len(panels)), sharex=True, squeeze=False) as (fig, rows):
+    with figure(len(panels), height=0.8 + 2.4 * len(panels), sharex=True, squeeze=False) as (fig, rows):
         for (ylabel, curves), (axes,) in zip(panels.items(), rows, strict=True):
             for name, values in curves.items():
                 colour, line = styles[name]
@@ -52,5 +52,5 @@ def crossing_curves(
             axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(xlabel)
         handles, labels = axes.get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=10)
+        legend_above(fig, handles, labels)
     return fig

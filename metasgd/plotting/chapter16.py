@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
+from metasgd.plotting.style import COLOURS, WIDTH, accepts_any_tensor, figure
 
 
 @accepts_any_tensor
@@ -19,7 +19,7 @@ def preparation(stages: Mapping[str, Sequence[Tensor]]) -> Figure:
             as many.
     """
     columns = len(next(iter(stages.values())))
-    with figure(len(stages), columns, size=(6.4, 6.4 * len(stages) / columns), squeeze=False) as (fig, rows):
+    with figure(len(stages), columns, height=WIDTH * len(stages) / columns, squeeze=False) as (fig, rows):
         for axes, (name, pictures) in zip(rows, stages.items(), strict=True):
             for one, picture in zip(axes, pictures, strict=True):
                 one.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -40,12 +40,10 @@ def threshold_shares(thresholds: Sequence[float], kept: Sequence[float], turned_
         kept: of what is rightly read, the share in 0..1 that each threshold keeps.
         turned_away: of the strangers, the share in 0..1 that it turns away.
     """
-    with figure(size=(5.6, 4.4)) as (fig, axes):
+    with figure(height=3.8) as (fig, axes):
         x, y = ([100 * share for share in shares] for shares in (kept, turned_away))
         axes.plot(x, y, "o-", color=COLOURS["blue"])
         for threshold, *place in zip(thresholds, x, y, strict=True):
-            axes.annotate(
-                f"{threshold:g}", place, (-6, -4), textcoords="offset points", ha="right", va="top", fontsize=10
-            )
+            axes.annotate(f"{threshold:g}", place, (-6, -4), textcoords="offset points", ha="right", va="top")
         axes.set(xlabel="rightly read and kept [%]", ylabel="strangers turned away [%]", xlim=(0, 103), ylim=(0, 103))
     return fig

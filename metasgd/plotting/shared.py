@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metasgd._core.task import Task
 from metasgd.evaluation import Evaluation
-from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_picture_grid, figure, percent
+from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_picture_grid, figure, legend_above, percent
 
 
 @accepts_any_tensor
@@ -22,7 +22,7 @@ def picture_grid(pictures: Tensor, rows: Sequence[str] = (), columns: Sequence[s
         columns: a name for each column, written above, or none.
     """
     num_rows, num_columns = pictures.shape[:2]
-    with figure(size=(6.4, 0.4 + 5.8 * num_rows / num_columns)) as (fig, axes):
+    with figure(height=0.4 + 4 * num_rows / num_columns) as (fig, axes):
         draw_picture_grid(axes, pictures, rows, columns)
     return fig
 
@@ -39,8 +39,8 @@ def episodes(tasks: Task) -> Figure:
     query = _sorted_by_label(tasks.query_x, tasks.query_y)
     count, ways = support.shape[:2]
     widths = [support.shape[2], query.shape[2]]
-    size = (6.4, (0.4 + 5.3 / sum(widths) * ways) * count)
-    with figure(count, 2, size=size, width_ratios=widths, squeeze=False) as (fig, rows):
+    height = (0.4 + 3.6 / sum(widths) * ways) * count
+    with figure(count, 2, height=height, width_ratios=widths, squeeze=False) as (fig, rows):
         for index, (left, right) in enumerate(rows):
             draw_picture_grid(left, support[index], [f"label {label}" for label in range(ways)])
             draw_picture_grid(right, query[index])
@@ -51,7 +51,7 @@ def episodes(tasks: Task) -> Figure:
 
 @accepts_any_tensor
 def contact_sheet(
-    pictures: Tensor, labels: Sequence[str | None], probabilities: Sequence[float], *, columns: int = 6
+    pictures: Tensor, labels: Sequence[str | None], probabilities: Sequence[float], *, columns: int = 3
 ) -> Figure:
     """Draw pictures as a network sees them, each with its label and how probable that is (chapter 16).
 
@@ -67,7 +67,7 @@ def contact_sheet(
     colours = pictures if pictures.ndim == 4 else pictures.unsqueeze(1)
     colours = colours / (255 if pictures.dtype == torch.uint8 else 1)
     height = 1.7  # of a cell, whose picture has the height 1
-    with figure(size=(6.4 * columns / 6 + 0.4, 0.2 + 1.02 * height * rows)) as (fig, axes):
+    with figure(height=0.2 + 4.1 / columns * height * rows) as (fig, axes):
         for place, (picture, label, probability) in enumerate(zip(colours, labels, probabilities, strict=True)):
             row, column = divmod(place, columns)
             left, top = 1.15 * column, height * row
@@ -78,7 +78,7 @@ def contact_sheet(
             said = f"{name}\n{probability:.2f}" if label is not None else f"{name}\n(at most {probability:.2f})"
             colour = COLOURS["grey" if label is None else "black"]
             axes.text(
-                left + 0.5, top + 1.04, said, ha="center", va="top", fontsize=9, color=colour, parse_math=False
+                left + 0.5, top + 1.04, said, ha="center", va="top", color=colour, parse_math=False
             )  # fmt: skip
         axes.set(xlim=(-0.1, 1.15 * columns - 0.05), ylim=(height * rows, -0.05))
         axes.set_axis_off()
@@ -119,10 +119,10 @@ def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) 
             means, half_widths = percent(folds)
             axes.errorbar(places, means, half_widths, fmt=marker, markersize=5, capsize=4, label=label)
             for x, mean in zip(places, means, strict=True) if len(scores) <= 2 else ():
-                axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center", fontsize=10)
+                axes.annotate(f"{mean:.1f}", (x, mean), (0, 8), textcoords="offset points", ha="center")
         axes.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", label="guessing")
         axes.set(xlabel="fold", ylabel="accuracy [%]", ylim=(0, 100), xticks=range(len(folds)))
-        fig.legend(loc="outside upper center", ncols=3, fontsize=10)
+        legend_above(fig)
     return fig
 
 
@@ -134,7 +134,7 @@ def method_intervals(scores: Mapping[str, Evaluation], chance: float, highlight:
         chance: the accuracy of guessing, in 0..1; a dashed line.
         highlight: the method that is drawn in blue, with its interval as a band across all rows. The others are grey.
     """
-    with figure(size=(6.4, 0.9 + 0.42 * len(scores))) as (fig, axes):
+    with figure(height=0.9 + 0.42 * len(scores)) as (fig, axes):
         for label, score in scores.items():
             colour = COLOURS["blue" if label == highlight else "grey"]
             axes.errorbar(100 * score.mean, label, xerr=100 * score.half_width, fmt="o", capsize=4, color=colour)
@@ -146,7 +146,7 @@ def method_intervals(scores: Mapping[str, Evaluation], chance: float, highlight:
             100 * (best.mean - best.half_width), 100 * (best.mean + best.half_width), color=COLOURS["blue"], alpha=0.12
         )
         axes.axvline(100 * chance, color=COLOURS["grey"], linestyle="--")
-        axes.set(xlabel="accuracy on held-out digits [%] (dashed: guessing)", xlim=(0, 100))
+        axes.set(xlabel="accuracy on held-out digits [%]\n(dashed: guessing)", xlim=(0, 100))
         axes.set_ylim(len(scores) - 0.5, -0.7)
     return fig
 
@@ -159,7 +159,7 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], re
             0..1. Seeds are marked where there are several.
         reference: the method that is drawn in blue, with a dashed line at its mean. The others are grey.
     """
-    with figure(size=(6.4, 1.0 + 0.4 * len(rows))) as (fig, axes):
+    with figure(height=1.0 + 0.4 * len(rows)) as (fig, axes):
         axes.axvline(100 * rows[reference][0].mean, color=COLOURS["blue"], linestyle="--", linewidth=1)
         for row, (label, (mean, seeds)) in enumerate(rows.items()):
             colour = COLOURS["blue" if label == reference else "grey"]
@@ -167,7 +167,7 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], re
                 axes.plot(100 * seed.mean, row, "|", markersize=13, color=COLOURS["orange"])
             axes.errorbar(100 * mean.mean, row, xerr=100 * mean.half_width, fmt="o", capsize=4, color=colour)
             axes.annotate(
-                f"{100 * mean.mean:.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10,
+                f"{100 * mean.mean:.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center",
                 annotation_clip=False,
             )  # fmt: skip
         axes.set(xlabel="accuracy on held-out digits [%]", yticks=range(len(rows)))
@@ -180,14 +180,14 @@ def method_seeds(rows: Mapping[str, tuple[Evaluation, Sequence[Evaluation]]], re
 def layer_steps(moves: Mapping[str, float], rates: Mapping[str, Tensor]) -> Figure:
     """Draw how far one inner step moves each layer, and the range of the layer's learned rates (chapters 6, 8 and 13).
 
-    On the right, a bar holds the middle 90% of the entries of alpha, and a mark stands at their median.
+    Below, a bar holds the middle 90% of the entries of alpha, and a mark stands at their median.
 
     Args:
         moves: by layer, the length of the step divided by the length of the weights.
         rates: by layer, its entries of alpha, a tensor of any shape.
     """
     names = list(moves)
-    with figure(1, 2, size=(6.8, 0.9 + 0.36 * len(names)), sharey=True) as (fig, (left, right)):
+    with figure(2, height=1.4 + 0.6 * len(names)) as (fig, (left, right)):
         left.barh(names, [100 * move for move in moves.values()], color=COLOURS["blue"])
         left.set(xlabel="step / weights [%]")
         for name, values in rates.items():
@@ -198,6 +198,7 @@ def layer_steps(moves: Mapping[str, float], rates: Mapping[str, Tensor]) -> Figu
         right.set(xlabel="alpha: 5% to 95% of entries")
         right.locator_params(axis="x", nbins=4)
         left.invert_yaxis()
+        right.invert_yaxis()
         left.grid(axis="y", visible=False)
         right.grid(axis="y", visible=False)
     return fig

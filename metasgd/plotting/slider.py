@@ -1,13 +1,15 @@
 """A slider that chooses among pictures drawn beforehand, and works in a page without a server (chapter 1)."""
 
-import base64
 import html
 import io
 import json
 import uuid
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
+
+from metasgd.plotting.display import svg
 
 # All pictures are part of the page, so that moving the slider loads nothing. The slider opens at its first position;
 # where scripts are off, the last picture is shown.
@@ -59,21 +61,18 @@ class Slider:
             raise ValueError(f"a slider over {len(figures)} figures moves nothing; give at least two")
         if not control.strip() or not alt.strip():
             raise ValueError("control and alt must say something: readers who do not see the figure rely on them")
-        self.pictures = {label: png(figure) for label, figure in figures.items()}
+        self.addresses = {label: address(svg(figure)) for label, figure in figures.items()}
+        self.last = png(list(figures.values())[-1])
         self.control, self.alt = control, alt
 
     def _repr_png_(self) -> bytes:
         """Return the last picture as a PNG file, which notebooks put into a PDF."""
-        return list(self.pictures.values())[-1]
+        return self.last
 
     def _repr_html_(self) -> str:
         """Return the slider with all its pictures as one piece of HTML that refers to no other file."""
-        addresses = {
-            label: "data:image/png;base64," + base64.b64encode(picture).decode()
-            for label, picture in self.pictures.items()
-        }
-        label, last = list(addresses.items())[-1]
-        frames = [[name, address] for name, address in addresses.items()]
+        label, last = list(self.addresses.items())[-1]
+        frames = [[name, address] for name, address in self.addresses.items()]
         return TEMPLATE.format(
             key=f"frames-{uuid.uuid5(uuid.NAMESPACE_OID, last).hex[:12]}",
             last=last,
@@ -88,6 +87,11 @@ class Slider:
 def script_safe(value: object) -> str:
     """Return a value as a JavaScript literal that cannot end the ``<script>`` element in which it stands."""
     return json.dumps(value).replace("<", "\\u003c")
+
+
+def address(drawing: str) -> str:
+    """Return SVG as an address that stands for it, which compression makes small, as it would not the usual base64."""
+    return "data:image/svg+xml," + quote(drawing, safe=" !'()*+,-./:;=?@")
 
 
 def png(figure: Figure) -> bytes:

@@ -91,8 +91,9 @@ def test_stored_meta_sgd_is_ahead_of_all_methods_without_meta_training(shots, fo
 
 
 def test_the_headline_picture_shows_the_stored_results():
-    """The picture stores a digest of what it was drawn from; draw it again by ``python book/_static/headline.py``."""
+    """Both files store a digest of what they were drawn from; ``python book/_static/headline.py`` draws them again."""
     script = Path(__file__).parents[2] / "book" / "_static" / "headline.py"
     digest = runpy.run_path(str(script))["digest"]
     with Image.open(script.with_name("headline.png")) as picture:
         assert picture.text["Description"] == digest()
+    assert digest() in script.with_name("headline.svg").read_text(encoding="utf-8")

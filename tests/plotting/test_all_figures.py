@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from metasgd import plotting
+from metasgd.plotting.style import WIDTH
 from tests.book.notebooks import CHAPTERS, cells
 from tests.plotting.examples import EXAMPLES
 
@@ -132,18 +134,38 @@ def test_every_axis_says_what_it_shows(name: str) -> None:
             assert is_described(axes, "y"), f"y axis of {axes}"
 
 
+PHONE = 327  # pixels that a phone with a screen of 375 has for the width of a figure
+LETTERS = 11  # pixels, at least
+
+
 @every_figure
 def test_every_text_can_be_read_on_a_phone_and_lies_in_the_picture(name: str) -> None:
     figure, _ = example(name)
     assert texts(figure)
     margin = 5  # pixels by which the layout of axes with a fixed aspect may miss; a notebook shows them, too
     for text in texts(figure):
-        assert text.get_fontsize() >= 9, text
+        assert text.get_fontsize() / 72 * PHONE / figure.get_figwidth() >= LETTERS, text
         box = text.get_window_extent()
         assert box.x0 >= -margin, text
         assert box.y0 >= -margin, text
         assert box.x1 <= figure.bbox.x1 + margin, text
         assert box.y1 <= figure.bbox.y1 + margin, text
+
+
+@every_figure
+def test_all_figures_have_one_width(name: str) -> None:
+    assert example(name)[0].get_figwidth() == WIDTH
+
+
+@every_figure
+def test_no_two_texts_collide(name: str) -> None:
+    """Numbers may touch those beside them; boxes of text have a little air of their own."""
+    figure, _ = example(name)
+    boxes = [(text, text.get_window_extent()) for text in texts(figure)]
+    for (text, box), (other, other_box) in combinations(boxes, 2):
+        width = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+        height = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+        assert min(width, height) <= 5, f"{text} lies on {other}"
 
 
 def colours(figure: Figure) -> set[str]:

@@ -64,7 +64,7 @@ def test_sine_cells_draw_the_paper_with_open_marks_and_ours_with_intervals() -> 
     assert [means(bars) for bars in left.containers] == [[[5, 1], [10, 0.5]]] * 2
     assert intervals(left.containers[0]) == [pytest.approx([0.9, 1.1]), pytest.approx([0.3, 0.7])]
     assert [colour(bars) for bars in right.containers] == ["blue", "orange"]
-    assert tick_names(left, "x") == ["5", "10"]
+    assert tick_names(right, "x") == ["5", "10"]
     assert set(legend(figure)) == {f"{name}, {whose}" for name in ours for whose in ("the paper", "this page")}
 
 

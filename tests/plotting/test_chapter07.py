@@ -18,11 +18,12 @@ def test_fold_table_marks_the_held_out_digits() -> None:
 
 def test_place_shares_draw_a_line_for_each_place() -> None:
     shares = {"first": torch.tensor([[0.5, 0.25], [0.75, 0.0]]), "second": torch.tensor([[0.5, 0.5], [0.5, 0.5]])}
-    left, right = plotting.place_shares(shares, expected=0.5).axes
+    figure = plotting.place_shares(shares, expected=0.5)
+    left, right = figure.axes
     assert curves(left) == {"place 1": [[0, 0.5], [1, 0.25]], "place 2": [[0, 0.75], [1, 0]]}
     assert [left.get_title(), right.get_title()] == ["first", "second"]
     assert [level(panel.lines[-1]) for panel in (left, right)] == [0.5, 0.5]
-    assert legend(left) == ["place 1", "place 2"]
+    assert legend(figure) == ["place 1", "place 2"]
     assert left.get_ylim()[0] == 0
 
 
@@ -35,7 +36,7 @@ def test_interval_check_draws_coverage_and_the_law_of_the_half_width() -> None:
     assert curve(right, "half-width").get_ydata() == pytest.approx([5, 3, 2])
     law = curve(right, r"$\propto 1/\sqrt{T}$").get_ydata()
     assert law == pytest.approx([4, 2 * 2**0.5, 2])  # through the last point; half of it at four times the tasks
-    assert tick_names(left, "x") == ["10", "40"]
+    assert tick_names(right, "x") == ["10", "40"]
 
 
 def test_turned_digits_frames_the_kept_turns() -> None:

@@ -6,7 +6,17 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from metasgd.plotting.style import COLOURS, STYLE, accepts_any_tensor, draw_contours, figure, percent, window_means
+from metasgd.plotting.style import (
+    COLOURS,
+    STYLE,
+    WIDTH,
+    accepts_any_tensor,
+    draw_contours,
+    figure,
+    legend_above,
+    percent,
+    window_means,
+)
 from tests.plotting.examples import score
 
 
@@ -17,11 +27,11 @@ class Pair(NamedTuple):
 
 def test_figure_has_the_style_of_the_book_and_is_forgotten_by_pyplot() -> None:
     before = dict(plt.rcParams)
-    with figure(2, 3, size=(5, 4)) as (fig, axes):
+    with figure(2, 3, height=4) as (fig, axes):
         assert plt.rcParams["font.size"] == STYLE["font.size"]
         assert axes.shape == (2, 3)
     assert dict(plt.rcParams) == before
-    assert fig.get_size_inches().tolist() == [5, 4]
+    assert fig.get_size_inches().tolist() == [WIDTH, 4]
     assert not plt.fignum_exists(fig.number)
 
 
@@ -70,3 +80,16 @@ def test_contours_lie_where_the_function_has_their_level() -> None:
     (path,) = contour.get_paths()
     distances = (torch.tensor(path.vertices) - torch.tensor([1.0, 0.0])).norm(dim=1)
     torch.testing.assert_close(distances, torch.full_like(distances, 2), atol=1e-3, rtol=0)  # grid of step 0.03
+
+
+@pytest.mark.parametrize(("labels", "columns"), [(["a", "b", "c"], 3), (["long" * 8, "words" * 8], 1)])
+def test_legend_has_as_many_columns_as_fit(labels: list[str], columns: int) -> None:
+    with figure() as (fig, axes):
+        for label in labels:
+            axes.plot([0, 1], label=label)
+        legend_above(fig)
+    fig.canvas.draw()
+    (legend,) = fig.legends
+    tops = {round(text.get_window_extent().y0) for text in legend.get_texts()}
+    assert len(tops) == -(-len(labels) // columns)
+    assert legend.get_window_extent().width <= fig.bbox.width

@@ -316,11 +316,12 @@ def print_book(joined: Joined) -> bytes:
 
 def write_bookmarks(pdf: pikepdf.Pdf, headings: list[Heading]) -> None:
     """Give a PDF a bookmark for every heading; those of chapters stand below their part."""
+    places = {unquote(name.removeprefix("/")): place for name, place in pdf.Root.Dests.items()}
     with pdf.open_outline() as outline:
         above = {-1: outline.root}  # by depth, where the headings below go
         for heading in headings:
             parent = above[max(depth for depth in above if depth < heading.depth)]
-            item = pikepdf.OutlineItem(heading.text, pdf.Root.Dests[f"/{heading.place}"])
+            item = pikepdf.OutlineItem(heading.text, places[heading.place])
             item.is_closed = heading.depth > 0
             parent.append(item)
             above = {depth: items for depth, items in above.items() if depth < heading.depth}

@@ -1,4 +1,4 @@
-"""Draw headline.svg and headline.png from the results, when these have changed.
+"""Draw headline.svg and headline.png, after the stored results have changed.
 
 python book/_static/headline.py
 """
@@ -54,7 +54,7 @@ def digest() -> str:
 
 
 def main() -> None:
-    """Write ``headline.svg``, for the book, and ``headline.png``, for README."""
+    """Write ``headline.svg``, for the book, and ``headline.png``, a copy."""
     sampler = MnistRecipe(fold=1).test_tasks(load_mnist(quiet=True))
     batch = sampler.sample(1, torch.Generator().manual_seed(4))
     titles = {"1 example a digit": 1, "5 examples a digit": 5}

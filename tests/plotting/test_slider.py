@@ -15,7 +15,7 @@ def pictures(count: int) -> dict[str, Figure]:
 def test_slider_holds_every_picture_and_its_label() -> None:
     slider = Slider(pictures(3), control='the "step"', alt="a square")
     text = slider._repr_html_()
-    assert len(set(re.findall(r'"(data:image/svg+xml,[^"]+)"', text))) == 3
+    assert len(set(re.findall(r'"(data:image/svg\+xml,[^"]+)"', text))) == 3
     assert 'aria-label="the &quot;step&quot;"' in text
     assert 'max="2" value="0"' in text
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]

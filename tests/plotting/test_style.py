@@ -88,7 +88,7 @@ def test_legend_has_as_many_columns_as_fit(labels: list[str], columns: int) -> N
         for label in labels:
             axes.plot([0, 1], label=label)
         legend_above(fig)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     (legend,) = fig.legends
     tops = {round(text.get_window_extent().y0) for text in legend.get_texts()}
     assert len(tops) == -(-len(labels) // columns)

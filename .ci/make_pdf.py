@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 STYLE = Path(__file__).with_name("make_pdf.css")
-LEFT_OUT = {"api"}  # the reference of the package, a website by nature
+LEFT_OUT = {"api", "internals", "changelog"}  # references are a website by nature, and news come with a release
 # What has no use on paper: scripts, buttons, marks for links to headings, the cell that sets a chapter up in Colab.
 UNPRINTABLE = "script, noscript, button, input, a.headerlink, .tag_set-up, template"
 # Hundreds of rows for those who look one up, of which the first place says where they are.

@@ -26,7 +26,7 @@ class BookFigure(Figure):
         from IPython.display import display  # which only a notebook has
 
         shown: dict[str, Any] = {"image/svg+xml": svg(self), "text/plain": repr(self)}
-        display(shown, raw=True)
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
 
 
 def svg(figure: Figure) -> str:

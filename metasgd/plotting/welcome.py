@@ -1,6 +1,7 @@
 """The figure of the book's first page and of the README."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def headline(task: Task, scores: Mapping[str, Mapping[str, Sequence[Evaluation]]
         for row, (title, methods) in enumerate(scores.items(), 1):
             axes[row, 0].remove()
             axes[row, 1].remove()
-            panel = fig.add_subplot(grid[row, :])
+            panel: Any = fig.add_subplot(grid[row, :])
             for label, folds in methods.items():
                 colour = COLOURS["blue" if label == "Meta-SGD" else "grey"]
                 mean = 100 * sum(fold.mean for fold in folds) / len(folds)

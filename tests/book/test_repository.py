@@ -52,7 +52,7 @@ def test_book_links_to_the_file_at_the_top(name: str) -> None:
 
 def test_tests_are_collected_where_a_system_has_no_symbolic_links(tmp_path: Path) -> None:
     """A copy as Git makes it there: each link is a small file that holds a path."""
-    for folder in ("tests/book", "book", "metasgd", ".github"):
+    for folder in ("tests/book", "book", "metasgd", ".ci", ".github"):
         leave_out = shutil.ignore_patterns("_build", "__pycache__", "*.npz", "*.js", "*.wasm")
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=leave_out)
     for path in ROOT.iterdir():

@@ -20,6 +20,7 @@ from metasgd.cli.benchmark import add_benchmark
 from metasgd.cli.evaluate import add_evaluate
 from metasgd.cli.experiment import add_experiment
 from metasgd.cli.export import add_export
+from metasgd.cli.gpu_report import add_gpu_report
 from metasgd.cli.options import HelpFormatter
 from metasgd.cli.train import add_train
 
@@ -64,6 +65,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_train, add_evaluate, add_adapt, add_experiment, add_export, add_benchmark):
+    for add in (add_train, add_evaluate, add_adapt, add_experiment, add_export, add_benchmark, add_gpu_report):
         add(commands)
     return parser

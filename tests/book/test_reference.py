@@ -21,9 +21,9 @@ from tests.book.notebooks import BOOK, cells, in_every_chapter
 PROGRAMS = ("metasgd.__main__", "metasgd.cli", "metasgd.tools", "metasgd.sphinx_extension")  # nobody imports them
 PAGES_OF_REFERENCE = ("api.md", "internals.md")  # for users; for contributors
 # What a program of one's own does without: its pages would drown what a user looks for.
-INTERNAL = ("metasgd.benchmark", "metasgd.experiments", "metasgd.plotting", "metasgd.strategies")
+INTERNAL = ("metasgd.benchmark", "metasgd.gpu_report", "metasgd.experiments", "metasgd.plotting", "metasgd.strategies")
 # Of these packages the reference has what __init__ exports, and of their modules what pages use.
-DETAILS = ("metasgd.benchmark", "metasgd.experiments", "metasgd.strategies")
+DETAILS = ("metasgd.benchmark", "metasgd.experiments", "metasgd.gpu_report", "metasgd.strategies")
 
 
 def is_below(module: str, packages: tuple[str, ...]) -> bool:

@@ -234,7 +234,7 @@ def test_a_run_in_colour_reads_pictures_of_ones_own(capsys, small_cifar_100, sma
 
 
 TRAIN = [["train", name] for name in RECIPES]
-COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["adapt"], ["experiment"], ["export"], ["benchmark"]]
+COMMANDS = [[], ["train"], *TRAIN, ["evaluate"], ["adapt"], ["experiment"], ["export"], ["benchmark"], ["gpu-report"]]
 
 
 def help_of(capsys, *command):

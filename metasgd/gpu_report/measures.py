@@ -1,0 +1,322 @@
+"""What is measured in a cell of a report: one function a kind, which returns numbers (chapter 10)."""
+
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from metasgd._core.task import Task
+from metasgd.benchmark import Settings as Timing
+from metasgd.benchmark import Workload
+from metasgd.benchmark.check import check_meta_gradients
+from metasgd.benchmark.contender import META_LR
+from metasgd.benchmark.line_up import make_start
+from metasgd.benchmark.timing import flops_per_task, matmul_action, synchronize, time_in_rounds
+from metasgd.benchmark.workloads import make_tasks
+from metasgd.data import load_mnist
+from metasgd.gpu import program
+from metasgd.gpu_report.cells import COMPILED, PROGRAM, PROGRAM_BATCHED
+from metasgd.meta_sgd import MetaSGD
+from metasgd.models import convnet
+from metasgd.tasks import Deslanted, EpisodeSampler, Mixture, fold_digits
+from metasgd.tasks.episodes import draw_without_replacement
+
+Values = dict[str, Any]
+ROUNDS = 5
+CHECKED = program.Settings(width=4, classes=40, iterations=6, meta_batch=3, save_every=3)
+
+
+def spread_of(values: list[float]) -> dict[str, float]:
+    """Return the median, the smallest and the largest value."""
+    ordered = sorted(values)
+    return {"median": ordered[len(ordered) // 2], "min": ordered[0], "max": ordered[-1]}
+
+
+def relative(found: Tensor, exact: Tensor) -> float:
+    """Return the length of the difference, relative to the exact vector."""
+    return float((found.double().cpu() - exact.cpu()).norm() / exact.cpu().norm())
+
+
+def in_dtype(tasks: Task, dtype: torch.dtype) -> Task:
+    """Return tasks with their pictures in a precision."""
+    return Task(*(x.to(dtype) if x.is_floating_point() else x for x in tasks))
+
+
+# Is it right?
+
+
+def meta_gradient(device: torch.device, execution: str) -> Values:
+    """Return how far the program's meta-gradient is from that of the plain loop, in float64, on two meta-batches."""
+    program.set_precision("float32")
+    sampler = program.make_sampler(CHECKED, device)
+    torch.manual_seed(1)
+    loop = MetaSGD(convnet(5, width=4), strategy="loop", task_lr=(0.05, 0.2)).to(device, torch.float64)
+    values = torch.stack(
+        [torch.cat([value.detach().flatten() for value in part.values()]) for part in (loop.theta, loop.alpha)]
+    )
+    shapes = program.make_start(CHECKED, device)[1]
+    work, errors = program.make_work(replace(CHECKED, execution=execution), shapes), []
+    for number in range(2):  # the second is replayed
+        tasks = in_dtype(program.draw(sampler, CHECKED, number), torch.float64)
+        loop.meta_backward(tasks)
+        parts = (value.grad for part in (loop.theta, loop.alpha) for value in part.values())
+        exact = torch.cat([grad.flatten() for grad in parts if grad is not None])
+        errors.append(relative(work(values, tasks)[:-1] / CHECKED.meta_batch, exact))
+    return {"error": max(errors), "right": max(errors) < 1e-10}
+
+
+def strategies(device: torch.device, strategies: tuple[str, ...]) -> Values:
+    """Return how far each strategy's meta-gradient is from that of the plain loop, in float64."""
+    workload = Workload("convnet", meta_batch=2, shots=1, queries=2, width=4)
+    checks = check_meta_gradients(list(strategies), workload, Timing(device))
+    return {"checks": checks, "right": not any(check["wrong"] for check in checks.values())}
+
+
+def switches(device: torch.device) -> Values:
+    """Return the error of a convolution in float32 and in TF32: is float32 what it says?"""
+    generator = torch.Generator(device).manual_seed(0)
+    x, w = (torch.randn(64, n, 9, 9, generator=generator, device=device, dtype=torch.float64) for n in (64, 64))
+    exact, found = torch.nn.functional.conv2d(x, w), {}
+    for precision in ("float32", "tf32"):
+        program.set_precision(precision)
+        found[precision] = relative(torch.nn.functional.conv2d(x.float(), w.float()), exact)
+    program.set_precision("float32")
+    return {"errors": found, "right": found["float32"] < 1e-5}
+
+
+def resume(device: torch.device) -> Values:
+    """Return how far a run that was resumed in its middle ends from one that was not; 0 is to the last bit."""
+
+    def until_the_fifth(sampler: Mixture, settings: program.Settings, number: int) -> Task:
+        if number == 5:
+            raise KeyboardInterrupt
+        return draw(sampler, settings, number)
+
+    draw = program.draw
+    with tempfile.TemporaryDirectory() as folder:
+        whole, losses = program.train(CHECKED, device, Path(folder) / "whole.pt")
+        program.draw = until_the_fifth
+        try:
+            program.train(CHECKED, device, Path(folder) / "killed.pt")
+        except KeyboardInterrupt:
+            program.draw = draw
+        resumed, again = program.train(CHECKED, device, Path(folder) / "killed.pt")
+    return {"error": relative(resumed, whole.double()), "same": bool(torch.equal(losses, again))}
+
+
+def error(device: torch.device, width: int, precision: str) -> Values:
+    """Return how far the meta-gradient at the start is from that in float64, for three meta-batches of four tasks."""
+    settings = replace(CHECKED, width=width, meta_batch=4, execution="plain", precision=precision)
+    sampler = program.make_sampler(settings, device)
+    values, shapes = program.make_start(settings, device)
+    errors = []
+    for number in range(3):
+        tasks = program.draw(sampler, settings, number)
+        program.set_precision("float32")
+        judge = program.make_work(replace(settings, precision="float32"), shapes)
+        exact = judge(values.double(), in_dtype(tasks, torch.float64))[:-1]
+        program.set_precision(precision)
+        errors.append(relative(program.make_work(settings, shapes)(values, tasks)[:-1], exact))
+    program.set_precision("float32")
+    return {"errors": errors}
+
+
+# How fast is it?
+
+
+def make_step(device: torch.device, contender: str, precision: str, workload: Workload) -> Callable[[], Any]:
+    """Return a whole meta-step of a contender, on two meta-batches in turn."""
+    timing = Timing(device)
+    batches = make_tasks(workload, timing, torch.float32)
+    name, is_compiled = contender.removesuffix(COMPILED), contender.endswith(COMPILED)
+    start = make_start(workload, timing, torch.float32, relu_first=False)
+    if name not in (PROGRAM, PROGRAM_BATCHED):
+        options: dict[str, Any] = {"strategy": name, "precision": precision, "compile": is_compiled}
+        learner = MetaSGD(start.network, meta_lr=META_LR, task_lr=start.rates, **options)
+        return alternating(batches, lambda tasks: learner.meta_update(tasks))
+    program.set_precision(precision)
+    chunk = 32 if name == PROGRAM_BATCHED else 1
+    execution = "compiled" if is_compiled else "recorded"
+    settings = program.Settings(width=workload.width, precision=precision, chunk=chunk, execution=execution)
+    values, shapes = program.make_start(settings, device)
+    work, adam = program.make_work(settings, shapes), torch.optim.Adam([values], lr=META_LR, fused=True)
+
+    def step(tasks: Task) -> None:
+        total = torch.stack([work(values, part) for part in program.cut(tasks, 32)]).sum(0)
+        values.grad = (total[:-1] / workload.meta_batch).view_as(values)
+        adam.step()
+
+    return alternating(batches, step)
+
+
+def alternating(batches: list[Task], step: Callable[[Task], Any]) -> Callable[[], Any]:
+    """Return a function that takes a step on the batches in turn."""
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        step(batches[calls % len(batches)])
+        calls += 1
+
+    return call
+
+
+def speed(
+    device: torch.device, contender: str, precision: str, meta_batch: int, width: int, shots: int, least: float
+) -> Values:
+    """Return tasks per second, the peak memory, and the fraction of a large matrix product of float32 beside it.
+
+    In TF32 this product is in TF32, too. The peak is that of what PyTorch has reserved, recordings included.
+    """
+    workload = Workload("convnet", meta_batch, shots, 15, width)
+    timing = Timing(device, rounds=ROUNDS, seconds=least)
+    program.set_precision(precision)  # also of the large product
+    started = time.perf_counter()
+    step = make_step(device, contender, precision, workload)
+    step()
+    synchronize(device)
+    first = time.perf_counter() - started
+    matmul, matmul_flops = matmul_action(timing)
+    before = reset_peak(device)
+    step()
+    synchronize(device)
+    peak = peak_of(device)
+    times = time_in_rounds({"step": step, "matmul": matmul}, timing)
+    median = spread_of(times["step"])["median"]
+    flops = flops_per_task(workload, timing) * meta_batch / median
+    ceiling = matmul_flops / spread_of(times["matmul"])["median"]
+    return {
+        "per_second": spread_of([meta_batch / seconds for seconds in times["step"]]),
+        "of_ceiling": flops / ceiling,
+        "ceiling_gflops": ceiling / 1e9,
+        "peak_memory_mb": None if peak is None else (peak - (before or 0)) / 1e6,
+        "held_mb": None if peak is None else peak / 1e6,
+        "seconds_to_start": first,
+    }
+
+
+def reset_peak(device: torch.device) -> int | None:
+    """Forget the peak of a GPU's memory, and return the bytes that are in use; None on a CPU."""
+    gc.collect()
+    if device.type != "cuda":
+        return None
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def peak_of(device: torch.device) -> int | None:
+    """Return the most bytes that PyTorch has reserved on a GPU, recordings included; None on a CPU."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
+def drawing(device: torch.device, meta_batch: int) -> Values:
+    """Return the milliseconds of drawing a meta-batch, and of two ways to draw the pictures of all classes in it."""
+    settings = replace(CHECKED, classes=200, meta_batch=meta_batch)
+    sampler = program.make_sampler(settings, device)
+    counts = torch.full((meta_batch, 5), 20, device=device)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def by_largest() -> Tensor:
+        return torch.rand((meta_batch, 5, 20), generator=generator, device=device).topk(6).indices
+
+    actions: dict[str, Callable[[], Any]] = {
+        "whole": lambda: program.draw(sampler, settings, 0),
+        "floyd": lambda: draw_without_replacement(counts, 6, generator),
+        "largest": by_largest,
+    }
+    times = time_in_rounds(actions, Timing(device, rounds=ROUNDS, seconds=0.05))
+    return {name: 1e3 * spread_of(values)["median"] for name, values in times.items()}
+
+
+def profile_of(device: torch.device, meta_batch: int, width: int, shots: int) -> Values:
+    """Return the milliseconds of each kernel of a meta-step of the program without a recording, the longest first."""
+    workload = Workload("convnet", meta_batch, shots, 15, width)
+    program.set_precision("float32")
+    settings = program.Settings(width=width, chunk=32, execution="plain")
+    values, shapes = program.make_start(settings, device)
+    work, batch = program.make_work(settings, shapes), make_tasks(workload, Timing(device), torch.float32)[0]
+    call = partial(work, values, batch)
+    call()
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as record:
+        synchronize(device)
+        started = time.perf_counter()
+        call()
+        synchronize(device)
+        wall = 1e3 * (time.perf_counter() - started)
+    name = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    rows = [(event.key, getattr(event, name) / 1e3, event.count) for event in record.key_averages()]
+    rows = sorted((row for row in rows if row[1] > 0), key=lambda row: -row[1])
+    return {"wall_ms": wall, "busy_ms": sum(row[1] for row in rows), "kernels": [list(row) for row in rows[:15]]}
+
+
+# What does it learn?
+
+
+def accuracy(device: torch.device, precision: str, **training: Any) -> Values:
+    """Train the recipe of chapter 8 in a precision; return its time, its losses, and its accuracy on each fold."""
+    settings = program.Settings(precision=precision, **training)
+    make_sampler, started = program.make_sampler, time.perf_counter()
+    sampler = make_sampler(settings, device)
+    drawn = time.perf_counter()
+    program.make_sampler = lambda *_: sampler  # the glyphs are drawn on the CPU, and are timed apart
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            values, losses = program.train(settings, device, Path(folder) / "checkpoint.pt")
+    finally:
+        program.make_sampler = make_sampler
+    synchronize(device)
+    seconds = time.perf_counter() - drawn
+    digits, right = load_mnist(quiet=True), []
+    for fold in range(5):
+        classes = [digits[digit] for digit in fold_digits(fold)[1]]
+        tasks = EpisodeSampler(classes, 5, 1, device=device, augment=Deslanted())
+        right.append(program.accuracy(settings, values, tasks).mean().item())
+    every = max(1, len(losses) // 50)
+    means = [part.mean().item() for part in losses.split(every)]
+    curve = {"every": every, "mean_loss": means}
+    return {"seconds": seconds, "seconds_of_glyphs": drawn - started, "accuracy": right, "loss_curve": curve}
+
+
+def processes(device: torch.device, **training: Any) -> Values:
+    """Train by two processes and by one for a few steps; return the losses of both."""
+    if device.type == "cuda" and torch.cuda.device_count() < 2:
+        raise ValueError("there is one GPU; two processes need two")
+    settings = {"iterations": 20, "classes": 40, "meta_batch": 8, "test_tasks": 20} | training
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+    found = {}
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            options = [f"--{name}={value}" for name, value in settings.items()]
+            command = [sys.executable, *launch, str(count), "-m", "metasgd.gpu.program", "--out", folder, *options]
+            hidden = {} if device.type == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | hidden)
+            state = torch.load(Path(folder) / "checkpoint.pt", "cpu", weights_only=True)
+        found[str(count)] = state["losses"].tolist()
+    return {"losses": found}
+
+
+MEASURES: dict[str, Callable[..., Values]] = {
+    "meta_gradient": meta_gradient,
+    "strategies": strategies,
+    "switches": switches,
+    "speed": speed,
+    "accuracy": accuracy,
+    "drawing": drawing,
+    "error": error,
+    "profile": profile_of,
+    "resume": resume,
+    "processes": processes,
+}

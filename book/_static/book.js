@@ -26,11 +26,16 @@
     }
   };
 
-  // The title of the book stands in no landmark of the theme, and leads to the first page.
-  const home = document.querySelector(".bd-sidebar-primary .sidebar-primary-item:has(> .navbar-brand)");
-  home?.setAttribute("role", "navigation");
-  home?.setAttribute("aria-label", "Title");
+  const mendSidebar = () => {
+    // The title of the book stands in no landmark of the theme, and leads to the first page.
+    const home = document.querySelector(".bd-sidebar-primary .sidebar-primary-item:has(> .navbar-brand)");
+    home?.setAttribute("role", "navigation");
+    home?.setAttribute("aria-label", "Title");
+    // The button of the search is named by its words, which name the keys, too.
+    for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  };
 
+  addEventListener("DOMContentLoaded", mendSidebar);
   addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
     update();

@@ -111,6 +111,8 @@ def add_icon_style(app: Sphinx) -> None:
     """Let every page load the style of the icons, which is written when all pages are there."""
     if app.builder.format == "html":
         app.add_css_file(ICON_STYLE)
+        # Sphinx warns of a file in the way of one that it copies.
+        Path(app.outdir, "_static", ICON_SCRIPT).unlink(missing_ok=True)
 
 
 def keep_icons_in_use(app: Sphinx, exception: Exception | None) -> None:

@@ -3,6 +3,9 @@
 Skipped where the book has not been built or no Chromium is installed; `.ci/run` builds it and then runs this file.
 """
 
+import gzip
+from pathlib import Path
+
 import pytest
 
 from tests.book.notebooks import BOOK
@@ -204,3 +207,183 @@ def test_button_of_the_header_works(visit, name: str, kind: str, request: pytest
         BUTTONS[kind](page, buttons.nth(number))
     # A page that is left drops what it was still loading.
     assert [problem for problem in problems if not problem.startswith("request fails")] == []
+
+
+# What fits: code, formulas and their marks, and everything on a very small phone.
+
+
+def at_width(page, width: int) -> None:
+    """Give the page another width, and wait until formulas and scripts have settled."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+DESKTOP = pytest.mark.parametrize("visit", [("desktop", "light")], indirect=True, ids=["desktop"])
+PHONE = pytest.mark.parametrize("visit", [("phone", "light")], indirect=True, ids=["phone"])
+LONGEST_LINE = 88  # characters of code that fit in a column at 1280 pixels
+
+
+CUT_LINES = """(longest) => [...document.querySelectorAll(".bd-article pre")]
+    .filter(pre => pre.scrollWidth > pre.clientWidth && !pre.closest("dl.py")) // the reference sets it further in
+    .map(pre => [...pre.textContent.split("\\n")].reduce((a, b) => a.length > b.length ? a : b))
+    .filter(line => [...line].length <= longest)"""
+
+
+LOST_MARKS = """() => [...document.querySelectorAll(".bd-article span.math")].filter(formula => {
+    const next = formula.nextSibling;
+    if (next?.nodeType !== Node.TEXT_NODE || !/^[,.;:!?)]/.test(next.data)) return false;
+    const mark = document.createRange();
+    mark.setStart(next, 0);
+    mark.setEnd(next, 1);
+    const place = mark.getBoundingClientRect();
+    return place.width > 0 && place.left < formula.getBoundingClientRect().right - 1;
+}).map(formula => formula.parentElement.textContent.slice(0, 80))"""
+
+
+# An element that scrolls sideways, and that neither takes the focus nor lies in one that does.
+OUT_OF_REACH = """() => [...document.querySelectorAll(".bd-article *")].filter(part =>
+    part.checkVisibility() && part.clientWidth > 0 && part.scrollWidth > part.clientWidth + 1
+    && ["auto", "scroll"].includes(getComputedStyle(part).overflowX) && !part.closest("[tabindex='0']")
+).map(part => part.outerHTML.slice(0, 200))"""
+
+
+@DESKTOP
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_on_every_screen(visit, name: str) -> None:
+    """Its lines of code, its marks after formulas, the Tab key's way to what scrolls, and all on a small phone."""
+    page, _ = visit(name)
+    at_width(page, 1280)
+    assert page.evaluate(CUT_LINES, LONGEST_LINE) == [], "lines of code are cut off"
+    at_width(page, 375)
+    assert page.evaluate(LOST_MARKS) == [], "a mark stands at the start of a line after its formula"
+    for _ in range(20):  # scripts look at all parts some time after a change of width
+        if not page.evaluate(OUT_OF_REACH):
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(OUT_OF_REACH) == [], "the Tab key does not reach what scrolls sideways"
+    at_width(page, 320)
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"the page scrolls sideways, by {wide} pixels"
+
+
+# The keyboard.
+
+
+@PHONE
+def test_a_wide_formula_is_a_tab_stop_and_scrolls_and_no_other_formula_is_one(visit) -> None:
+    page, _ = visit("03-formulas.html")
+    at_width(page, 375)
+    page.wait_for_selector("mjx-container[data-scrolls]")
+    stops = page.locator(".bd-article :is(.math, mjx-container)[tabindex]")
+    assert stops.evaluate_all("all => all.every(stop => stop.scrollWidth > stop.clientWidth)")
+    assert stops.count() < page.locator("mjx-container").count() / 4
+    formula = page.locator("mjx-container[data-scrolls]").first
+    assert "formula" in formula.get_attribute("aria-label")
+    formula.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("formula => formula.scrollLeft > 0", arg=formula.element_handle())
+
+
+@DESKTOP
+def test_focus_shows_on_every_button_of_the_header(visit) -> None:
+    page, _ = visit("08-mnist.html")
+    page.keyboard.press("Tab")  # from here on the browser shows where the focus is
+    for button in page.locator(f"{HEADER} :is(button, a, label):visible").all():
+        if button.evaluate("e => e.tabIndex < 0"):
+            continue
+        button.focus()
+        shown = button.evaluate("e => { const s = getComputedStyle(e); return [s.outlineStyle, s.outlineWidth] }")
+        assert shown == ["solid", "3px"], button.evaluate("e => e.outerHTML")
+
+
+def test_nothing_moves_for_readers_who_asked_for_less_motion(browser, address: str) -> None:
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address + "03-formulas.html", wait_until="load")
+    page.evaluate("document.querySelectorAll('details').forEach(box => { box.open = true })")
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter(e => {
+            const style = getComputedStyle(e);
+            return style.animationName !== "none" || style.transitionDuration !== "0s";
+        }).map(e => e.outerHTML.slice(0, 100))"""
+    )
+    context.close()
+    assert moving == []
+
+
+@DESKTOP
+def test_keys_do_what_the_welcome_page_says(visit) -> None:
+    """Ctrl+K, Escape, the first Tab, Enter on a folded box, arrows on a slider."""
+    page, _ = visit("welcome.html")
+    said = page.locator("#keys").inner_text()
+    for key in ("Tab", "Enter", "Ctrl", "K", "Esc", "arrow keys"):
+        assert key in said
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to main content"
+    page.keyboard.press("Control+k")
+    page.locator("dialog input[name=q]:focus").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("dialog input[name=q]").wait_for(state="hidden")
+    visit("03-formulas.html")
+    page.locator(".bd-article details summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".bd-article details").first.evaluate("box => box.open")
+    slider = page.locator(".frames input").first
+    slider.focus()
+    before = page.locator(".frames output").first.inner_text()
+    for key in ("ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        if page.locator(".frames output").first.inner_text() != before:
+            break
+    else:
+        pytest.fail("the slider does not move")
+
+
+# Weight, as a server sends it, compressed.
+
+FIRST_VISIT, NEXT_VISIT = 600_000, 150_000  # bytes
+HEAVY = {"14-in-your-browser.html"}  # has a network, its library and examples
+
+
+def compressed(path: Path) -> int:
+    """The bytes of a file as a server sends it: pictures and fonts are compressed already."""
+    content = path.read_bytes()
+    packed = path.suffix in (".png", ".jpg", ".woff", ".woff2", ".wasm")
+    return len(content) if packed else len(gzip.compress(content))
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in HEAVY])
+def test_page_is_light(browser, address: str, name: str) -> None:
+    """At the first visit with all that it loads, and at the next with what no other page has brought."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    loaded: set[str] = set()
+    page.on("response", lambda response: loaded.add(response.url.removeprefix(address).split("?")[0]))
+    page.goto(address + name, wait_until="networkidle")
+    page.evaluate("async () => { await document.fonts.ready }")
+    context.close()
+    weights = {path: compressed(SITE / path) for path in loaded if (SITE / path).is_file()}
+    assert name in weights
+    assert not any("fontawesome" in path and path.endswith(("woff2", "ttf")) for path in weights), "a whole icon font"
+    assert "_static/icons-solid.woff" in weights
+    own = {path: weight for path, weight in weights.items() if not path.startswith("_static/")}
+    assert sum(weights.values()) < FIRST_VISIT, sorted(weights.items(), key=lambda item: -item[1])[:8]
+    assert sum(own.values()) < NEXT_VISIT, sorted(own.items(), key=lambda item: -item[1])[:8]
+
+
+# Accessibility, by axe-core. What the theme and its companions do wrong is mended, so no rule is left out.
+
+EXTRA_RULES = {"label-content-name-mismatch": {"enabled": True}}  # which axe-core does not yet have on by default
+
+
+@pytest.mark.parametrize("visit", [("desktop", "light"), ("desktop", "dark")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(visit, name: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page, _ = visit(name)
+    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
+    page.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = page.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", EXTRA_RULES)
+    assert found["testEngine"]["name"] == "axe-core"
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []

@@ -49,7 +49,7 @@ def map_fields(
         drift: by optimiser that has a state, how far its state alone carries every point, shape (2,); a black arrow.
     """
     limits = torch.stack([points.amin(0) - 0.5, points.amax(0) + 0.5])
-    with figure(2, 2, height=4.8, sharex=True, sharey=True) as (fig, grid):
+    with figure(2, 2, height=3.4, sharex=True, sharey=True) as (fig, grid):
         for axes, (label, ends) in zip(grid.flat, panels.items(), strict=True):
             axes.set(xlim=limits[:, 0].tolist(), ylim=limits[:, 1].tolist(), title=label, aspect="equal")
             draw_contours(axes, loss, [0.1, 0.5, 1.5, 4, 8, 14], colors=COLOURS["sky"], alpha=0.8)
@@ -82,7 +82,7 @@ def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) 
         panels: by optimiser, where the steps end, shape (tasks, 2); two optimisers, the learned one second, in blue.
         minima: the minimum of each task, shape (tasks, 2).
     """
-    with figure(2, height=5.4, sharex=True, sharey=True) as (fig, panel_axes):
+    with figure(2, height=4, sharex=True, sharey=True) as (fig, panel_axes):
         for axes, (label, ends), colour in zip(panel_axes, panels.items(), ("red", "blue"), strict=True):
             for end, minimum in zip(ends, minima, strict=True):
                 axes.plot(*torch.stack([end, minimum]).T, ":", color=COLOURS["grey"], linewidth=1.5)

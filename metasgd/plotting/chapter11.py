@@ -31,7 +31,8 @@ def rate_densities(rates: Mapping[str, Tensor], limit: float) -> Figure:
                     edges[:-1][part], heights[part], edges[1] - edges[0], -row, align="edge", color=COLOURS[colour]
                 )
             share = f"{100 * (values < 0).double().mean():.0f}% negative"
-            axes.text(-0.97 * limit, -row + 0.5, share, color=COLOURS["red"], va="center")
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # readable on top of a bar
+            axes.text(-0.97 * limit, -row + 0.5, share, color=COLOURS["red"], va="center", bbox=paper)
         axes.axvline(0, color=COLOURS["black"], linewidth=1)
         axes.set(xlabel=r"rate $\alpha_j$", xlim=(-limit, limit), yticks=[-row for row in range(len(rates))])
         axes.set_yticklabels(list(rates), va="bottom")
@@ -63,7 +64,7 @@ def rate_ranges(rows: Mapping[str, Sequence[Mapping[str, float]]], start: float)
             )  # fmt: skip
         axes.axvline(0, color=COLOURS["red"], linewidth=1)
         axes.axvline(start, color=COLOURS["grey"], linestyle="--")
-        axes.set(xlabel=r"rate $\alpha_j$ (dashed: start)\nat the right: negative rates", yticks=range(len(rows)))
+        axes.set(xlabel="rate $\\alpha_j$ (dashed: start)\nat the right: negative rates", yticks=range(len(rows)))
         axes.set_yticklabels(list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.6)
     return fig

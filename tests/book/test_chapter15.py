@@ -1,11 +1,14 @@
-"""The formulas of chapter 15, where Meta-SGD stops paying."""
+"""The formulas of chapter 15, where Meta-SGD stops helping, and the tasks of its applications."""
 
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from metasgd import Task
 from metasgd.baselines import ridge
+from metasgd.data import load_mnist_sample
 from metasgd.tasks import LinearRegressionSampler
+from tests.book.notebooks import path_of, run_tagged
 
 
 def test_ideal_learner_is_the_mean_of_the_posterior(float64: None) -> None:
@@ -69,3 +72,29 @@ def test_with_nine_examples_and_eight_weights_larger_samples_have_larger_means(f
         # the exponential integral E1(cut / 2) / 2, whose series begins -gamma - log(cut / 2) + cut / 2
         expected = (-0.5772 - torch.tensor(cut / 2).log().item() + cut / 2) / 2
         assert (1 / kept).sum().item() / len(draws) == pytest.approx(expected, rel=0.02)
+
+
+def test_people_rate_pictures_of_a_digit_alike_but_for_noise_and_differ_in_three_ways() -> None:
+    given = {"torch": torch, "device": "cpu", "digits": load_mnist_sample(), "Task": Task}
+    sampler = run_tagged(path_of(15), ["tastes"], given)["Tastes"](slice(800, 1000))
+    x, y, query_x, query_y = sampler.sample(5, torch.Generator().manual_seed(0))
+    assert x.shape == (5, 10, 784)
+    assert y.shape == (5, 10, 1)
+    assert query_x.shape == (5, 30, 784)
+    assert query_y.shape == (5, 30, 1)
+    assert torch.linalg.matrix_rank(sampler.ways) == 3
+    # a rating has the variance of a taste, whose three parts have one third of the weight each, and that of the noise
+    expected = sampler.ways.square().sum(0).mean() + 0.2**2
+    ratings = sampler.sample(4000, torch.Generator().manual_seed(0))[3]
+    assert ratings.square().mean().item() == pytest.approx(expected.item(), rel=0.05)  # over ten standard errors
+
+
+def test_the_terms_of_the_oscillator_leave_nothing_but_the_noise() -> None:
+    """eq-where-oscillator is linear in its factors: four of them, from 20 examples, leave the noise
+    of variance 0.01, times about 1 + 4/16.
+    """
+    given = {"torch": torch, "device": "cpu", "ridge": ridge, "Task": Task}
+    found = run_tagged(path_of(15), ["oscillators"], given)
+    tasks = found["Oscillators"]().sample(300, torch.Generator().manual_seed(0))
+    errors = [(found["knows_the_terms"](x, y, qx) - qy).square().mean() for x, y, qx, qy in zip(*tasks, strict=True)]
+    assert 0.01 < torch.stack(errors).mean().item() < 0.016

@@ -8,6 +8,7 @@
 | ``reading`` | what stands at the head and at the foot of a chapter: time, difficulty, versions |
 | ``typography`` | formulas that keep their full stop, the language of Chinese passages, what a folded box holds |
 | ``access`` | what programs that read a page aloud need |
+| ``rerun`` | notebooks are run again when the code that they use has changed |
 | ``weight`` | small pages: pictures that load when they come near, the few icons in use, the part of MathJax in use |
 """
 
@@ -15,9 +16,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from metasgd.sphinx_extension import access, buttons, names, reading, sharing, typography, weight
+from metasgd.sphinx_extension import access, buttons, names, reading, rerun, sharing, typography, weight
 
-PARTS = (names, buttons, typography, reading, sharing, access, weight)
+PARTS = (names, buttons, typography, reading, sharing, access, weight, rerun)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

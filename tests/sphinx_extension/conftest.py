@@ -11,6 +11,7 @@ THEME = """
 html_theme = "sphinx_book_theme"
 html_title = "The book"
 root_doc = "first"
+exclude_patterns = [".jupyter_cache", "html", "trees"]
 """
 
 

@@ -77,7 +77,7 @@ def interval_check(counts: Sequence[int], coverage: Mapping[str, Sequence[float]
         left.legend(loc="lower left")
         right.loglog(counts, [100 * width for width in widths], "o", label="half-width")
         law = [100 * widths[-1] * (counts[-1] / count) ** 0.5 for count in counts]
-        right.loglog(counts, law, "--", color=COLOURS["black"], linewidth=1, label=r"$\propto 1/\sqrt{T}$")
+        right.loglog(counts, law, "--", color=COLOURS["black"], linewidth=1, label="∝ 1/√T")
         right.set(xlabel="tasks", ylabel="half-width [points]")
         right.set_yticks([1, 2, 5], ["1", "2", "5"])
         for axes in (left, right):

@@ -56,11 +56,24 @@ def _save(figure: Figure) -> str:
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ET.fromstring(buffer.getvalue().decode())
     for text in root.iter(f"{{{SVG}}}text"):
+        _write_primes(text)
         _join_letters(text)
     root.set("font-family", PAGE_FONTS)
     drawing = ET.tostring(root, encoding="unicode")
     drawing = re.sub(r"font-family: [^;\"]*(; )?", "", drawing)
     return re.sub(r"(\.\d\d)\d+", r"\1", drawing)  # a hundredth of a point cannot be seen
+
+
+def _write_primes(text: ET.Element) -> None:
+    """Write the prime of a symbol as the character that it is.
+
+    Matplotlib takes it from a font of its own, in which it has the place of a 0, and raises it as no other font needs.
+    """
+    for part in text:
+        if "cmsy10" in part.get("style", "") and part.text == "0":
+            symbol = text[0]
+            part.text = "′"
+            part.attrib.update({name: symbol.get(name, "") for name in ("style", "y")})
 
 
 def _join_letters(text: ET.Element) -> None:

@@ -34,7 +34,7 @@ def test_interval_check_draws_coverage_and_the_law_of_the_half_width() -> None:
     assert curve(left, "normal").get_ydata() == pytest.approx([90, 92, 94])
     assert level(left.lines[-1]) == 95
     assert curve(right, "half-width").get_ydata() == pytest.approx([5, 3, 2])
-    law = curve(right, r"$\propto 1/\sqrt{T}$").get_ydata()
+    law = curve(right, "∝ 1/√T").get_ydata()
     assert law == pytest.approx([4, 2 * 2**0.5, 2])  # through the last point; half of it at four times the tasks
     assert tick_names(right, "x") == ["10", "40"]
 

@@ -40,6 +40,13 @@ def test_letters_of_words_beside_a_formula_stand_together() -> None:
     assert {word.replace("\xa0", " ").strip() for word in words} == {"best rate", "α", "of all"}
 
 
+def test_prime_of_a_symbol_is_the_character_that_it_is() -> None:
+    with figure() as (fig, axes):
+        axes.set(xlabel=r"$\theta'_1$")
+    words = "".join(re.findall("<tspan[^>]*>([^<]*)</tspan>", svg(fig)))
+    assert sorted(words) == sorted("θ′1")
+
+
 def test_parts_of_a_heavy_figure_are_pictures_and_its_text_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with figure() as (fig, axes):
         points = torch.randn(2, 3000, generator=torch.Generator().manual_seed(0))

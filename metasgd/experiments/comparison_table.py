@@ -9,7 +9,7 @@ from metasgd.experiments.claims.claim import Effect, paired
 from metasgd.experiments.mnist_tuning import FEATURE_MEANS, FINE_TUNING
 
 REFERENCE = "meta-sgd"  # with which every method is compared
-LABELS = {
+METHOD_LABELS = {
     REFERENCE: "Meta-SGD",
     "layer-rates": "Meta-SGD, a rate for each layer",
     "tensor-rates": "Meta-SGD, a rate for each tensor",
@@ -61,7 +61,7 @@ def comparison_table(by_shots: Mapping[int, Mapping[str, Tensor]]) -> str:
     columns = "".join(f"{f'{shots}-shot':14}" for shots in by_shots)
     lines = [f"{'[%], 5-way':34}{columns}less Meta-SGD, {first}-shot"]
     for method in by_rank(by_shots[first]):
-        line = f"{LABELS[method]:34}"
+        line = f"{METHOD_LABELS[method]:34}"
         for accuracies in by_shots.values():
             mean, half = student_interval(accuracies[method].reshape(len(accuracies[method]), -1).mean(1))
             line += f"{f'{100 * mean:5.1f} ± {100 * half:.1f}':14}"

@@ -6,7 +6,6 @@ import pytest
 
 from metasgd.experiments import load_results
 from metasgd.experiments.omniglot import omniglot_table
-from metasgd.experiments.omniglot_methods import comparison_table
 from metasgd.experiments.omniglot_mnist import ladder, mnist_table
 from metasgd.experiments.published import OMNIGLOT, OMNIGLOT_INTERVALS
 from metasgd.experiments.results import Results, StoredCell
@@ -47,33 +46,6 @@ def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
         "MAML": {(5, 1): 0.7, (5, 5): 0.8},
         "nearest class mean": {(5, 1): 0.7, (20, 1): 0.5},
     }
-
-
-def test_the_table_of_methods_names_runs_and_what_was_tested_beside_them_the_best_first():
-    """Prototypes of two runs have a row each; class means of pixels stand beside Meta-SGD, and come last."""
-
-    scores = {
-        "meta-sgd": [
-            record("nearest class mean", 5, 1, 0.5),
-            record("meta-sgd", 5, 1, 0.8),
-            record("meta-sgd", 5, 5, 0.7),
-        ],
-        "protonet": [record("protonet", 5, 1, 0.6)],
-        "wide": [record("protonet", 5, 1, 0.9), record("protonet", 20, 1, 0.4)],
-    }
-    cells = {
-        name: {"part": "larger tasks" if name == "wide" else "methods", "scores": found}
-        for name, found in scores.items()
-    }
-    table = comparison_table(results_of(cells))
-    assert {label: {key: score.mean for key, score in row.items()} for label, row in table.items()} == {
-        "prototypes, 60-way tasks": {(5, 1): 0.9, (20, 1): 0.4},
-        "Meta-SGD": {(5, 1): 0.8, (5, 5): 0.7},
-        "prototypes": {(5, 1): 0.6},
-        "nearest class mean": {(5, 1): 0.5},
-    }
-    assert next(iter(table)) == "prototypes, 60-way tasks"
-    assert list(table)[-1] == "nearest class mean"
 
 
 def test_the_table_of_mnist_leaves_out_the_ladder():

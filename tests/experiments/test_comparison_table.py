@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metasgd.experiments.claims import paired
-from metasgd.experiments.comparison_table import LABELS, beside_reference, by_rank, comparison_table
+from metasgd.experiments.comparison_table import METHOD_LABELS, beside_reference, by_rank, comparison_table
 from metasgd.experiments.mnist_comparison import CHOICES as ON_GLYPHS
 from metasgd.experiments.omniglot_comparison import CHOICES as ON_OMNIGLOT
 
@@ -43,4 +43,4 @@ def test_a_run_of_several_folds_counts_by_its_mean():
 
 @pytest.mark.parametrize("choices", [ON_GLYPHS, ON_OMNIGLOT])
 def test_every_compared_method_has_a_label(choices):
-    assert choices.keys() <= LABELS.keys()
+    assert choices.keys() <= METHOD_LABELS.keys()

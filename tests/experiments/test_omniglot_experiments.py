@@ -51,27 +51,17 @@ def test_an_experiment_runs_a_cell_at_small_size(folder, tmp_path, name, cell):
     assert stored["cells"][cell] == finished
 
 
-@pytest.mark.parametrize(
-    ("cell", "part", "scores"),
-    [
-        ("meta-sgd-seed0", "methods", ["meta-sgd", "nearest class mean", "from scratch, SGD", "from scratch, Adam"]),
-        ("fine-tuning-seed0", "methods", ["fine-tuning", "class means of features"]),
-        ("protonet-60way-seed0", "larger tasks", ["protonet"]),
-    ],
-)
-def test_the_comparison_runs_a_cell_at_small_size(folder, tmp_path, monkeypatch, cell, part, scores):
+def test_prototypes_of_larger_tasks_are_tested_with_fewer_ways(folder, tmp_path, monkeypatch):
     """The code path of the stored results. Thirty characters train, in four turns, and thirty test."""
     monkeypatch.setitem(omniglot_methods.LARGER_TASKS, "ways", 40)
     cells = EXPERIMENTS["omniglot-methods"].make_cells({"width": 4, "iterations": 2, "characters": 30})
-    larger = part == "larger tasks"
-    assert cells[cell].part == part
-    found = StoredCell(cell, cells[cell].describe() | cells[cell].run(Setup(3, root=folder), tmp_path))
-    ways = (5, 20) if larger else (5,)
-    expected = {(n, score, shots) for n in ways for score in scores for shots in (1, 5)}
-    assert {(score.ways, score.method, score.shots) for score in found.scores(data="characters")} == expected
+    ((name, cell),) = cells.items()
+    found = StoredCell(name, cell.describe() | cell.run(Setup(3, root=folder), tmp_path))
+    expected = [(ways, "protonet", shots) for ways in (5, 20) for shots in (1, 5)]
+    assert [(score.ways, score.method, score.shots) for score in found.scores(data="characters")] == expected
     assert len(found.scores()) == len(expected)
     assert all(score.tasks == 3 for score in found.scores())
-    assert found.config["ways"] == (40 if larger else 5)
+    assert found.config["ways"] == 40
 
 
 def test_a_run_on_all_characters_is_tested_on_digits_and_another_on_its_own_test_characters(folder, monkeypatch):
@@ -128,23 +118,19 @@ def test_stored_results_are_complete(name):
         assert cell.content.items() >= cells[cell.name].fields.items()
 
 
-def test_the_stored_comparison_is_complete():
-    """Every method at the budget and with the settings that the experiment names, tested as the test above runs it."""
+def test_the_stored_prototypes_are_those_that_the_experiment_names():
     stored = load_results("omniglot-methods")
     cells = EXPERIMENTS["omniglot-methods"].make_cells({})
     assert [cell.name for cell in stored] == list(cells)
     assert stored.command.startswith("python -m metasgd experiment omniglot-methods")
     assert stored.header["tasks"] >= 600
-    for cell in stored:
-        made = cells[cell.name]
-        assert (cell["part"], OmniglotRecipe(**cell.config)) == (made.part, made.recipe)
-        larger = cell["part"] == "larger tasks"
-        assert cell["method"] == ("protonet" if larger else made.fields["method"])
-        ways = omniglot_methods.TEST_WAYS if larger else (5,)
-        found = {(score.ways, score.shots) for score in cell.scores(method=cell["method"])}
-        assert found == {(n, shots) for n in ways for shots in (1, 5)}
-        assert all(score.tasks == stored.header["tasks"] for score in cell.scores())
-        assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.provenance.keys()
+    (cell,), (made,) = stored, cells.values()
+    assert (cell["part"], cell["method"]) == (made.part, made.fields["method"])
+    assert OmniglotRecipe(**cell.config) == made.recipe
+    found = {(score.ways, score.shots) for score in cell.scores()}
+    assert found == {(ways, shots) for ways in omniglot_methods.TEST_WAYS for shots in (1, 5)}
+    assert all(score.tasks == stored.header["tasks"] for score in cell.scores())
+    assert {"seconds", "metasgd", "commit", "torch", "device", "threads"} <= cell.provenance.keys()
 
 
 def test_stored_runs_on_omniglot_are_ahead_of_pixels():

@@ -18,6 +18,7 @@ from metasgd.experiments.mnist_tuning import MNIST_TUNING
 from metasgd.experiments.navigation import NAVIGATION
 from metasgd.experiments.navigation_rewards import NAVIGATION_REWARDS
 from metasgd.experiments.omniglot import OMNIGLOT
+from metasgd.experiments.omniglot_comparison import OMNIGLOT_COMPARISON
 from metasgd.experiments.omniglot_errors import OMNIGLOT_ERRORS
 from metasgd.experiments.omniglot_methods import OMNIGLOT_METHODS
 from metasgd.experiments.omniglot_mnist import OMNIGLOT_MNIST
@@ -56,6 +57,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         MNIST_METHODS,
         MNIST_METHODS_5SHOT,
         OMNIGLOT,
+        OMNIGLOT_COMPARISON,
         OMNIGLOT_METHODS,
         OMNIGLOT_MNIST,
         OMNIGLOT_MNIST_METHODS,

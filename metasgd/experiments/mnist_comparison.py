@@ -16,6 +16,7 @@ from metasgd.experiments.character_scores import Test
 from metasgd.experiments.comparison import Choice, Comparison
 from metasgd.experiments.experiment import Experiment, Setup
 from metasgd.experiments.mnist import by_run, scores_in_folds
+from metasgd.experiments.mnist_tuning import FEATURE_MEANS, FINE_TUNING
 from metasgd.experiments.results import Results
 from metasgd.recipes.glyphs import UNSTEADY, GlyphsRecipe, alike, written
 
@@ -28,6 +29,9 @@ CHOICES: dict[str, Choice] = {
     "first-order-maml": Choice(0.1, 3e-3),
     "anil": Choice(0.3, 3e-3),
     "protonet": Choice(None, 0.01),
+    "reptile": Choice(0.1, 0.3),
+    FINE_TUNING: Choice(outer=3e-3, classes=100, descent={"lr": 0.1, "steps": 320, "part": "head"}),
+    FEATURE_MEANS: Choice(outer=0.01, classes=100),
 }
 
 

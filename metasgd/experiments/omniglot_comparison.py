@@ -22,8 +22,9 @@ from metasgd.recipes.omniglot import TRAINING, VALIDATION, OmniglotRecipe
 CHOICES: dict[str, Choice] = {
     "meta-sgd": Choice(0.1, 3e-3),
     "layer-rates": Choice(0.03, 3e-3),
+    "one-rate": Choice(0.1, 3e-3),
     "maml": Choice(0.1, 3e-3),
-    "protonet": Choice(None, 0.01),
+    "protonet": Choice(None, 3e-3),
 }
 TO_MNIST = ("meta-sgd", "layer-rates", "maml", "protonet")  # which are meta-trained for MNIST, too
 

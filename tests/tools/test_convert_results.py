@@ -25,6 +25,7 @@ LATER = {  # files that were made in format 2
     "mnist",
     "mnist-comparison",
     "navigation-rewards",
+    "omniglot-comparison",
     "omniglot-mnist-methods",
     "sine-rates",
 }

@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 # What belongs to the formula before it: a browser may break the line between the two.
-AFTER_FORMULA = re.compile(r"^(?:[,.;:!?)\]”’…]+|['’]s\b|-(?:th|st|nd|rd|fold|way|shot)\b)+")
+AFTER_FORMULA = re.compile(r"^(?:[,.;:!?)\]”’…]+|['’]s\b|-(?:th|fold|way|shot)\b)+")
 BEFORE_FORMULA = re.compile(r"[(\[“‘]+$")
 CHINESE = "[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]"
 # A passage begins and ends with a Chinese character, and may hold a foreign word or a number.

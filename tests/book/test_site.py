@@ -42,7 +42,7 @@ def visit(request: pytest.FixtureRequest, browser, address: str):
     page.on("requestfailed", lambda r: problems.append(f"request fails: {r.url}"))
 
     def opened(name: str):
-        page.goto(address + name, wait_until="load")
+        page.goto(address + name, wait_until="load", timeout=120_000)  # the reference is long, a machine may be busy
         return page, problems
 
     yield opened

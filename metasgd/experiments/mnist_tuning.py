@@ -40,10 +40,12 @@ FINE_TUNING_GRID: list[dict[str, Any]] = [
 ]
 # The settings that each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    **{name: {"task_lr": 0.1} for name in ("meta-sgd", "layer-rates", "one-rate", "body-only", "nonnegative")},
-    **{name: {"task_lr": 0.1} for name in ("maml", "first-order", "first-order-maml")},
-    **{name: {"task_lr": 0.3} for name in ("head-only", "anil")},
+    **dict.fromkeys(("meta-sgd", "layer-rates", "one-rate", "nonnegative"), {"task_lr": 0.1}),
+    **dict.fromkeys(("maml", "first-order", "first-order-maml"), {"task_lr": 0.1}),
     "three-steps": {"task_lr": 0.1, "inner_steps": 3},
+    "head-only": {"task_lr": 0.3},
+    "body-only": {"task_lr": 0.1},
+    "anil": {"task_lr": 0.3},
     "reptile": {"task_lr": 0.1, "inner_steps": 5, "meta_lr": 1.0},
     "protonet": {"meta_lr": 5e-3},
     FINE_TUNING: {},

@@ -40,8 +40,8 @@ FINE_TUNING_GRID: list[dict[str, Any]] = [
 ]
 # The settings that each method takes from its grid: the best of book/results/mnist-tuning.json, which a test checks.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("meta-sgd", "layer-rates", "one-rate", "nonnegative"), {"task_lr": 0.1}),
-    **dict.fromkeys(("maml", "first-order", "first-order-maml"), {"task_lr": 0.1}),
+    **{key: {"task_lr": 0.1} for key in ("meta-sgd", "layer-rates", "one-rate", "nonnegative")},
+    **{key: {"task_lr": 0.1} for key in ("maml", "first-order", "first-order-maml")},
     "three-steps": {"task_lr": 0.1, "inner_steps": 3},
     "head-only": {"task_lr": 0.3},
     "body-only": {"task_lr": 0.1},

@@ -144,7 +144,7 @@ MESSAGE = (
 )
 
 
-class OnlyOnce(torch.autograd.Function):
+class WithoutSecondDerivative(torch.autograd.Function):
     """The identity, of which cuDNN's layers have the first derivative and not the second."""
 
     @staticmethod
@@ -168,7 +168,7 @@ class Refused(torch.autograd.Function):
 
 def by_cudnn(*args: Any, **kwargs: Any) -> Any:
     output, *rest = torch.lstm(*args, **kwargs)
-    return (OnlyOnce.apply(output) if torch.backends.cudnn.enabled else output, *rest)
+    return (WithoutSecondDerivative.apply(output) if torch.backends.cudnn.enabled else output, *rest)
 
 
 @pytest.mark.parametrize("strategy", ["loop", "threads"])

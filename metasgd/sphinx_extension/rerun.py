@@ -68,8 +68,10 @@ def forget_outdated(
 
 def remember(app: Sphinx, exception: Exception | None, *, found: dict[str, str]) -> None:
     """Write down what all notebooks ran with, if the build was a success."""
+    if exception is not None or not found:
+        return
     folder = cache_folder(app)
-    if exception is None and found and folder.is_dir():
+    if folder.is_dir():
         (folder / RECORD).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

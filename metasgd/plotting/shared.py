@@ -127,7 +127,7 @@ def accuracy_by_fold(scores: Mapping[str, Sequence[Evaluation]], chance: float) 
 
 
 def method_intervals(scores: Mapping[str, Evaluation], chance: float, highlight: str) -> Figure:
-    """Draw the accuracy of each method with its 95% interval, one row for each method (chapters 10 and 12).
+    """Draw the accuracy of each method with its 95% interval, one row for each method (chapter 12).
 
     Args:
         scores: by method, its score in 0..1.

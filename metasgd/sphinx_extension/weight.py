@@ -1,6 +1,5 @@
 """Small pages: pictures that load when they come near, the few icons in use, the part of MathJax in use."""
 
-import base64
 import hashlib
 import logging
 import re
@@ -16,7 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
 CHAPTER_14_FOLDER = "adapt/"  # in _static; chapter 14 loads the scripts in it by itself
-EMBEDDED = re.compile(r"data:image/(png|svg\+xml);base64,([A-Za-z0-9+/=]{1000,})")
+EMBEDDED = re.compile(r"data:image/svg\+xml,([^\"<>&\\]{1000,})")  # as metasgd.plotting.slider writes it
+SIZE_OF_SVG = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
+PIXELS_OF_POINT = 4 / 3  # as CSS has it
 # Without the menu of MathJax, in which a formula can be copied: it is two thirds as large as all the rest, and makes a
 # Tab stop of every formula. What screen readers read is there.
 MATHJAX: dict[str, dict[str, Any]] = {
@@ -73,14 +74,16 @@ def attributes(path: Path) -> str:
     if path.suffix in (".png", ".jpg", ".jpeg", ".gif", ".webp") and path.is_file():
         with Image.open(path) as picture:
             size = f' width="{picture.width}" height="{picture.height}"'
+    elif path.suffix == ".svg" and path.is_file() and (found := SIZE_OF_SVG.search(path.read_text(encoding="utf-8"))):
+        width, height = (round(PIXELS_OF_POINT * float(points)) for points in found.groups())
+        size = f' width="{width}" height="{height}"'
     return f'loading="lazy" decoding="async"{size}'
 
 
 def move_pictures_into_files(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Move the pictures that are written into a page, those of a slider, into files of their own.
 
-    A notebook holds them as text, because it has no files beside it. In a page they are all loaded at once, and
-    two thirds larger.
+    A notebook holds them as text, because it has no files beside it. In a page they would all be loaded at once.
     """
     if app.builder.format != "html":
         return
@@ -101,8 +104,8 @@ def move_pictures_into_files(app: Sphinx, tree: nodes.document, page: str) -> No
 
 def write_picture(found: re.Match[str], folder: Path) -> str:
     """Write an embedded picture into a folder, under a name that is made from its content, and return the name."""
-    content = base64.b64decode(found[2])
-    name = f"{hashlib.sha256(content).hexdigest()[:32]}.{'svg' if found[1].startswith('svg') else found[1]}"
+    content = unquote(found[1]).encode()
+    name = f"{hashlib.sha256(content).hexdigest()[:32]}.svg"
     (folder / name).write_bytes(content)
     return name
 

@@ -6,6 +6,7 @@ order. A step of a cell is a function ``(gates of the input, state, weights) -> 
 tensors of shape (batch, features) with the output first.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -141,16 +142,40 @@ def refuse_packed_sequences(*_: Any) -> None:
     )
 
 
+class _WithoutCudnn:
+    """Turns cuDNN off while at least one thread is inside; the last one to leave sets it back as it was.
+
+    The setting belongs to the process. If each thread set it back by itself, to what it had found, one that came while
+    another was inside would turn cuDNN off for good.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside, self.before = 0, True
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.before = torch.backends.cudnn.enabled
+                torch.backends.cudnn.enabled = False
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                torch.backends.cudnn.enabled = self.before
+
+
+_cudnn_off = _WithoutCudnn()
+
+
 def without_cudnn(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a recurrent layer of PyTorch by its own kernels: cuDNN's, on an NVIDIA GPU, have no second derivative."""
 
     def layer(*args: Any, **kwargs: Any) -> Any:
-        before = torch.backends.cudnn.enabled
-        torch.backends.cudnn.enabled = False
-        try:
+        with _cudnn_off:
             return function(*args, **kwargs)
-        finally:
-            torch.backends.cudnn.enabled = before
 
     return layer
 

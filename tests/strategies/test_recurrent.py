@@ -1,5 +1,6 @@
 """Recurrent layers by sums and products are those of PyTorch, value by value, and so adapt by every strategy."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -197,4 +198,35 @@ def test_cudnn_is_on_again_after_an_error() -> None:
 
     with pytest.raises(ValueError, match="no layer"):
         without_cudnn(fails)()
+    assert torch.backends.cudnn.enabled
+
+
+def test_cudnn_is_on_again_after_two_threads_whose_layers_overlap() -> None:
+    """The first to come leaves first: the second has found cuDNN off, and must not leave it so."""
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
+    seen: list[bool] = []
+
+    def first() -> None:
+        first_in.set()
+        assert second_in.wait(20)
+
+    def second() -> None:
+        second_in.set()
+        assert first_out.wait(20)
+        seen.append(torch.backends.cudnn.enabled)
+
+    def run_first() -> None:
+        without_cudnn(first)()
+        first_out.set()
+
+    def run_second() -> None:
+        assert first_in.wait(20)
+        without_cudnn(second)()
+
+    threads = [threading.Thread(target=target) for target in (run_first, run_second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [False]
     assert torch.backends.cudnn.enabled

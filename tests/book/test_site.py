@@ -325,7 +325,7 @@ def test_keys_do_what_the_welcome_page_says(visit) -> None:
     page.locator("dialog input[name=q]:focus").wait_for()
     page.keyboard.press("Escape")
     page.locator("dialog input[name=q]").wait_for(state="hidden")
-    visit("03-formulas.html")
+    visit("01-why-learn-to-learn.html")
     page.locator(".bd-article details summary").first.focus()
     page.keyboard.press("Enter")
     assert page.locator(".bd-article details").first.evaluate("box => box.open")

@@ -16,6 +16,9 @@ MENDED = {
 # A corner of a table that says nothing is no header of anything.
 EMPTY_HEADER = re.compile(r"<th((?: [\w-]+=\"[^\"]*\")*)>\s*(?:<p>\s*</p>)?\s*</th>")
 
+# The parameters of a long signature: Sphinx makes them a list of definitions that has no terms.
+PARAMETERS = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[dl]>).)*</dd>\s*)+)</dl>", re.DOTALL)
+
 
 def connect(app: Sphinx) -> None:
     """Connect the functions of this module to Sphinx's events."""
@@ -32,4 +35,11 @@ def mended(body: str) -> str:
     """Return the text of a page, mended."""
     for wrong, right in MENDED.items():
         body = body.replace(wrong, right)
+    body = PARAMETERS.sub(as_list, body)
     return EMPTY_HEADER.sub(lambda found: "<td" + found[1].replace(' scope="col"', "") + "></td>", body)
+
+
+def as_list(found: re.Match[str]) -> str:
+    """Return the parameters of a signature as a plain list, one in each line by the style sheet."""
+    items = found[1].replace("<dd>", '<span class="sig-line" role="listitem">').replace("</dd>", "</span>")
+    return f'<span role="list">{items}</span>'

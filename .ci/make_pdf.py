@@ -330,6 +330,7 @@ def write_bookmarks(pdf: pikepdf.Pdf, headings: list[Heading]) -> None:
 
 def finish(printed: bytes, target: Path, joined: Joined, facts: dict[str, str]) -> int:
     """Write the PDF with its bookmarks, title, authors and version, packed, and return the number of its pages."""
+    pikepdf.settings.set_flate_compression_level(9)  # the smallest
     with pikepdf.open(io.BytesIO(printed)) as pdf:
         write_bookmarks(pdf, joined.headings)
         with pdf.open_metadata() as metadata:

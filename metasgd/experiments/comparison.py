@@ -108,12 +108,14 @@ class Comparison:
             "-".join(["tuning", named_in_folders(method), *named]): self.cell("tuning", method, choice, recipe, run)
         }
 
-    def compared_cell(self, method: str, choice: Choice, changes: dict[str, Any]) -> Cells:
-        """Return one run of a method with its settings, by its name."""
+    def compared_cell(
+        self, method: str, choice: Choice, changes: dict[str, Any], *, part: str = "comparison", prefix: str = ""
+    ) -> Cells:
+        """Return one run of a method with its settings, by its name, which may begin with a prefix."""
         recipe = self.recipe_of(method, choice, BUDGET | changes)
         run = partial(self.run_compared, method, choice, recipe)
-        name = f"{named_in_folders(method)}-seed{recipe.seed}"
-        return {name: self.cell("comparison", method, choice, recipe, run)}
+        name = f"{prefix}{named_in_folders(method)}-seed{recipe.seed}"
+        return {name: self.cell(part, method, choice, recipe, run)}
 
     def cell(self, part: str, method: str, choice: Choice, recipe: Problem, run: Any) -> Cell:
         """Return a cell, which says how many classes a classifier has."""

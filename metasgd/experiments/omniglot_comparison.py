@@ -5,7 +5,6 @@ meta-trained on all characters, each drawn with a hand and a pen of its own, and
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from metasgd.evaluation import Sampler
 from metasgd.experiments.character_scores import Test, scores_of_test
-from metasgd.experiments.comparison import BUDGET, COMPARED_SEEDS, Choice, Comparison
+from metasgd.experiments.comparison import COMPARED_SEEDS, Choice, Comparison
 from metasgd.experiments.experiment import Cells, Experiment, Setup
 from metasgd.experiments.omniglot_mnist import ALL_CHARACTERS
 from metasgd.experiments.results import Results
@@ -68,9 +67,7 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
 
 def to_mnist_cell(method: str, choice: Choice, changes: dict[str, Any]) -> Cells:
     """Return one run of a method on all characters, redrawn, which is tested on MNIST."""
-    recipe = CHARACTERS.recipe_of(method, choice, BUDGET | ALL_CHARACTERS | changes)
-    run = partial(CHARACTERS.run_compared, method, choice, recipe)
-    return {f"mnist-{method}-seed{recipe.seed}": CHARACTERS.cell("to MNIST", method, choice, recipe, run)}
+    return CHARACTERS.compared_cell(method, choice, ALL_CHARACTERS | changes, part="to MNIST", prefix="mnist-")
 
 
 def compared(results: Results, shots: int, part: str = "comparison") -> dict[str, Tensor]:

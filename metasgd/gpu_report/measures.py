@@ -2,6 +2,7 @@
 
 import gc
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from metasgd.benchmark import Workload
 from metasgd.benchmark.check import check_meta_gradients
 from metasgd.benchmark.contender import META_LR
 from metasgd.benchmark.line_up import make_start
+from metasgd.benchmark.measure import spread
 from metasgd.benchmark.timing import flops_per_task, matmul_action, synchronize, time_in_rounds
 from metasgd.benchmark.workloads import make_tasks
 from metasgd.data import load_mnist
@@ -35,12 +37,6 @@ from metasgd.tasks.episodes import draw_without_replacement
 Values = dict[str, Any]
 ROUNDS = 5
 CHECKED = program.Settings(width=4, classes=40, iterations=6, meta_batch=3, save_every=3)
-
-
-def spread_of(values: list[float]) -> dict[str, float]:
-    """Return the median, the smallest and the largest value."""
-    ordered = sorted(values)
-    return {"median": ordered[len(ordered) // 2], "min": ordered[0], "max": ordered[-1]}
 
 
 def relative(found: Tensor, exact: Tensor) -> float:
@@ -110,6 +106,8 @@ def resume(device: torch.device) -> Values:
         try:
             program.train(CHECKED, device, Path(folder) / "killed.pt")
         except KeyboardInterrupt:
+            pass
+        finally:
             program.draw = draw
         resumed, again = program.train(CHECKED, device, Path(folder) / "killed.pt")
     return {"error": relative(resumed, whole.double()), "same": bool(torch.equal(losses, again))}
@@ -193,11 +191,11 @@ def speed(
     synchronize(device)
     peak = peak_of(device)
     times = time_in_rounds({"step": step, "matmul": matmul}, timing)
-    median = spread_of(times["step"])["median"]
+    median = statistics.median(times["step"])
     flops = flops_per_task(workload, timing) * meta_batch / median
-    ceiling = matmul_flops / spread_of(times["matmul"])["median"]
+    ceiling = matmul_flops / statistics.median(times["matmul"])
     return {
-        "per_second": spread_of([meta_batch / seconds for seconds in times["step"]]),
+        "per_second": spread([meta_batch / seconds for seconds in times["step"]]),
         "of_ceiling": flops / ceiling,
         "ceiling_gflops": ceiling / 1e9,
         "peak_memory_mb": None if peak is None else (peak - (before or 0)) / 1e6,
@@ -237,7 +235,7 @@ def drawing(device: torch.device, meta_batch: int) -> Values:
         "largest": by_largest,
     }
     times = time_in_rounds(actions, Timing(device, rounds=ROUNDS, seconds=0.05))
-    return {name: 1e3 * spread_of(values)["median"] for name, values in times.items()}
+    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
 def profile_of(device: torch.device, meta_batch: int, width: int, shots: int) -> Values:

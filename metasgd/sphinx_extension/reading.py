@@ -89,7 +89,7 @@ def is_left_out(node: nodes.Node) -> bool:
 
 def add_reading_aid(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Put a line below the title of a chapter: the time that it takes, its difficulty, and what it builds on."""
-    entry = read_data(Path(app.srcdir)).get(page)
+    entry = app.env.metasgd_reading.get(page)  # type: ignore[attr-defined]  # since env-get-outdated
     title = tree.next_node(nodes.title)
     if entry is None or title is None:
         return

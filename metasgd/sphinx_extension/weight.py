@@ -14,7 +14,6 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
-CHAPTER_14_FOLDER = "adapt/"  # in _static; chapter 14 loads the scripts in it by itself
 EMBEDDED = re.compile(r"data:image/svg\+xml,([^\"<>&\\]{1000,})")  # as metasgd.plotting.slider writes it
 SIZE_OF_SVG = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 PIXELS_OF_POINT = 4 / 3  # as CSS has it
@@ -32,7 +31,7 @@ ICON_RULE = re.compile(r'([^{}]*\.fa-[^{}]*)\{content:"(.)"\}')  # the character
 
 def connect(app: Sphinx) -> None:
     """Connect the functions of this module to Sphinx's events."""
-    app.connect("config-inited", leave_out_chapter_14_scripts)
+    app.connect("config-inited", leave_out_scripts_in_folders)
     app.connect("config-inited", load_part_of_mathjax)
     app.connect("builder-inited", add_icon_style)
     app.connect("doctree-resolved", move_pictures_into_files)
@@ -40,13 +39,14 @@ def connect(app: Sphinx) -> None:
     app.add_node(nodes.image, override=True, html=(visit_image, None))
 
 
-def leave_out_chapter_14_scripts(app: Sphinx, config: Any) -> None:
-    """Remove the scripts and styles of chapter 14 from the list for all pages.
+def leave_out_scripts_in_folders(app: Sphinx, config: Any) -> None:
+    """Remove scripts and styles in folders of ``_static`` from the list for all pages.
 
-    Jupyter Book adds every script and style in ``_static`` to all pages.
+    Jupyter Book adds every script and style in ``_static`` to all pages. Those in a folder, such as ``adapt``, belong
+    to something that readers touch in one chapter, and that chapter loads them by itself.
     """
     for name in ("html_js_files", "html_css_files"):
-        files = [file for file in config[name] if not str(file).startswith(CHAPTER_14_FOLDER)]
+        files = [file for file in config[name] if "/" not in str(file) or "://" in str(file)]
         setattr(config, name, files)
 
 

@@ -1,0 +1,48 @@
+// What the book's interactive elements share: the language of their words, and making parts of a page.
+(function (scope) {
+  "use strict";
+  const LANGUAGES = ["en", "zh"];
+  const SVG = "http://www.w3.org/2000/svg";
+
+  // The language of the page, or the one that its address asks for, as in "?lang=zh".
+  function language() {
+    const asked = new URLSearchParams(location.search).get("lang") ?? document.documentElement.lang;
+    return LANGUAGES.find((one) => asked.toLowerCase().startsWith(one)) ?? LANGUAGES[0];
+  }
+
+  // From a table { en: { key: text }, zh: { key: text } } a function that gives the text of a key in the page's
+  // language, with values in the places of {names}.
+  function wordsOf(table) {
+    const texts = table[language()];
+    return (key, values = {}) => {
+      if (!(key in texts)) throw new Error(`no words for ${key}`);
+      return texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    };
+  }
+
+  // An element of HTML with its properties; `data` and `aria` hold attributes that begin so.
+  function make(tag, properties = {}, ...children) {
+    const { data, aria, role, ...own } = properties;
+    const element = Object.assign(document.createElement(tag), own);
+    for (const [name, value] of Object.entries(data ?? {})) element.dataset[name] = value;
+    for (const [name, value] of Object.entries(aria ?? {})) element.setAttribute(`aria-${name}`, value);
+    if (role) element.setAttribute("role", role);
+    element.append(...children);
+    return element;
+  }
+
+  // An element of SVG with its attributes.
+  function draw(tag, attributes = {}, ...children) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  const button = (label, action, properties = {}) =>
+    make("button", { type: "button", textContent: label, onclick: action, ...properties });
+
+  const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  scope.metaSgdParts = { language, wordsOf, make, draw, button, lessMotion };
+})(typeof self === "undefined" ? globalThis : self);

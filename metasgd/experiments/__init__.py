@@ -4,6 +4,7 @@
 """
 
 from metasgd.experiments.browser import BROWSER
+from metasgd.experiments.browser_page import BROWSER_PAGE
 from metasgd.experiments.copies import COPIES
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Experiment
 from metasgd.experiments.linear import LINEAR
@@ -65,5 +66,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         OMNIGLOT_ERRORS,
         PICTURES,
         BROWSER,
+        BROWSER_PAGE,
     )
 }

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from metasgd.baselines import nearest_class_mean
 from metasgd.data import load_mnist_sample
 from metasgd.evaluation import Evaluation, Method, Sampler, evaluate
 from metasgd.meta_sgd import MetaSGD
@@ -111,6 +113,28 @@ def sketch_net(width: int = 32, groups: int = 4) -> nn.Sequential:
 def with_one_rate(learner: MetaSGD, rate: float) -> Method:
     """Return the method that takes the step from the same theta with one rate for all parameters."""
     return with_rates(learner, lambda name, learned: torch.full_like(learned, rate))
+
+
+@torch.no_grad()
+def cosines_with_means(learner: MetaSGD, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+    """Return the cosine of each query with the mean of each class, in the features of theta, before any step.
+
+    Features are what the last layer of ``sketch_net`` reads. The page compares these cosines with the answers after a
+    step, and where the largest is small it says "none of these".
+
+    Args:
+        learner: of the page.
+        support_x: pictures of shape (examples, 1, 28, 28).
+        support_y: int64 labels 0 to ways - 1, of shape (examples,), each label at least once.
+        query_x: pictures of shape (queries, 1, 28, 28).
+
+    Returns:
+        float32 of shape (queries, ways).
+    """
+    body = learner.model[:-1]  # type: ignore[index]  # it is an nn.Sequential
+    theta = {name: value for name, value in learner.theta.items() if name.split(".")[0] != str(len(body))}
+    features, of_queries = (functional_call(body, theta, (x,)) for x in (support_x, query_x))
+    return nearest_class_mean(features, support_y, of_queries)
 
 
 def best_single_rate(learner: MetaSGD, rates: Sequence[float] = SCALAR_RATES, num_tasks: int = 200) -> float:

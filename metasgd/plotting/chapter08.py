@@ -9,6 +9,8 @@ from torch import Tensor
 from metasgd.evaluation import Evaluation
 from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, window_means
 
+ONE_LINE = 36  # letters of names that fit below a figure side by side
+
 
 def training_curves(
     losses: Mapping[str, Sequence[float]], window: int, steps: Sequence[int], accuracy: Mapping[str, Sequence[float]]
@@ -87,7 +89,8 @@ def gap_ladder(rungs: Mapping[str, tuple[Evaluation, Evaluation]]) -> Figure:
                     ha="center",
                 )  # fmt: skip
         axes.set(ylabel="accuracy [%]", ylim=(40, 105), xticks=range(len(rungs)), xlim=(-0.5, len(rungs) - 0.5))
-        axes.set_xticklabels(list(rungs))
+        crowded = sum(map(len, rungs)) > ONE_LINE  # then names take turns in two lines
+        axes.set_xticklabels(["\n" * (crowded and place % 2) + name for place, name in enumerate(rungs)])
         axes.tick_params(axis="x", length=0)  # a mark above "+ glyphs" would read as part of it
         axes.legend(loc="lower right")
     return fig

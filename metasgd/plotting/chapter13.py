@@ -9,6 +9,8 @@ from torch import Tensor
 from metasgd.evaluation import Evaluation
 from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure, legend_above
 
+MOST_TICKS = 6  # of a panel, whose names would else lie on each other
+
 
 def estimator_means(
     places: Sequence[float], truth: Sequence[float], estimates: Mapping[str, Sequence[Evaluation]], xlabel: str
@@ -31,7 +33,7 @@ def estimator_means(
                 places, means, half_widths, fmt=look[1], color=COLOURS[look[0]], markersize=5, capsize=3, label=label
             )
         axes.axhline(0, color=COLOURS["grey"], linewidth=0.8)
-        axes.set(xlabel=xlabel, ylabel="meta-gradient in theta")
+        axes.set(xlabel=xlabel, ylabel="meta-gradient in theta", xticks=places)
         legend_above(fig)
     return fig
 
@@ -95,7 +97,11 @@ def navigation_curves(
             panel.set(title=title, yscale="log")
         axes[0, 0].invert_yaxis()  # which all panels share
         low, high = sorted(axes[0, 0].get_ylim())
-        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low < tick < high]
+        fine, coarse = (
+            [tick for tick in ladder if low < tick < high]
+            for ladder in ((0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200), (0.1, 1, 10, 100, 1000))
+        )
+        ticks = fine if len(fine) <= MOST_TICKS else coarse
         axes[0, 0].set_yticks(ticks, [f"-{tick:g}" for tick in ticks])
         axes[0, 0].minorticks_off()
         fig.supylabel("mean return after the step")

@@ -20,6 +20,18 @@ LOAD_ALL = """async () => {
     await Promise.all(pictures.map((picture) => picture.decode()));
 }"""
 PIXELS = 2  # of a picture for each pixel of a screen, at least
+OVERLAP = 5  # units of a drawing, at most, as where figures are drawn with examples
+# Pairs of texts in a drawing that lie on each other.
+COLLISIONS = """(allowed) => {
+    const drawing = document.documentElement;
+    const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+    const texts = [...document.querySelectorAll("text")].map(e => [e.textContent.trim(), e.getBoundingClientRect()]);
+    const overlap = (a, b) => Math.min(
+        Math.min(a.right, b.right) - Math.max(a.left, b.left), Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)
+    ) / scale;
+    return texts.flatMap(([text, box], i) => texts.slice(i + 1)
+        .filter(([, other]) => overlap(box, other) > allowed).map(([other]) => [text, other]));
+}"""
 SVG = "{http://www.w3.org/2000/svg}"
 
 pytestmark = pytest.mark.skipif(
@@ -67,3 +79,16 @@ def test_figures_are_sharp_and_their_letters_can_be_read_on_a_phone(browser, add
         width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawing)[1])
         letters = smallest_letters(drawing) * shown / width
         assert letters >= LETTERS, f"{name}, {figure}: letters of {letters:.1f} pixels"
+
+
+@pytest.mark.parametrize("name", ["welcome", *CHAPTERS])
+def test_no_two_texts_of_a_figure_lie_on_each_other(browser, address: str, name: str) -> None:
+    """With the data of the book, and as a browser sets them."""
+    text = (SITE / f"{name}.html").read_text(encoding="utf-8")
+    drawings = sorted(set(re.findall(r'"([^" ]*(?:_images|_static)/[^" ]*\.svg)"', text)))
+    page = browser.new_page()
+    for drawing in drawings:
+        page.goto(f"{address}{drawing}", wait_until="load")
+        assert page.evaluate(COLLISIONS, OVERLAP) == [], f"{name}, {drawing}"
+    page.close()
+    assert drawings or name == "10-gpu"

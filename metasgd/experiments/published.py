@@ -82,8 +82,8 @@ MINIIMAGENET = {
 # Accuracy on CIFAR-FS, by method and (ways, shots): Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with
 # differentiable closed-form solvers", ICLR 2019, arXiv:1805.08136 (chapter 12).
 CIFAR_FS = {"MAML": {(5, 1): 0.589, (5, 5): 0.715}}
-# Mean return on 2-D navigation, by method and by whether starts are random: Li et al. 2017, the table of their
-# experiment with reinforcement learning. Its unit is not certain, but very likely the distance (chapter 13).
+# Mean return on 2-D navigation, by method and by whether starts are random: the fourth table of Li et al. 2017. The
+# reward is minus the distance to the goal (chapter 13).
 NAVIGATION = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}
 # Mean return on 2-D navigation after 0 to 3 steps: Finn et al. 2017, table 4, over 40 goals. Their paper says squared
 # distance; the code that they published sums distances, and gives these very numbers (chapter 13).
@@ -95,25 +95,31 @@ OMNIGLOT_TO_MNIST = {"Siamese nets, 2015": 0.703, "Matching Networks, 2016": 0.7
 
 SOURCES = {
     "SINE_WAVES": Source(
-        "li2017metasgd", "table 1", "mean squared error after one step on sine waves", FROM_MEMORY, (6,)
+        "li2017metasgd",
+        "table 1",
+        "mean squared error after one step on sine waves (some entries after 10 or 20 shots from memory)",
+        QUOTED,
+        (6,),
     ),
     "SINE_WAVES_HALF_WIDTHS": Source(
-        "li2017metasgd", "table 1", "half-widths of the 95% intervals of these errors", FROM_MEMORY, (6,)
+        "li2017metasgd",
+        "table 1",
+        "half-widths of the 95% intervals of these errors (of the same entries from memory)",
+        QUOTED,
+        (6,),
     ),
     "SINE_WAVES_CURVES": Source(
-        "li2017metasgd", "section on regression", "curves that a run was meta-trained on", FROM_MEMORY, (6,)
-    ),
-    "OMNIGLOT": Source(
         "li2017metasgd",
-        "table 2",
-        "accuracy on Omniglot (at 20 ways, from memory)",
+        "section on regression",
+        "curves that a run was meta-trained on, four a meta-update",
         QUOTED,
-        (12,),
+        (6,),
     ),
+    "OMNIGLOT": Source("li2017metasgd", "table 2", "accuracy on Omniglot", QUOTED, (12,)),
     "OMNIGLOT_INTERVALS": Source(
         "li2017metasgd",
         "table 2",
-        "half-widths of its 95% intervals (at 20 ways, from memory)",
+        "half-widths of its 95% intervals (of MAML at 20 ways from memory)",
         QUOTED,
         (12,),
     ),
@@ -124,9 +130,9 @@ SOURCES = {
     "CIFAR_FS": Source("bertinetto2019closed", "table 1", "accuracy on CIFAR-FS, MAML of 64 filters", QUOTED, (12,)),
     "NAVIGATION": Source(
         "li2017metasgd",
-        "table on reinforcement learning",
-        "return of 2-D navigation, very likely a sum of distances",
-        FROM_MEMORY,
+        "table 4",
+        "return of 2-D navigation, minus the sum of distances",
+        QUOTED,
         (13,),
     ),
     "NAVIGATION_MAML": Source(

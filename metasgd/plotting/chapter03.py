@@ -54,7 +54,7 @@ def step_directions(
 
 
 def meta_update_flow() -> Figure:
-    """Draw what one meta-update computes: an inner step in each task, forward, and the outer step, back (chapter 3).
+    """Draw what one meta-update computes: an inner step in each task, forward, and the gradients, back (chapter 3).
 
     The first two tasks and the last one of a meta-batch are shown. The figure is ``fig-meta-update``.
     """
@@ -78,7 +78,7 @@ def meta_update_flow() -> Figure:
         axes.plot([0.99, 0.99, shared[0]], [rows["1"], 0.1, 0.1], color=COLOURS["orange"])
         _arrow(axes, (shared[0], 0.1), (shared[0], shared[1] - 0.09), "orange")
         _box(axes, shared, "$\\theta$\n$\\alpha$")
-        outer = "3. outer step: the mean over the tasks,\ngradients in $\\theta$ and $\\alpha$"
+        outer = "3. meta-update: the mean over the tasks,\ngradients in $\\theta$ and $\\alpha$"
         axes.text(0.53, 0.05, outer, ha="center", va="center")
     return fig
 

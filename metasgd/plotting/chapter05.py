@@ -117,7 +117,7 @@ def loss_against_shots(shots: Sequence[int], losses: Mapping[str, Sequence[Evalu
         axes.set(xscale="log", yscale="log", xlabel="support examples (shots)", ylabel="query loss")
         axes.set_xticks(shots, [str(count) for count in shots])
         axes.minorticks_off()
-        axes.legend()
+        legend_above(fig)
     return fig
 
 

@@ -46,7 +46,7 @@ def test_meta_update_flow_leads_each_task_from_the_shared_start_to_its_query_los
         sources = [(x, y) for x, y, _, end in forward if end == gradient[1]]
         assert sources == [shared, gradient, adapted]  # one row of arrows, from box to box
         assert any(list(query_loss) in torch.tensor(line).tolist() for line in lines)
-    assert back.xy[0] == shared[0]  # the outer step arrives at the shared start
+    assert back.xy[0] == shared[0]  # the meta-update arrives at the shared start
     assert {"1. sample\ntasks", "2. inner\nstep"} <= set(texts(axes))
 
 

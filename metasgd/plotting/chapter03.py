@@ -140,5 +140,5 @@ def difference_errors(spacings: Sequence[float], errors: Mapping[str, Sequence[f
         for (label, values), marker in zip(errors.items(), "os^v", strict=False):
             axes.loglog(spacings, values, marker, linestyle="-", markersize=4, label=label)
         axes.set(xlabel="spacing $h$ of the differences", ylabel="relative error")
-        axes.legend()
+        legend_above(fig)
     return fig

@@ -27,7 +27,7 @@ def task_parabolas(rates: Tensor, losses: Tensor, best: float) -> Figure:
                 axes.plot(rates[lowest], row[lowest], ".", color=COLOURS["sky"])
         axes.plot(rates, losses.mean(0), color=COLOURS["blue"], label="mean of these tasks")
         axes.axvline(best, linestyle="--", color=COLOURS["green"], label=r"best shared $\alpha$, all tasks")
-        axes.set(xlabel=r"rate $\alpha$", ylabel="query loss / loss before the step", ylim=(-0.05, 2))
+        axes.set(xlabel=r"rate $\alpha$", ylabel="relative query loss", ylim=(-0.05, 2))
         legend_above(fig)
     return fig
 

@@ -65,8 +65,9 @@ def test_rate_landscape_draws_the_path_of_alpha_and_both_best_rates() -> None:
 
 def test_difference_errors_draw_a_line_for_each_number_format_on_logarithmic_axes() -> None:
     errors = {"float32": [1e-2, 1e-1], "float64": [1e-7, 1e-3]}
-    (axes,) = plotting.difference_errors([1e-4, 1], errors).axes
+    figure = plotting.difference_errors([1e-4, 1], errors)
+    (axes,) = figure.axes
     assert curves(axes) == {"float32": [[1e-4, 1e-2], [1, 1e-1]], "float64": [[1e-4, 1e-7], [1, 1e-3]]}
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert curve(axes, "float32").get_marker() != curve(axes, "float64").get_marker()
-    assert legend(axes) == ["float32", "float64"]
+    assert legend(figure) == ["float32", "float64"]

@@ -34,8 +34,8 @@ def of_the_sine_network() -> list[Claim]:
     models = [run["model"] for run in stored if "model" in run]
     return [
         Claim(
-            "The quadratic model tells which rates become negative a little better than chance: of all pairs of a "
-            "negative and another rate, it has so many more than half in the right order.",
+            "The quadratic model tells which rates become negative a little better than chance: of the pairs of a "
+            "negative and another rate, it puts more than half in the right order (the effect is how many more).",
             "run",
             over([model["order"][PREDICTOR] for model in models], against=0.5, comparisons=5, unit="points"),
             "five predictors from b and M; the best is shown",

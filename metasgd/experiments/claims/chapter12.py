@@ -73,7 +73,7 @@ def to_mnist() -> list[Claim]:
             "several runs",
         ),
         Claim(
-            "On this way, prototypes are {verdict} Meta-SGD.",
+            "There, too, prototypes are {verdict} Meta-SGD.",
             "run",
             effects["protonet"],
             EQUAL_TO_MNIST,

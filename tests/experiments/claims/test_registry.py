@@ -14,6 +14,6 @@ def test_a_chapter_without_claims_is_refused_by_name() -> None:
 @pytest.mark.parametrize("chapter", chapters())
 def test_the_claims_of_a_chapter_are_made_from_the_stored_results(chapter: int) -> None:
     claims = claims_of(chapter)
-    assert 4 <= len(claims) <= 9
+    assert 4 <= len(claims) <= 10
     assert all(claim.sentence.endswith(".") for claim in claims)
     assert "claim" in show_claims(chapter)._repr_html_()

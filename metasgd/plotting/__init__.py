@@ -1,7 +1,7 @@
 """Every figure of the book: a function from data to a matplotlib figure, in one file for each chapter."""
 
 from metasgd.plotting.chapter01 import accuracy_against_steps, intervals_by_shots, valley_steps
-from metasgd.plotting.chapter02 import error_factors, losses_by_steps, map_fields, steps_of_tasks
+from metasgd.plotting.chapter02 import bent_step, error_factors, losses_by_steps, map_fields, steps_of_tasks
 from metasgd.plotting.chapter03 import difference_errors, meta_update_flow, rate_landscape, step_directions
 from metasgd.plotting.chapter04 import loss_against_scale, rates_against_shots, task_parabolas, training_path
 from metasgd.plotting.chapter05 import accuracy_bars, gradient_paths, loss_against_shots, rate_sweep, reported_losses
@@ -44,6 +44,7 @@ __all__ = [
     "accuracy_bars",
     "accuracy_by_fold",
     "adapted_probabilities",
+    "bent_step",
     "beside_published",
     "call_costs",
     "changed_digits",

@@ -72,6 +72,55 @@ def map_fields(
 
 
 @accepts_any_tensor
+def bent_step(
+    loss: Callable[[Tensor], Tensor],
+    mean_loss: Callable[[Tensor], Tensor],
+    start: Tensor,
+    gradient: Tensor,
+    minimum: Tensor,
+    rates: Tensor,
+    slope: Tensor,
+) -> Figure:
+    """Draw one step with a rate for both weights and with two, and below these rates in their own plane (chapter 2).
+
+    The figure is ``fig-maps-bend``; it says on paper what the page lets its readers find out.
+
+    Args:
+        loss: the loss of the task, a function from points of shape (n, 2) to values of shape (n,).
+        mean_loss: the mean query loss of the family after the step, from rates of shape (n, 2) to values, (n,).
+        start: theta, shape (2,).
+        gradient: the gradient of the task at the start, shape (2,).
+        minimum: the minimum of the task, shape (2,).
+        rates: the best single rate, twice, and the best two rates: shape (2, 2).
+        slope: the meta-gradient in alpha at the best single rate, shape (2,). The arrow goes against it.
+    """
+    ends, colours = start - rates * gradient, ("red", "blue")
+    arrow = {"arrowstyle": "-|>", "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    line = {"color": COLOURS["red"], "linestyle": "--", "linewidth": 1}
+    with figure(2, height=5.2) as (fig, (weights, plane)):
+        weights.set(xlim=(-0.2, 6.2), ylim=(-0.1, 3.1), xlabel=r"weight $\theta_1$", ylabel=r"weight $\theta_2$")
+        plane.set(xlim=(-0.2, 3.2), ylim=(-0.35, 1.15), xlabel=r"rate $\alpha_1$", ylabel=r"rate $\alpha_2$")
+        for axes, function in ((weights, loss), (plane, mean_loss)):
+            draw_contours(axes, function, [0.1, 0.5, 1.5, 4, 8, 14], colors=COLOURS["sky"], alpha=0.8)
+            axes.set_aspect("equal")
+            axes.grid(False)
+        weights.axline(start.tolist(), (start + gradient).tolist(), **line)
+        plane.axline((0, 0), (1, 1), label="where one rate can go", **line)
+        for axes, points, origin in ((weights, ends, start), (plane, rates, torch.zeros(2))):
+            for point, colour, label in zip(points, colours, ("one rate", "two rates"), strict=True):
+                arrow["color"] = COLOURS[colour]
+                axes.annotate("", point.tolist(), origin.tolist(), arrowprops=arrow, zorder=4)
+                axes.plot(*point, "o", color=COLOURS[colour], label=label if axes is plane else None, zorder=5)
+        weights.plot(*minimum, "*", color=COLOURS["green"], markersize=13, label="best weights", zorder=3)
+        weights.plot(*start, "o", color=COLOURS["black"], markersize=7, label=r"start $\theta$", zorder=6)
+        arrow["color"] = COLOURS["purple"]
+        plane.annotate("", (rates[0] - 0.5 * slope / slope.norm()).tolist(), rates[0].tolist(), arrowprops=arrow)
+        plane.plot([], [], color=COLOURS["purple"], label=r"against $\nabla_\alpha$")
+        legend_above(fig)
+    return fig
+
+
+@accepts_any_tensor
 def steps_of_tasks(start: Tensor, panels: Mapping[str, Tensor], minima: Tensor) -> Figure:
     """Draw one step in each of several tasks, and what is then left to the minimum of the task (chapter 2).
 

@@ -110,6 +110,10 @@ EXAMPLES: Mapping[str, Arguments] = {
         {"Meta-SGD": scores(0.7, 0.9), "pixels": scores(0.5, 0.6)}, ["1 shot", "5 shots"], 0.2, highlight="Meta-SGD"
     ),
     # Chapter 2
+    "bent_step": arguments(
+        distance, distance, torch.zeros(2), torch.tensor([-1.0, -2.0]), torch.tensor([4.0, 1.0]),
+        torch.tensor([[0.2, 0.2], [2.0, 0.3]]), torch.tensor([-1.0, 1.0]),
+    ),
     "error_factors": arguments(
         torch.linspace(0, 1, 5), {"along": 1 - torch.linspace(0, 1, 5), "across": torch.linspace(0, 1, 5)}, (0.5, 0.5)
     ),

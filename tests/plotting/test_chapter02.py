@@ -18,6 +18,18 @@ def test_map_fields_draw_an_arrow_from_each_point_to_its_end() -> None:
         assert len(others) == (axes.get_title() == "momentum")
 
 
+def test_bent_step_ends_where_its_rates_lead_and_one_rate_stays_on_its_line() -> None:
+    rates, gradient = torch.tensor([[0.5, 0.5], [2.0, 0.25]]), torch.tensor([-1.0, -4.0])
+    fig = plotting.bent_step(
+        lambda points: points.square().sum(1), lambda points: points.square().sum(1),
+        torch.tensor([1.0, 0.0]), gradient, torch.tensor([3.0, 1.0]), rates, torch.tensor([-1.0, 1.0]),
+    )  # fmt: skip
+    weights, plane = fig.axes
+    places = [[line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"] for axes in fig.axes]
+    assert places == [[[1.5, 2.0], [3.0, 1.0], [1.0, 0.0]], rates.tolist()]
+    assert {line.get_linestyle() for line in (weights.lines[0], plane.lines[0])} == {"--"}
+
+
 def test_steps_of_tasks_join_the_start_to_the_end_and_the_end_to_the_minimum() -> None:
     start, minima = torch.zeros(2), torch.tensor([[3.0, 4.0]])
     fig = plotting.steps_of_tasks(start, {"SGD": torch.tensor([[1.0, 1.0]]), "learned map": minima}, minima)

@@ -9,6 +9,10 @@
 | ``typography`` | formulas that keep their full stop, the language of Chinese passages, what a folded box holds |
 | ``access`` | what programs that read a page aloud need |
 | ``rerun`` | notebooks are run again when the code that they use has changed |
+| ``words`` | what the extension itself says, in the language of the book |
+| ``chinese`` | search and lines of a book in Chinese |
+| ``translation`` | captions, descriptions and addresses of a translated page |
+| ``editions`` | the English book and its translation on one site, and a switch between them |
 | ``weight`` | small pages: pictures that load when they come near, the few icons in use, the part of MathJax in use |
 """
 
@@ -16,9 +20,21 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from metasgd.sphinx_extension import access, buttons, names, reading, rerun, sharing, typography, weight
+from metasgd.sphinx_extension import (
+    access,
+    buttons,
+    chinese,
+    editions,
+    names,
+    reading,
+    rerun,
+    sharing,
+    translation,
+    typography,
+    weight,
+)
 
-PARTS = (names, buttons, typography, reading, sharing, access, weight, rerun)
+PARTS = (translation, names, buttons, typography, reading, sharing, access, weight, rerun, chinese, editions)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -28,4 +44,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """
     for part in PARTS:
         part.connect(app)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

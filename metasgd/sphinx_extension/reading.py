@@ -16,10 +16,15 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
+from metasgd.sphinx_extension.translation import original_folder
+from metasgd.sphinx_extension.words import DAY, EXERCISES, REFERENCES, language_of, say
+
 DATA = "reading.yml"  # in the folder of the chapters
 DIFFICULTIES = ("easy", "medium", "hard")
 # A slow reader's pace, who follows the formulas and the code. Solutions are not counted.
 WORDS_PER_MINUTE = 200
+CHARACTERS_PER_WORD = 1.6  # of Chinese, in which the same text is read in about the same time
+HAN = "[\u3400-\u9fff]"
 SECONDS_PER_FORMULA = 30  # of those that stand in a line of their own
 SECONDS_PER_LINE = 4  # of code that is not folded
 ROUNDED_TO = 5  # minutes
@@ -50,7 +55,7 @@ def read_data(folder: Path) -> dict[str, dict[str, Any]]:
 
 def read_again_with_data(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Name the pages that are to be made again because ``reading.yml`` has changed."""
-    data = read_data(Path(app.srcdir))
+    data = read_data(original_folder(app) or Path(app.srcdir))
     before, env.metasgd_reading = getattr(env, "metasgd_reading", data), data
     return [page for page in data if data[page] != before.get(page) and page in env.found_docs]
 
@@ -60,7 +65,7 @@ def minutes_to_read(tree: nodes.document) -> int:
 
     Folded boxes, what code prints, exercises and references are not counted.
     """
-    words = formulas = lines = 0
+    words, formulas, lines = 0.0, 0, 0
     skipped: set[int] = set()
     for node in tree.findall():
         if id(node.parent) in skipped or is_left_out(node):
@@ -72,7 +77,8 @@ def minutes_to_read(tree: nodes.document) -> int:
             formulas += 1
             skipped.add(id(node))
         elif isinstance(node, nodes.Text):
-            words += len(re.findall(r"\w+", node))
+            characters = len(re.findall(HAN, node))
+            words += len(re.findall(r"\w+", re.sub(HAN, " ", node))) + characters / CHARACTERS_PER_WORD
     seconds = 60 * words / WORDS_PER_MINUTE + SECONDS_PER_FORMULA * formulas + SECONDS_PER_LINE * lines
     return max(ROUNDED_TO, ROUNDED_TO * round(seconds / 60 / ROUNDED_TO))
 
@@ -80,7 +86,7 @@ def minutes_to_read(tree: nodes.document) -> int:
 def is_left_out(node: nodes.Node) -> bool:
     """Return whether a node is none of what one reads from beginning to end."""
     if isinstance(node, nodes.section):
-        return node.next_node(nodes.title).astext() in ("Exercises", "References")
+        return node.next_node(nodes.title).astext() in EXERCISES + REFERENCES
     if not isinstance(node, nodes.Element):
         return False
     is_folded = "dropdown" in node.get("classes", []) or node.tagname == "HideCodeCellNode"
@@ -94,18 +100,18 @@ def add_reading_aid(app: Sphinx, tree: nodes.document, page: str) -> None:
     if entry is None or title is None:
         return
     line = nodes.paragraph(classes=["reading-aid"])
-    line += nodes.Text(f"About {minutes_to_read(tree)} minutes · {entry['difficulty']} · ")
+    line += nodes.Text(say(app, "minutes", minutes=minutes_to_read(tree), difficulty=say(app, entry["difficulty"])))
     needed = entry["builds on"]
-    line += nodes.Text(
-        "builds on chapters " if len(needed) > 1 else "builds on chapter " if needed else "builds on nothing"
-    )
+    count = "some" if len(needed) > 1 else "one" if needed else "nothing"
+    line += nodes.Text(say(app, f"builds on {count}"))
     for place, other in enumerate(needed):
         if place:
-            line += nodes.Text(" and " if place == len(needed) - 1 else ", ")
+            line += nodes.Text(say(app, "and" if place == len(needed) - 1 else "comma"))
         name = app.env.titles[other].astext()
         address = app.builder.get_relative_uri(page, other)
         number = ".".join(map(str, app.env.toc_secnumbers.get(other, {}).get("", ()))) or name
         line += nodes.reference("", number, internal=True, refuri=address, reftitle=name)
+    line += nodes.Text(say(app, "builds on end") if needed else "")
     title.parent.insert(title.parent.index(title) + 1, line)
 
 
@@ -117,6 +123,8 @@ def add_versions(app: Sphinx, tree: nodes.document, page: str) -> None:
         return
     day = datetime.fromtimestamp(run["mtime"], timezone.utc)
     versions = [f"Python {platform.python_version()}"] + [f"{name} {version(key)}" for name, key in PACKAGES.items()]
-    seconds = f", in {run['runtime']:.0f} seconds" if run.get("runtime") else ""
-    sentence = f"Run and tested on {day.day} {day:%B %Y} with {', '.join(versions[:-1])} and {versions[-1]}{seconds}."
+    seconds = say(app, "in seconds", seconds=run["runtime"]) if run.get("runtime") else ""
+    date = DAY[language_of(app)].format(day=day)
+    listed = say(app, "comma").join(versions[:-1]) + say(app, "and") + versions[-1]
+    sentence = say(app, "tested on", day=date, versions=listed, seconds=seconds)
     section += nodes.paragraph("", sentence, classes=["tested-on"])

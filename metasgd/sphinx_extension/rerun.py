@@ -4,6 +4,9 @@ Jupyter Book keeps what a notebook printed for as long as its own cells stay the
 the notebook ran with: the code of the parts of the package that it imports, and of those that these import; of the
 figures those that it shows; results and data that come with the package; the versions of PyTorch, NumPy, Matplotlib.
 Comments and docstrings do not count, so that whoever corrects one does not wait for every chapter.
+
+A translation has the code of the English notebooks and shares their cache, in which each notebook is known by its
+code: whichever is built first runs it. So what decides is the English notebook, for both.
 """
 
 import ast
@@ -20,6 +23,8 @@ from typing import Any
 from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from metasgd.sphinx_extension.translation import original_folder, original_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RESULTS = PACKAGE.parent / "book" / "results"  # of a checkout
@@ -44,18 +49,19 @@ def forget_outdated(
     """Take notebooks whose code has changed out of the cache, and name them, so that they are read and run again.
 
     What the cache has of a notebook without a record of its code, such as of an older version of this extension, is
-    kept. ``found`` is filled with the digest of each notebook.
+    kept. ``found`` is filled with the digest of each notebook. A page is also read again where the other edition has
+    run its code since this one read it.
     """
     if app.config.values.get("nb_execution_mode") is None or app.config.nb_execution_mode != "cache":
         return []
-    paths = {page: Path(env.doc2path(page)) for page in env.found_docs}
+    paths = {page: original_of(app, page) for page in env.found_docs}
     sources = {page: path.read_text(encoding="utf-8") for page, path in paths.items()}
     found |= {page: digest(text) for page, text in sources.items() if is_run(paths[page], text)}
+    read_with, env.metasgd_code = getattr(env, "metasgd_code", found), dict(found)
     folder = cache_folder(app)
-    if not (folder / RECORD).is_file():
-        return []
-    before = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    before = read_record(folder)
     outdated = sorted(page for page in found if before.get(page, found[page]) != found[page])
+    elsewhere = [page for page in found if page not in outdated and read_with.get(page) != found[page]]
     names = {paths[page].name for page in outdated}
     stored = get_cache(folder)
     for record in stored.list_cache_records() if outdated else []:
@@ -63,16 +69,23 @@ def forget_outdated(
             stored.remove_cache(record.pk)
     if outdated:
         logging.getLogger(__name__).info("the code has changed of: %s", ", ".join(outdated))
-    return outdated
+    return outdated + elsewhere
+
+
+def read_record(folder: Path) -> dict[str, str]:
+    """Return what the notebooks of a cache ran with, by their pages; nothing where it has not been written down."""
+    path = folder / RECORD
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def remember(app: Sphinx, exception: Exception | None, *, found: dict[str, str]) -> None:
-    """Write down what all notebooks ran with, if the build was a success."""
+    """Write down what all notebooks ran with, if the build was a success; a translation may have fewer of them."""
     if exception is not None or not found:
         return
     folder = cache_folder(app)
     if folder.is_dir():
-        (folder / RECORD).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        record = found if original_folder(app) is None else read_record(folder) | found
+        (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def cache_folder(app: Sphinx) -> Path:

@@ -14,13 +14,14 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from metasgd.sphinx_extension.translation import original_folder
+from metasgd.sphinx_extension.words import say
+
 PREVIEW_IMAGE = "_static/preview.png"  # shown in the preview of a link to the book
 PREVIEW_SIZE = (1200, 630)  # pixels
 LOGOS = {"image_light": "_static/logo.svg", "image_dark": "_static/logo-dark.svg"}
 NOT_FOUND = "404"  # the page that GitHub Pages shows for an address that it does not know
-NOT_FOUND_TEXT = """<section><h1>There is no such page</h1>
-<p>The address may be that of an older version of this book. <a href="{root}">The first page</a> leads to every
-chapter, and the search finds a word in all of them.</p></section>"""
+NOT_FOUND_TEXT = "<section><h1>{title}</h1>\n<p>{text}</p></section>"
 NOT_INDEXED = ("search", "genindex", "py-modindex", NOT_FOUND)
 
 
@@ -36,7 +37,8 @@ def connect(app: Sphinx) -> None:
 
 def add_logo(app: Sphinx, config: Any) -> None:
     """Show the logo beside the title, where the book has one."""
-    if all((Path(app.srcdir) / file).is_file() for file in LOGOS.values()):
+    folder = original_folder(app) or Path(app.srcdir)
+    if all((folder / file).is_file() for file in LOGOS.values()):
         config.html_theme_options["logo"] = LOGOS | {"text": config.html_title, "alt_text": ""}
 
 
@@ -88,7 +90,7 @@ def add_description(
             "og:image": site_address(app) + PREVIEW_IMAGE,
             "og:image:width": str(PREVIEW_SIZE[0]),
             "og:image:height": str(PREVIEW_SIZE[1]),
-            "og:image:alt": "Meta-SGD: from one start, one step of its own for each task.",
+            "og:image:alt": say(app, "preview"),
         }
         names["twitter:card"] = "summary_large_image"
     tags += [f'<meta name="{name}" content="{html.escape(value)}" />' for name, value in names.items()]
@@ -99,8 +101,8 @@ def add_description(
 def not_found_page(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the page for wrong addresses, which looks like the others."""
     root = app.builder.get_target_uri(app.config.root_doc)
-    body = NOT_FOUND_TEXT.format(root=site_address(app) or root)
-    yield NOT_FOUND, {"title": "There is no such page", "body": body}, "page.html"
+    title, text = say(app, "not found"), say(app, "not found text", root=site_address(app) or root)
+    yield NOT_FOUND, {"title": title, "body": NOT_FOUND_TEXT.format(title=title, text=text)}, "page.html"
 
 
 def write_index(app: Sphinx, exception: Exception | None) -> None:

@@ -7,14 +7,15 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
+from metasgd.sphinx_extension.words import EXERCISES, language_of, say
+
 # What belongs to the formula before it: a browser may break the line between the two.
-AFTER_FORMULA = re.compile(r"^(?:[,.;:!?)\]”’…]+|['’]s\b|-(?:th|fold|way|shot)\b)+")
-BEFORE_FORMULA = re.compile(r"[(\[“‘]+$")
+AFTER_FORMULA = re.compile(r"^(?:[,.;:!?)\]”’…，。；：！？、）》]+|['’]s\b|-(?:th|fold|way|shot)\b)+")
+BEFORE_FORMULA = re.compile(r"[(\[“‘（《]+$")
 CHINESE = "[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]"
 # A passage begins and ends with a Chinese character, and may hold a foreign word or a number.
 PASSAGE = re.compile(rf"{CHINESE}(?:[^\n]{{0,20}}?{CHINESE})*")
 LANGUAGE = "language-zh-Hans"  # docutils turns this class into the attribute lang="zh-Hans"
-KINDS = {"input": "the code", "output": "what it prints", "input+output": "the code, or what it prints"}
 
 
 def connect(app: Sphinx) -> None:
@@ -57,6 +58,8 @@ class MarkChinese(SphinxTransform):
 
     def apply(self, **options: Any) -> None:
         """Mark a paragraph that is Chinese for the most part as a whole, and elsewhere the passages."""
+        if language_of(self.app) == "zh":  # as the whole page is
+            return
         for text in list(self.document.findall(nodes.Text)):
             if not re.search(CHINESE, text) or isinstance(
                 text.parent, nodes.FixedTextElement | nodes.literal | nodes.raw
@@ -96,19 +99,20 @@ class NameFoldedBoxes(SphinxTransform):
         for cell in self.document.findall(nodes.container):
             if cell.get("nb_element") == "cell_code" and cell.get("hide_mode"):
                 contents = self.contents(cell)
-                cell["prompt_show"], cell["prompt_hide"] = f"Show {contents}", f"Hide {contents}"
+                cell["prompt_show"] = say(self.app, "show", contents=contents)
+                cell["prompt_hide"] = say(self.app, "hide", contents=contents)
 
     def contents(self, cell: nodes.container) -> str:
         """Return the words for what a cell holds."""
         metadata = cell.get("cell_metadata", {})
         if "set-up" in metadata.get("tags", []):
-            return "the set-up of this page"
+            return say(self.app, "set-up")
         if "figure" in metadata.get("mystnb", {}):
-            return "the code of this figure"
+            return say(self.app, "figure")
         if cell["hide_mode"] != "all":
-            return KINDS[cell["hide_mode"]]
+            return say(self.app, cell["hide_mode"])
         section = cell.parent
         while section is not None and not isinstance(section, nodes.section):
             section = section.parent
-        is_exercise = section is not None and section.next_node(nodes.title).astext() == "Exercises"
-        return "the solution" if is_exercise else "the code and what it prints"
+        is_exercise = section is not None and section.next_node(nodes.title).astext() in EXERCISES
+        return say(self.app, "solution" if is_exercise else "cell")

@@ -21,7 +21,7 @@ EVERYDAY = {
 def glossary() -> dict[str, list[str]]:
     """Return the Chinese names of every term of the glossary, by its English name without what stands in brackets.
 
-    Names stand outside and inside the brackets of the table, as in 小样本学习（少样本学习）; "不译" means that the
+    Names stand outside and inside the brackets of the table, as in 少样本学习（小样本学习）; "不译" means that the
     English name stays.
     """
     table = (book_folder() / "glossary.md").read_text(encoding="utf-8")

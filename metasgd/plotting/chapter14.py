@@ -9,7 +9,14 @@ from metasgd.plotting.style import COLOURS, accepts_any_tensor, figure
 
 
 @accepts_any_tensor
-def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mapping[str, Tensor]) -> Figure:
+def adapted_probabilities(
+    support: Tensor,
+    queries: Tensor,
+    probabilities: Mapping[str, Tensor],
+    *,
+    likeness: Tensor,
+    line: float,
+) -> Figure:
     """Draw examples of three classes, and the probabilities that three methods give to new pictures (chapter 14).
 
     The figure is ``fig-browser-recorded``.
@@ -18,9 +25,11 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
         support: one picture of each of three classes, shape (3, 1, height, width).
         queries: the new pictures, shape (queries, 1, height, width).
         probabilities: by method, shape (queries, 3); three methods.
+        likeness: of each new picture to the nearest class, shape (queries,).
+        line: a new picture of less likeness is none of the classes.
     """
     letters = "ABCDE"[: len(support)]
-    colours = ["grey", "blue", "red"]
+    colours = ["grey", "blue", "green"]
     rows, columns = len(queries) + 1, len(probabilities) + 1
     with figure(rows, columns, height=1.25 * rows) as (fig, axes):
         for panel in axes.flat:
@@ -34,6 +43,8 @@ def adapted_probabilities(support: Tensor, queries: Tensor, probabilities: Mappi
             panel.set_title(letter)
         for row, query in enumerate(queries):
             axes[row + 1, 0].imshow(query[0], cmap="gray")
+            value = likeness[row].item()
+            axes[row + 1, 0].set_xlabel(f"{value:.2f}" + (": none" if value < line else ""))
             for (name, shares), colour, panel in zip(probabilities.items(), colours, axes[row + 1, 1:], strict=True):
                 panel.barh(list(letters), shares[row].tolist(), color=COLOURS[colour])
                 panel.set(xlim=(0, 1.8), yticks=range(len(letters)), yticklabels=list(letters))

@@ -18,8 +18,10 @@ from metasgd._core.files import FOLDERS, write_json
 from metasgd._core.provenance import provenance
 
 COMMAND = "python -m metasgd.tools.measure_browser_page"
-PAGE_FOLDER = FOLDERS["adapt"][0]
-PAGE = '<!doctype html><title>adapt</title><link rel="stylesheet" href="adapt.css"><div id="adapt"></div>'
+STATIC = FOLDERS["adapt"][0].parent  # where the page's files lie, and those that it shares with others
+STYLES = "".join(f'<link rel="stylesheet" href="{file}.css">' for file in ("shared/parts", "adapt/adapt"))
+PAGE = f'<!doctype html><title>adapt</title>{STYLES}<div id="adapt"></div>'
+SCRIPTS = '<script src="shared/parts.js"></script><script src="adapt/adapt.js"></script>'
 BACKENDS = {"wasm": "WebAssembly, one thread", "cpu": "plain JavaScript"}
 VISITS = 5  # of the page
 ROUNDS = 20  # steps that are timed for each backend and number of shots
@@ -30,7 +32,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chr
 # A JavaScript function that times steps. A round takes one Meta-SGD step on `ways` x `shots` pictures and classifies
 # one more picture, which is what a reader waits for after drawing a stroke. Its time ends when the result can be read.
 TIME_STEPS_JS = """async ([backend, ways, shots, rounds]) => {
-    tf.wasm.setWasmPaths("./");
+    tf.wasm.setWasmPaths("./adapt/");
     await tf.setBackend(backend);
     await tf.ready();
     const { theta, alpha } = metaSgd.readWeights(Uint8Array.from(atob(metaSgdWeights), (c) => c.charCodeAt(0)).buffer);
@@ -72,11 +74,11 @@ class CountingHandler(SimpleHTTPRequestHandler):
         """Answer with a file or a page: chapter 14's if no name is given, an empty one for the name of a page."""
         name = self.path.lstrip("/").split("?")[0]
         if name and not name.endswith(".html"):
-            file = PAGE_FOLDER / name
+            file = STATIC / name
             if file.is_file():
                 self.transferred[name] = file.stat().st_size
             return super().do_GET()
-        body = (PAGE + ('<script src="adapt.js"></script>' if not name else "")).encode()
+        body = (PAGE + ("" if name else SCRIPTS)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -90,7 +92,7 @@ def serve_page() -> Iterator[tuple[str, dict[str, int]]]:
     """Serve the page on this machine; yield its address, and a dict that collects the bytes of each file asked for."""
     transferred: dict[str, int] = {}
     handler = type("Handler", (CountingHandler,), {"transferred": transferred})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(PAGE_FOLDER))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(STATIC))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/", transferred
         server.shutdown()
@@ -126,7 +128,7 @@ def time_steps(browser: Any, address: str, backend: str, shots: int, rounds: int
     page = browser.new_page()
     page.goto(address + "empty.html")
     for script in ("tf.min.js", "tf-backend-wasm.min.js", "weights.js", "meta-sgd.js"):
-        page.add_script_tag(url=script)
+        page.add_script_tag(url=f"adapt/{script}")
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
 

@@ -7,28 +7,40 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from math import cos, pi, sin
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from metasgd.tools.make_browser_choices import FILE as CHOICES
+from metasgd.tools.make_browser_choices import choices_script
 from metasgd.tools.make_browser_examples import FILE, examples_script
 from tests.book.notebooks import BOOK, cells, path_of
 
 SERVED = BOOK
+COLOURS = {  # those of the book's theme that the page uses
+    "light": "",
+    "dark": "background: #14181e; color: #ced6dd; --pst-color-background: #14181e; --pst-color-text-base: #ced6dd; "
+    "--pst-color-surface: #29313d; --pst-color-border: #48566b",
+}
 LIMIT = 20_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 
 Stroke = Sequence[tuple[float, float]]
 CIRCLE = [[(0.5 + 0.3 * cos(pi * k / 12), 0.5 + 0.3 * sin(pi * k / 12)) for k in range(25)]]
 CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
 LINE = [[(0.5, 0.1), (0.5, 0.9)]]
+LADDER = [[(x, 0.15), (x, 0.85)] for x in (0.3, 0.7)] + [[(0.3, y), (0.7, y)] for y in (0.15, 0.38, 0.62, 0.85)]
+RING_WITH_GAP = [[(0.5 + 0.3 * cos(pi * k / 12), 0.5 + 0.3 * sin(pi * k / 12)) for k in range(20)]]
 SHAPES: list[list[Stroke]] = [CIRCLE, CROSS, LINE]
 
 
-def html() -> str:
-    """The part of the chapter that is HTML, as a page."""
+def html(language: str = "en", theme: str = "light") -> str:
+    """The part of the chapter that is HTML, as a page, in the colours of the book's theme."""
     text = "\n".join(cell.source for cell in cells(path_of(14).stem))
-    (body,) = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    body = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[0]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    return f"<!doctype html><html><head>{head}<title>page</title></head><body>{body}</body></html>"
+    root = f'<html lang="{language}" data-theme="{theme}" style="{COLOURS[theme]}">'
+    return f"<!doctype html>{root}<head>{head}<title>page</title></head><body><main>{body}</main></body></html>"
 
 
 @pytest.fixture
@@ -36,18 +48,32 @@ def visit(browser, address: str) -> Iterator[Callable]:
     """Open the page; whatever fails on it fails the test."""
     opened, problems = [], []
 
-    def open_page(width: int = 1000, before: str = "", **options: object) -> "Page":
+    def open_page(
+        width: int = 1000,
+        before: str = "",
+        *,
+        fragment: str = "",
+        language: str = "en",
+        theme: str = "light",
+        **options: object,
+    ) -> "Page":
         context = browser.new_context(viewport={"width": width, "height": 1000}, **options)
         opened.append(context)
         if before:
             context.add_init_script(before)
         tab = context.new_page()
         tab.set_default_timeout(LIMIT)
-        tab.route("**/page.html", lambda route: route.fulfill(body=html(), content_type="text/html"))
+        body = html(language, theme)
+        tab.route("**/page.html*", lambda route: route.fulfill(body=body, content_type="text/html; charset=utf-8"))
+        tab.on("request", lambda one: asked(one.url))
         tab.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
         tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        tab.goto(address + "page.html")
+        tab.goto(address + "page.html" + fragment)
         return Page(tab)
+
+    def asked(url: str) -> None:
+        if not url.startswith((address, "data:", "blob:", "about:")):
+            problems.append(f"asks another server: {url}")
 
     yield open_page
     for context in opened:
@@ -85,11 +111,25 @@ class Page:
         for way, shape in enumerate(shapes):
             self.draw(f"{way}/0", shape)
 
-    def probabilities(self, column: int = 2) -> list[float]:
-        """The column's probabilities as numbers, once all is computed; 2 is the learned rates'."""
+    def probabilities(self, column: str = "learned") -> list[float]:
+        """The column's probabilities as numbers, once all is computed."""
         self.settle()
-        cells = self.tab.locator(f".adapt-results tbody td:nth-of-type({column})")
+        cells = self.tab.locator(f".adapt-results tbody td[data-column={column}]")
         return [float(share) for share in cells.evaluate_all("all => all.map((cell) => cell.dataset.share)")]
+
+    def open_more(self) -> None:
+        """Open the fold, with all columns, and wait until the loss is drawn along the whole step."""
+        self.tab.click("#adapt-more summary")
+        self.tab.check("#adapt-compare")
+        self.whole_loss()
+
+    def whole_loss(self) -> None:
+        self.settle()
+        self.tab.wait_for_selector('.adapt-along-box[data-parts="21"]')
+
+    def verdict(self) -> str:
+        self.settle()
+        return self.tab.inner_text(".adapt-verdict")
 
     def settle(self) -> None:
         """Wait until nothing is being computed."""
@@ -97,19 +137,19 @@ class Page:
 
     def message(self) -> str:
         self.settle()
-        return self.tab.inner_text(".adapt-message")
+        return self.tab.inner_text(".parts-message")
 
     def text(self) -> str:
         self.settle()
         return self.tab.inner_text("#adapt")
 
 
-@pytest.mark.parametrize("width", [1000, 375])
+@pytest.mark.parametrize("width", [1000, 375, 320])
 def test_page_shows_a_prediction_at_once_and_fits_its_screen(visit, width: int) -> None:
     """It opens with ready digits; the one to classify is a 7, which is the second symbol."""
     page = visit(width).ready()
+    page.open_more()
     page.tab.select_option("#adapt-shots", "5")
-    page.tab.check("#adapt-layers-switch")
     assert page.probabilities()[1] == max(page.probabilities())
     assert page.tab.locator(".adapt-layer").first.is_visible()
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -118,11 +158,12 @@ def test_page_shows_a_prediction_at_once_and_fits_its_screen(visit, width: int) 
 def test_drawings_are_told_apart_after_one_step(visit) -> None:
     """A circle, a cross and a line: drawn again smaller and elsewhere, each is recognised, beyond a doubt."""
     page = visit().ready()
+    page.open_more()
     page.draw_examples(SHAPES)
     for way, shape in enumerate(SHAPES):
         page.tab.click("#adapt-query-clear")
         page.draw("query", shape, scale=0.6, shift=0.1)
-        after, before = page.probabilities(), page.probabilities(1)
+        after, before = page.probabilities(), page.probabilities("before")
         assert after[way] > 0.8
         assert sum(after) == pytest.approx(1, abs=1e-4)  # float32
         assert max(before) < 0.7
@@ -146,11 +187,12 @@ def test_undo_takes_back_one_stroke_or_a_clear(visit) -> None:
 
 def test_other_numbers_of_symbols_and_reset(visit) -> None:
     page = visit().ready()
+    page.open_more()
     for ways in ("5", "2", "4"):
         page.tab.select_option("#adapt-ways", ways)
         assert len(page.probabilities()) == int(ways)
     page.draw_examples(SHAPES)
-    assert "Symbol D has no example yet" in page.message()
+    assert "Now draw a symbol on D" in page.message()
     page.tab.click("#adapt-reset")
     assert len(page.ready().probabilities()) == 3
 
@@ -160,9 +202,9 @@ def test_bad_input_gets_a_sentence_and_never_a_nan(visit) -> None:
     page.tab.click("#adapt-clear")
     assert "All pads are empty" in page.message()
     page.draw("0/0", LINE)
-    assert "one symbol only" in page.message()
+    assert "another symbol on B" in page.message()
     page.draw("1/0", LINE)
-    assert "Symbol C has no example yet" in page.message()
+    assert "Now draw a symbol on C" in page.message()
     page.draw("2/0", LINE)
     assert "All pads are identical" in page.message()
     page.draw("1/0", CROSS)
@@ -170,7 +212,7 @@ def test_bad_input_gets_a_sentence_and_never_a_nan(visit) -> None:
     assert "identical to one of another symbol" in page.message()
     assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
     page.tab.click("#adapt-query-clear")
-    assert "to be classified" in page.message()
+    assert "draw one of your symbols again" in page.message()
     assert "NaN" not in page.text()
 
 
@@ -182,16 +224,19 @@ def test_the_keyboard_draws_and_fills_pads(visit) -> None:
         page.tab.keyboard.press(key)
     assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
     page.tab.keyboard.press("Delete")
-    assert "to be classified" in page.message()
+    assert "draw one of your symbols again" in page.message()
     page.tab.keyboard.press("Enter")
     assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
-    names = page.tab.eval_on_selector_all("#adapt canvas", "all => all.map((pad) => pad.getAttribute('aria-label'))")
+    names = page.tab.eval_on_selector_all(
+        "#adapt .adapt-pad", "all => all.map((pad) => pad.getAttribute('aria-label'))"
+    )
     assert len(set(names)) == len(names) == 4
 
 
 def test_leaving_while_it_computes_does_no_harm(visit) -> None:
     page = visit().ready()
     here = page.tab.url
+    page.open_more()
     page.tab.select_option("#adapt-ways", "5")
     page.tab.select_option("#adapt-shots", "5")
     page.tab.click("#adapt-ready")
@@ -240,3 +285,193 @@ def test_a_drawing_becomes_a_picture_as_in_training(visit) -> None:
 
 def test_ready_digits_are_those_of_the_sample() -> None:
     assert (BOOK / "_static" / "adapt" / FILE).read_text() == examples_script()
+
+
+def test_what_the_page_sets_beside_the_step_is_what_the_experiment_chose() -> None:
+    assert (BOOK / "_static" / "adapt" / CHOICES).read_text() == choices_script()
+
+
+def test_the_first_stroke_puts_the_digits_away_and_each_message_says_what_is_next(visit) -> None:
+    """From the opening to an answer by drawing alone: nothing has to be pressed."""
+    page = visit().ready()
+    assert "Draw on A" in page.message()
+    for way, (shape, next_step) in enumerate(zip(SHAPES, ("on B", "on C", "on the large pad"), strict=True)):
+        page.draw(f"{way}/0", shape)
+        assert next_step in page.message()
+    page.draw("query", CROSS)
+    assert page.message() == ""
+    assert page.verdict().startswith("It is B")
+    assert page.tab.locator(".adapt-thumb").count() == 3
+
+
+def test_a_finger_draws(visit) -> None:
+    """Touches come as pointer events from the browser itself, as on a phone."""
+    page = visit(has_touch=True, is_mobile=True, width=375).ready()
+    page.tab.click("#adapt-query-clear")
+    pad = page.tab.locator('canvas[data-key="query"]')
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    devtools = page.tab.context.new_cdp_session(page.tab)
+    for kind, height in (("touchStart", 0.2), ("touchMove", 0.5), ("touchMove", 0.8), ("touchEnd", None)):
+        place = [] if height is None else [{"x": box["x"] + box["width"] / 2, "y": box["y"] + height * box["height"]}]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": place})
+    assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_network_sees_28_by_28_pixels_of_the_same_size(visit) -> None:
+    """A small ring and a large one look the same to it, up to the pixels of the screen."""
+    page = visit().ready()
+    page.draw_examples(SHAPES)
+    seen = []
+    for scale in (1.2, 0.4):
+        page.tab.click("#adapt-query-clear")
+        page.draw("query", CIRCLE, scale=scale)
+        page.settle()
+        values = page.tab.evaluate(
+            "Array.from(document.querySelector('.adapt-seen').getContext('2d').getImageData(0, 0, 28, 28).data)"
+        )
+        seen.append(torch.tensor(values).reshape(28, 28, 4)[..., 3] / 255)
+    assert seen[0].sum() > 20
+    assert (seen[0] - seen[1]).abs().mean() < 0.03
+
+
+def test_a_stranger_is_none_of_these_and_a_given_symbol_is_not(visit) -> None:
+    """Circle, cross and bar are given. A ladder is a circle rather than the others, and still too little like it."""
+    page = visit().ready()
+    page.draw_examples(SHAPES)
+    page.draw("query", CROSS, scale=0.7)
+    assert page.verdict().startswith("It is B")
+    page.tab.click("#adapt-query-clear")
+    page.draw("query", LADDER)
+    assert page.verdict() == "None of these, it seems."
+    assert max(page.probabilities()) > 0.9  # so the probability would not have said it
+    likeness = page.tab.inner_text(".adapt-likeness")
+    cosine, line = (float(number) for number in re.findall(r"0\.\d\d", likeness))
+    assert cosine < line
+
+
+def test_the_score_counts_what_the_reader_says(visit) -> None:
+    page = visit().ready()
+    page.draw_examples(SHAPES)
+    for shape, truth in ((CROSS, "1"), (CIRCLE, "0"), (LINE, "1"), (LADDER, "none")):
+        page.draw("query", shape)  # after a drawing that is named, a stroke begins a new one
+        page.settle()
+        page.tab.click(f'[data-truth="{truth}"]')
+        assert page.tab.get_attribute(f'[data-truth="{truth}"]', "aria-pressed") == "true"
+    assert page.tab.inner_text(".adapt-score").startswith("Right so far: Meta-SGD 3,")
+    assert "of 4." in page.tab.inner_text(".adapt-score")
+    page.tab.click('[data-truth="2"]')  # a reader may change their mind, and then it counts once
+    assert "of 4." in page.tab.inner_text(".adapt-score")
+
+
+def test_the_slider_changes_the_single_rate_alone(visit) -> None:
+    """It starts at the likeliest rate; with a tenth of it, the same answer is less sure."""
+    page = visit().ready()
+    page.open_more()
+    assert "the likeliest" in page.tab.get_attribute("#adapt-rate", "aria-valuetext")
+    learned, single = page.probabilities(), page.probabilities("scalar")
+    page.tab.locator("#adapt-rate").focus()
+    page.tab.keyboard.press("Home")
+    assert page.probabilities() == learned
+    assert max(page.probabilities("scalar")) < max(single)
+
+
+def test_the_loss_is_drawn_along_the_step(visit) -> None:
+    """Both curves begin at log 3, where all is guessed, and at the whole step have the losses that the page names."""
+    page = visit().ready()
+    page.open_more()
+    page.draw_examples([CIRCLE, LINE, RING_WITH_GAP])
+    page.draw("query", RING_WITH_GAP)
+    page.settle()
+    page.tab.click('[data-truth="2"]')
+    page.tab.wait_for_selector(".adapt-curve-query.adapt-curve-learned[points*=' ']", state="attached")
+    page.whole_loss()
+    label = page.tab.get_attribute(".adapt-along", "aria-label")
+    start, learned, scalar = (float(number) for number in re.findall(r"\d+\.\d\d", label)[:3])
+    assert start == pytest.approx(1.1, abs=0.1)
+    facts = page.tab.inner_text("#adapt-more")
+    after, single = re.search(
+        r"before the step, (under 0.001|[\d.]+) after.*?, (under 0.001|[\d.]+) with", facts
+    ).groups()
+    for drawn, said in ((learned, after), (scalar, single)):
+        assert drawn == pytest.approx(0 if said.startswith("under") else float(said), abs=0.01)
+
+
+def test_an_address_brings_the_drawings_back(visit) -> None:
+    """To the precision of the address: half of 1.5 / 255 of a pad, and points that lie 0.006 beside a line."""
+    page = visit().ready()
+    page.open_more()
+    page.tab.select_option("#adapt-ways", "2")
+    page.draw_examples(SHAPES[:2])
+    page.draw("query", CROSS)
+    shown = page.probabilities()
+    page.tab.click("#adapt-share")
+    address = page.tab.input_value(".adapt-address")
+    assert "drawings" in page.message()
+    assert page.tab.url == address
+    assert len(address) < 500
+    other = visit(fragment="#" + address.split("#")[1]).ready()
+    assert "came with the address" in other.message()
+    assert other.probabilities() == pytest.approx(shown, abs=0.05)
+    assert other.verdict() == page.verdict()
+    assert len(shown) == 2
+
+
+def test_an_address_that_is_damaged_is_refused_with_a_sentence(visit) -> None:
+    for fragment in ("#pads=", "#pads=1", "#pads=9AwEJAQaA", "#pads=1AwEJAQaARKKw", "#pads=1%%%"):
+        page = visit(fragment=fragment).ready()
+        assert "cannot be read" in page.message()
+        assert len(page.probabilities()) == 3
+
+
+def test_digits_are_shared_too_and_a_new_address_is_taken_at_once(visit) -> None:
+    page = visit().ready()
+    shown = page.probabilities()
+    page.tab.click("#adapt-share")
+    fragment = "#" + page.tab.url.split("#")[1]
+    page.tab.click("#adapt-clear")
+    page.tab.evaluate("location.hash = ''")
+    page.tab.evaluate("fragment => { location.hash = fragment }", fragment)
+    page.tab.wait_for_selector("#adapt[data-shown]", state="attached")
+    assert page.probabilities() == shown
+
+
+def test_everything_is_saved_as_a_picture(visit, tmp_path) -> None:
+    page = visit().ready()
+    with page.tab.expect_download() as download:
+        page.tab.click("#adapt-save")
+    assert download.value.suggested_filename == "one-step-of-meta-sgd.png"
+    download.value.save_as(tmp_path / "saved.png")
+    with Image.open(tmp_path / "saved.png") as picture:
+        assert picture.format == "PNG"
+        dark = np.asarray(picture.convert("L")) < 40
+    assert dark.sum() > 3 * 100 * 100  # three pads of examples and the large one are nearly black
+
+
+@pytest.mark.parametrize("theme", COLOURS)
+def test_nothing_keeps_a_screen_reader_out(visit, theme: str) -> None:
+    """axe-core finds nothing, with the fold open and all columns shown, and where the answer is none of these."""
+    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page = visit(theme=theme, reduced_motion="reduce").ready()
+    page.open_more()
+    page.draw_examples(SHAPES)
+    page.draw("query", LADDER)
+    page.whole_loss()
+    page.tab.click("#adapt-share")
+    page.tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = page.tab.evaluate("() => axe.run('#adapt', { resultTypes: ['violations'] })")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
+
+
+def test_the_page_speaks_the_language_of_the_book(visit) -> None:
+    page = visit(language="zh-CN").ready()
+    assert page.verdict() == "这是 B，概率 >99%。"
+    assert not re.findall(r"[A-Za-z]{4,}", page.text().replace("Meta-SGD", ""))
+
+
+def test_both_languages_have_the_same_words_with_the_same_places_for_values(visit) -> None:
+    table = visit().ready().tab.evaluate("metaSgdAdaptWords")
+    assert table.keys() == {"en", "zh"}
+    for key, text in table["en"].items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", table["zh"][key])), key
+    assert table["en"].keys() == table["zh"].keys()

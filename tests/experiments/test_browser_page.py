@@ -4,7 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metasgd.experiments.browser_page import MISSES, RATES, errors_of_line, known_and_strange
+from metasgd.experiments import load_results
+from metasgd.experiments.browser_page import (
+    COSINE,
+    FALSE_ALARMS,
+    MISSES,
+    PROBABILITY,
+    RATES,
+    SHOTS,
+    errors_of_line,
+    known_and_strange,
+)
 from metasgd.recipes.browser import BrowserRecipe, cosines_with_means
 from metasgd.tasks import EpisodeSampler
 
@@ -50,3 +60,17 @@ def test_a_line_below_all_scores_misses_all_strangers() -> None:
 def test_rates_of_the_slider_go_up_and_hold_those_of_the_chapter() -> None:
     assert sorted(RATES) == list(RATES)
     assert {0.03, 0.1, 0.3, 1.0, 3.0} <= set(RATES)
+
+
+def test_the_line_by_likeness_misses_fewer_strangers_than_one_by_probability() -> None:
+    """At every number of shots and on all three kinds of tasks; with so many tasks the intervals are far apart."""
+    results = load_results("browser-page")
+    for shots in SHOTS:
+        for data in ("glyphs", "characters", "digits"):
+            ours, other = (
+                results.score(part="strangers", shots=shots, metric=MISSES, data=data, method=method)
+                for method in (COSINE, PROBABILITY)
+            )
+            assert ours.mean + ours.half_width < other.mean - other.half_width
+            alarms = results.score(part="strangers", shots=shots, metric=FALSE_ALARMS, data=data, method=COSINE)
+            assert alarms.mean < 0.2

@@ -259,7 +259,8 @@ EXAMPLES: Mapping[str, Arguments] = {
     # Chapters 14 and 15
     "adapted_probabilities": arguments(
         uniform(3, 1, 4, 4), uniform(3, 1, 4, 4, seed=1),
-        {name: (4 * uniform(3, 3, seed=seed)).softmax(1) for seed, name in enumerate(("before", "learned", "single"))},
+        {name: (4 * uniform(3, 3, seed=seed)).softmax(1) for seed, name in enumerate(("before", "learned", "means"))},
+        likeness=uniform(3), line=0.5,
     ),
     "crossing_curves": arguments(
         [1, 2, 4], {"error": {"Meta-SGD, one step": [3.0, 2.0, 1.0], "least squares": [9.0, 2.0, 0.5]}},

@@ -129,7 +129,7 @@ def browser_page(browser, address: str) -> object:
     """A page at the address of the page's files, in a browser."""
     page = browser.new_page()
     page.goto(address + "meta-sgd.js")
-    for script in ("tf.min.js", "tf-backend-wasm.min.js", "meta-sgd.js"):
+    for script in ("tf.min.js", "tf-backend-wasm.min.js", "meta-sgd.js", "engine.js"):
         page.add_script_tag(url=script)
     return page
 
@@ -146,6 +146,63 @@ STEP = """async ([backend, script, x, labels, query, ways]) => {
     const slopes = Object.fromEntries(Object.entries(gradient).map(([name, g]) => [name, tf.norm(g).arraySync()]));
     return { backend: tf.getBackend(), loss: loss.arraySync(), logits: logits.arraySync(), slopes };
 }"""
+
+
+BESIDE = """async ([backend, script, x, labels, query, ways, rate, parts, named]) => {
+    tf.wasm.setWasmPaths("./");
+    self.metaSgdWeights = script.slice(script.indexOf('"') + 1, script.lastIndexOf('"'));
+    await metaSgdEngine.start(new URL("./", location.href).href);
+    await tf.setBackend(backend);
+    const task = { key: String(Math.random()), support: Float32Array.from(x), labels, ways, rate, scale: 20 };
+    const found = metaSgdEngine.run({ ...task, query: Float32Array.from(query) });
+    const pictures = Float32Array.from(named.pictures);
+    const along = metaSgdEngine.run({ ...task, along: parts, named: { labels: named.labels, pictures } }).along;
+    return { ...found, along, backend: tf.getBackend() };
+}"""
+
+
+@pytest.mark.parametrize("backend", ["wasm", "cpu"])
+@pytest.mark.parametrize("examples", [(1, 1, 1), (3, 1)], ids=["three", "uneven"])
+def test_what_the_page_sets_beside_the_step_is_that_of_pytorch(browser_page, tmp_path, backend, examples):
+    """Cosines and class means, the single rate, and the losses along the step, to a thousandth, as both are float32.
+
+    A part t of the step is theta + t (theta' - theta). The losses of named drawings are their mean cross-entropy.
+    """
+    ways, counts, rate, parts = len(examples), torch.tensor(examples), 0.07, [0, 0.4, 1, 2]
+    config = BrowserRecipe()
+    browser_file.export_learner(trained_looking_learner(config), config, tmp_path / "weights.js", 0.1, {})
+    learner, _ = browser_file.load_exported(tmp_path / "weights.js")
+    generator = torch.Generator().manual_seed(ways)
+    support, query, named = (torch.rand(count, 1, 28, 28, generator=generator) for count in (sum(examples), 1, 2))
+    labels, named_labels = torch.arange(ways).repeat_interleave(counts), torch.tensor([1, 0])
+
+    def support_loss(parameters):
+        return F.cross_entropy(learner.predict(support, parameters)[:, :ways], labels, weight=1 / counts)
+
+    theta = dict(learner.theta)
+    slopes = torch.autograd.grad(support_loss(theta), list(theta.values()))
+    along, answers = {}, {}
+    for name, rates in (("learned", learner.alpha), ("scalar", dict.fromkeys(theta, rate))):
+        moves = {key: -rates[key] * slope for key, slope in zip(theta, slopes, strict=True)}
+        along[name] = []
+        for part in parts:
+            there = {key: theta[key] + part * moves[key] for key in theta}
+            own = F.cross_entropy(learner.predict(named, there)[:, :ways], named_labels)
+            along[name] += [part, support_loss(there).item(), own.item()]
+        adapted = {key: theta[key] + moves[key] for key in theta}
+        answers[name] = learner.predict(query, adapted)[0, :ways].softmax(0).tolist()
+    cosines = browser.cosines_with_means(learner, support, labels, query)[0]
+
+    given = {"pictures": named.flatten().tolist(), "labels": named_labels.tolist()}
+    values = [support.flatten().tolist(), labels.tolist(), query.flatten().tolist(), ways, rate, parts, given]
+    found = browser_page.evaluate(BESIDE, [backend, (tmp_path / "weights.js").read_text(), *values])
+    assert found["backend"] == backend
+    assert found["cosines"] == pytest.approx(cosines.tolist(), abs=1e-3)
+    assert found["probabilities"]["means"] == pytest.approx((20 * cosines).softmax(0).tolist(), abs=5e-3)
+    for name in ("learned", "scalar"):
+        assert found["probabilities"][name] == pytest.approx(answers[name], abs=1e-3)
+        drawn = [value for one in found["along"][name] for value in (one["t"], one["support"], one["query"])]
+        assert drawn == pytest.approx(along[name], rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["wasm", "cpu"])

@@ -21,6 +21,7 @@ ADDED = {"format", "metric", "data", "variant", "settings", "ways", "part", "rec
 
 
 LATER = {  # files that were made in format 2
+    "browser-page",
     "linear",
     "mnist",
     "mnist-comparison",

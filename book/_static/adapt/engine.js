@@ -1,8 +1,9 @@
-// What a worker or, where there is none, the page computes: one step for a support set, then predictions (chapter 14).
+// What a worker or, where there is none, the page computes: one step for a support set, then answers (chapter 14).
 (function (scope) {
   "use strict";
   const BACKENDS = ["wasm", "cpu"]; // the fastest first; for a network as small as this, WebGL gains nothing
-  let model, known, rates;
+  const LEAST = 1e-9; // of a probability whose logarithm is taken
+  let model, known;
 
   // Decode the weights that weights.js holds, and choose a backend. `folder` is where the files lie.
   async function start(folder) {
@@ -14,15 +15,10 @@
     await tf.ready();
     const bytes = Uint8Array.from(atob(scope.metaSgdWeights), (letter) => letter.charCodeAt(0));
     model = metaSgd.readWeights(bytes.buffer);
-    rates = {
-      learned: model.alpha,
-      scalar: Object.fromEntries(
-        Object.entries(model.theta).map(([name, value]) => [name, tf.fill(value.shape, model.header.scalar_rate)]),
-      ),
-    };
     // The first run of anything is slow: do it before somebody waits for it.
     const blank = new Float32Array(2 * 784).map((_, i) => (i * 7 % 11) / 11);
-    run({ key: "warm-up", support: blank, labels: [0, 1], ways: 2, query: blank.slice(784) });
+    const task = { key: "warm-up", support: blank, labels: [0, 1], ways: 2, rate: 0.1 };
+    run({ ...task, query: blank.slice(784), scale: 1 });
     known = undefined;
     return { backend: tf.getBackend(), header: model.header };
   }
@@ -30,16 +26,19 @@
   const pictures = (numbers) => tf.tensor4d(numbers, [numbers.length / 784, 28, 28, 1]);
 
   // Take the step for a support set, once: parameters and what is shown of them are kept until the next one.
-  function adapt({ key, support, labels, ways }) {
-    if (known?.key === key) return known;
+  function adapt({ key, support, labels, ways, rate }) {
+    if (known?.key === key && known.rate === rate) return known;
     if (known) tf.dispose(known.parameters);
-    const kept = { key, parameters: {}, loss: {}, moved: {} };
+    const kept = { key, rate, parameters: {}, loss: {}, moved: {} };
     tf.tidy(() => {
       const x = pictures(support), y = tf.tensor1d(labels, "int32");
       const { loss, gradient } = metaSgd.supportGradient(model.theta, x, y, ways);
+      const single = Object.fromEntries(
+        Object.entries(model.theta).map(([name, value]) => [name, tf.fill(value.shape, rate)]),
+      );
       kept.loss.before = loss.dataSync()[0];
-      for (const [name, rate] of Object.entries(rates)) {
-        const adapted = metaSgd.step(model.theta, rate, gradient);
+      for (const [name, rates] of Object.entries({ learned: model.alpha, scalar: single })) {
+        const adapted = metaSgd.step(model.theta, rates, gradient);
         kept.loss[name] = metaSgd.supportLoss(adapted, x, y, ways).dataSync()[0];
         kept.moved[name] = moved(adapted);
         kept.parameters[name] = Object.fromEntries(
@@ -56,16 +55,43 @@
     return layers.map((name) => tf.norm(tf.sub(adapted[name], model.theta[name])).dataSync()[0]);
   }
 
+  // Probabilities of each way to answer, and the cosines of a drawing with the class means; `scale` makes them logits.
+  function answer({ parameters }, { support, labels, ways, query, scale }) {
+    return tf.tidy(() => {
+      const shares = (logits) => Array.from(tf.softmax(logits).dataSync());
+      const x = pictures(support), y = tf.tensor1d(labels, "int32"), q = pictures(query);
+      const cosines = metaSgd.cosinesWithMeans(model.theta, x, y, q, ways);
+      const probabilities = { before: shares(metaSgd.logitsOf(model.theta, q, ways)) };
+      for (const name of Object.keys(parameters))
+        probabilities[name] = shares(metaSgd.logitsOf(parameters[name], q, ways));
+      probabilities.means = shares(tf.mul(cosines, scale));
+      return { probabilities, cosines: Array.from(cosines.dataSync()) };
+    });
+  }
+
+  // The losses after each part of the step that is asked for in `along`: of the examples, and of `named`, new drawings
+  // with the labels that the reader gave them, each counting the same.
+  function lossesAlong({ parameters }, { support, labels, ways, along, named }) {
+    const losses = {};
+    for (const [name, adapted] of Object.entries(parameters)) {
+      losses[name] = along.map((t) => tf.tidy(() => {
+        const there = metaSgd.partOfStep(model.theta, adapted, t);
+        const own = metaSgd.supportLoss(there, pictures(support), tf.tensor1d(labels, "int32"), ways).dataSync()[0];
+        if (!named?.labels.length) return { t, support: own };
+        const shares = tf.softmax(metaSgd.logitsOf(there, pictures(named.pictures), ways)).dataSync();
+        const terms = named.labels.map((label, i) => -Math.log(Math.max(LEAST, shares[i * ways + label])));
+        return { t, support: own, query: terms.reduce((sum, term) => sum + term, 0) / terms.length };
+      }));
+    }
+    return losses;
+  }
+
   function run(request) {
     const started = performance.now();
-    const { parameters, loss, moved } = adapt(request);
-    const result = { loss, moved, backend: tf.getBackend() };
-    if (request.query) {
-      const probabilities = (p) =>
-        Array.from(tf.tidy(() => tf.softmax(metaSgd.logitsOf(p, pictures(request.query), request.ways)).dataSync()));
-      result.probabilities = { before: probabilities(model.theta) };
-      for (const name of Object.keys(parameters)) result.probabilities[name] = probabilities(parameters[name]);
-    }
+    const adapted = adapt(request);
+    const result = { loss: adapted.loss, moved: adapted.moved, backend: tf.getBackend() };
+    if (request.query) Object.assign(result, answer(adapted, request));
+    if (request.along) result.along = lossesAlong(adapted, request);
     return { ...result, milliseconds: performance.now() - started };
   }
 

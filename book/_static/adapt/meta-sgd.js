@@ -72,15 +72,16 @@
     return tf.reshape(addToRows(scaled, bias), x.shape);
   }
 
-  // The network: four blocks of three modules and a linear layer. `p` holds parameters by their names in PyTorch.
-  function network(p, x) {
+  // The network: four blocks of three modules, which give the features, and a linear layer. `p` holds parameters by
+  // their names in PyTorch.
+  function featuresOf(p, x) {
     for (let i = 0; i < 12; i += 3) {
       x = addToRows(convolve(x, p[`${i}.weight`]), p[`${i}.bias`]);
       x = tf.relu(normalise(x, p[`${i + 1}.weight`], p[`${i + 1}.bias`]));
     }
-    const features = tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [x.shape[0], -1]); // in PyTorch's order
-    return tf.add(tf.matMul(features, p["13.weight"]), p["13.bias"]);
+    return tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [x.shape[0], -1]); // in PyTorch's order
   }
+  const network = (p, x) => tf.add(tf.matMul(featuresOf(p, x), p["13.weight"]), p["13.bias"]);
 
   // Scores of the first `ways` classes; the network has five.
   const logitsOf = (p, x, ways) => tf.slice(network(p, x), [0, 0], [x.shape[0], ways]);
@@ -110,5 +111,22 @@
     return adapted;
   }
 
-  scope.metaSgd = { readWeights, logitsOf, supportLoss, supportGradient, step };
+  // The part t of a step: theta + t (theta' - theta). All of it is 1, and 2 is twice as far.
+  function partOfStep(theta, adapted, t) {
+    return Object.fromEntries(
+      Object.entries(theta).map(([name, value]) => [name, tf.add(value, tf.mul(tf.sub(adapted[name], value), t))]),
+    );
+  }
+
+  // The cosine of each query's features with the mean of each class's: no step is taken, nothing is trained.
+  function cosinesWithMeans(p, x, labels, query, ways) {
+    const unit = (rows) => tf.div(rows, tf.add(tf.sqrt(tf.sum(tf.mul(rows, rows), 1, true)), 1e-12));
+    const members = tf.cast(tf.oneHot(labels, ways), "float32");
+    const sums = tf.matMul(members, featuresOf(p, x), true); // a sum points where the mean points
+    return tf.matMul(unit(featuresOf(p, query)), unit(sums), false, true);
+  }
+
+  scope.metaSgd = {
+    readWeights, featuresOf, logitsOf, supportLoss, supportGradient, step, partOfStep, cosinesWithMeans,
+  };
 })(typeof self === "undefined" ? globalThis : self);

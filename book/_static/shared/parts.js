@@ -1,6 +1,7 @@
 // What the book's interactive elements share: the language of their words, and making parts of a page.
 (function (scope) {
   "use strict";
+  if (scope.metaSgdParts) return; // of another element on the same page
   const LANGUAGES = ["en", "zh"];
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -44,5 +45,18 @@
 
   const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  scope.metaSgdParts = { language, wordsOf, make, draw, button, lessMotion };
+  // Load a script by its address, once.
+  const loaded = new Map();
+  function load(address) {
+    if (!loaded.has(address)) {
+      loaded.set(address, new Promise((resolve, reject) => {
+        const script = make("script", { src: address, onload: resolve });
+        script.onerror = () => reject(new Error(`${address.split("/").pop()} cannot be loaded`));
+        document.head.append(script);
+      }));
+    }
+    return loaded.get(address);
+  }
+
+  scope.metaSgdParts = { language, wordsOf, make, draw, button, lessMotion, load };
 })(typeof self === "undefined" ? globalThis : self);

@@ -89,6 +89,7 @@ class Graph:
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> PretendedGPU:
     """Let ``torch.cuda`` be a pretended one, and every tensor say that it is on it."""
     gpu = PretendedGPU()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "Stream", gpu.new_stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: gpu.current)
     monkeypatch.setattr(torch.cuda, "stream", gpu.stream)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from metasgd import gpu_report
 from metasgd.cli.options import HelpFormatter, add_device, choose_device, number_from, typed_command
 from metasgd.gpu_report.cells import TINY
@@ -30,7 +32,9 @@ def add_gpu_report(commands: Any) -> None:
 def run_gpu_report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure as many cells as there is time for, and return how many were measured, failed, and are left."""
     device = choose_device(arguments.device)
-    cells = gpu_report.make_cells(device.type, TINY if arguments.tiny else None)
+    has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    gpus = torch.cuda.device_count()
+    cells = gpu_report.make_cells(device.type, TINY if arguments.tiny else None, has_tf32=has_tf32, gpus=gpus)
     out = Path(arguments.out)
     report = gpu_report.run_report(out, cells, device, minutes=arguments.minutes, command=typed_command())
     states = [cell["status"] for cell in report["results"]]

@@ -1,24 +1,19 @@
 """Few-shot MNIST by Meta-SGD on a GPU, from random glyphs (chapter 10).
 
-python -m metasgd.gpu.program --out run
-torchrun --nproc-per-node 4 -m metasgd.gpu.program --meta_batch 32 --out run
+python -m metasgd.gpu.program --out run.pt
+torchrun --nproc-per-node 4 -m metasgd.gpu.program --meta_batch 32 --out run.pt
 """
 
 import argparse
-import math
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import grad, grad_and_value, vmap
+from torch import Tensor, func, nn, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metasgd import Task
@@ -46,13 +41,14 @@ class Settings:
     chunk: int = 1  # tasks that are computed as one
     streams: int = 8  # chunks side by side on a GPU
     save_every: int = 100  # iterations
-    test_tasks: int = 200  # for each fold, in steps of 20
+    test_tasks: int = 200  # for each fold of MNIST
 
 
-Shapes = list[torch.Size]  # of the parameters of the network
-Start = tuple[Tensor, Shapes]
 Model = Callable[[Tensor, Tensor], Tensor]  # (parameters, pictures) -> scores
 Work = Callable[[Tensor, Task], Tensor]  # (values, tasks) -> a sum over tasks
+Start = tuple[Tensor, Model]  # values: theta and alpha, two rows
+RANK = int(os.environ.get("RANK", 0))  # which process of torchrun this is,
+COUNT = int(os.environ.get("WORLD_SIZE", 1))  # and of how many
 
 
 def set_precision(precision: str) -> None:
@@ -77,32 +73,31 @@ def draw(sampler: Mixture, settings: Settings, number: int) -> Task:
 
 
 def make_start(settings: Settings, device: torch.device) -> Start:
-    """Return theta and alpha as two rows, and the shapes theta is cut into."""
+    """Return theta and alpha as the rows of one tensor, and their network."""
     torch.manual_seed(settings.seed)
     width, layers = settings.width, list[nn.Module]()
     for channels in (1, width, width, width):
         layers += [nn.Conv2d(channels, width, 3), nn.BatchNorm2d(width)]
-    layers.append(nn.Linear(width, settings.ways))
-    parameters = [p.detach() for layer in layers for p in layer.parameters()]
-    theta = torch.cat([p.flatten() for p in parameters])
+    network = nn.Sequential(*layers, nn.Linear(width, settings.ways))
+    theta = nn.utils.parameters_to_vector(network.parameters()).detach()
     alpha = torch.full_like(theta, settings.task_lr)
+    shapes = [parameter.shape for parameter in network.parameters()]
     values = torch.stack([theta, alpha]).to(device)
-    return values, [p.shape for p in parameters]
+    how = device.type, torch.bfloat16, settings.precision == "bfloat16"
+    return values, torch.autocast(*how)(partial(predict, shapes))
 
 
-def predict(shapes: Shapes, low: bool, theta: Tensor, x: Tensor) -> Tensor:
+def predict(shapes: list[torch.Size], theta: Tensor, x: Tensor) -> Tensor:
     """Return the scores, (pictures, ways), of the convnet of chapter 8."""
     parts = theta.split([shape.numel() for shape in shapes])
     *blocks, weight, bias = map(Tensor.view, parts, shapes)
-    where = x.device.type
-    with torch.autocast(where, torch.bfloat16, low, cache_enabled=False):
-        while blocks:
-            filters, shift, gamma, beta, *blocks = blocks
-            x = F.conv2d(x, filters, shift, padding=1)
-            x = F.batch_norm(x, None, None, training=True)
-            x = x * gamma[:, None, None] + beta[:, None, None]  # for vmap
-            x = F.relu(F.max_pool2d(x, 2))
-        return F.linear(x.flatten(1), weight, bias).to(theta.dtype)
+    while blocks:
+        filters, shift, gamma, beta, *blocks = blocks
+        x = F.conv2d(x, filters, shift, padding=1)
+        x = F.batch_norm(x, None, None, training=True)
+        x = x * gamma[:, None, None] + beta[:, None, None]  # for vmap
+        x = F.relu(F.max_pool2d(x, 2))
+    return F.linear(x.flatten(1), weight, bias).to(theta.dtype)
 
 
 def meta_gradient(model: Model, values: Tensor, tasks: Task) -> Tensor:
@@ -112,10 +107,9 @@ def meta_gradient(model: Model, values: Tensor, tasks: Task) -> Tensor:
         return F.cross_entropy(model(theta, x), y)
 
     theta, alpha = values[0].detach().requires_grad_(), values[1]
-    g = vmap(grad(loss), (None, 0, 0))(theta, *tasks[:2])
-    with torch.no_grad():
-        adapted = theta - alpha * g
-        v, losses = vmap(grad_and_value(loss))(adapted, *tasks[2:])
+    g = vmap(func.grad(loss), (None, 0, 0))(theta, *tasks[:2])
+    adapted = values[0] - alpha * g.detach()
+    v, losses = vmap(func.grad_and_value(loss))(adapted, *tasks[2:])
     (Hu,) = torch.autograd.grad(g, theta, alpha * v)
     in_theta, in_alpha = v.sum(0) - Hu, -(v * g.detach()).sum(0)
     return torch.cat([in_theta, in_alpha, losses.sum(0, keepdim=True)])
@@ -123,142 +117,138 @@ def meta_gradient(model: Model, values: Tensor, tasks: Task) -> Tensor:
 
 def cut(tasks: Task, size: int) -> list[Task]:
     """Cut a batch of tasks into parts of at most ``size`` tasks."""
-    parts = zip(*(x.split(size) for x in tasks), strict=True)
-    return [Task(*part) for part in parts]
+    return list(map(Task, *(x.split(size) for x in tasks)))
 
 
-def in_streams(
-    settings: Settings, work: Work, values: Tensor, tasks: Task
-) -> Tensor:
-    """Work on chunks of tasks, which take turns in the streams of a GPU."""
-    chunks, results = cut(tasks, settings.chunk), []
-    if not values.is_cuda:
-        return torch.stack([work(values, chunk) for chunk in chunks]).sum(0)
-    main = torch.cuda.current_stream()
-    queues = [torch.cuda.Stream() for _ in chunks[: settings.streams]]
-    for queue in queues:
-        queue.wait_stream(main)
-    for number, chunk in enumerate(chunks):
-        with torch.cuda.stream(queues[number % len(queues)]):
-            results.append(work(values, chunk))
-    for queue in queues:
-        main.wait_stream(queue)
-    return torch.stack(results).sum(0)
+def in_streams(work: Work, settings: Settings) -> Work:
+    """Let chunks of the tasks take turns in the streams of a GPU."""
+    on = torch.cuda if torch.cuda.is_available() else torch.cpu
+    streams = [on.Stream() for _ in range(settings.streams)]
+
+    def call(values: Tensor, tasks: Task) -> Tensor:
+        chunks, results = cut(tasks, settings.chunk), list[Tensor]()
+        main, used = on.current_stream(), streams[: len(chunks)]
+        for stream in used:
+            stream.wait_stream(main)
+        for number, chunk in enumerate(chunks):
+            with on.stream(used[number % len(used)]):
+                results.append(work(values, chunk))
+        for stream in used:
+            main.wait_stream(stream)
+        return torch.stack(results).sum(0)
+
+    return call
 
 
 def compiled(work: Work, values: Tensor, tasks: Task) -> Work:
     """Trace a work, with its derivatives, into one graph; compile it."""
-    graph = make_fx(work)(values, tasks)
-    fast = torch.compile(graph, dynamic=False, fullgraph=True)
-    return torch.no_grad()(lambda values, tasks: fast(values, tasks))
+    return torch.compile(make_fx(work)(values, tasks), dynamic=False)
 
 
 def recorded(work: Work, values: Tensor, tasks: Task) -> Work:
     """Record the kernels of a work as a CUDA graph, for other tasks, too."""
     if not values.is_cuda:
         return work
-    own = Task(*(x.clone() for x in tasks))  # where the recorded kernels read
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        work(values, own)  # once before, as libraries prepare themselves then
-    torch.cuda.current_stream().wait_stream(aside)
+    here, own = values.clone(), Task(*(x.clone() for x in tasks))
+    work(here, own)  # libraries prepare themselves at a first call
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = work(values, own)
+        result = work(here, own)
 
-    def replay(_: Tensor, tasks: Task) -> Tensor:  # values lie still
-        for place, x in zip(own, tasks, strict=True):
-            place.copy_(x)
+    def replay(values: Tensor, tasks: Task) -> Tensor:
+        for place, x in zip((here, *own), (values, *tasks), strict=True):
+            place.copy_(x)  # to where the recorded kernels read
         graph.replay()
         return result.clone()  # the next replay writes over it
 
     return replay
 
 
-def by_size(make: Callable[..., Work], work: Work) -> Work:
-    """Return a work in another form, made once for each number of tasks."""
+def by_size(make: Callable[..., Work], work: Work, most: int = 32) -> Work:
+    """Give a work another form, made once for each number of tasks.
+
+    No more than ``most`` tasks are given to it at once, and half as many from
+    then on where memory ends.
+    """
     made: dict[int, Work] = {}
 
     def call(values: Tensor, tasks: Task) -> Tensor:
-        if (size := len(tasks.query_x)) not in made:
-            made[size] = make(work, values, tasks)
-        return made[size](values, tasks)
+        nonlocal most
+        if (size := len(tasks.query_x)) <= most:
+            try:
+                made[size] = made.get(size) or make(work, values, tasks)
+                return made[size](values, tasks)
+            except RuntimeError as error:
+                reasons = f"{error} {error.__context__}"  # also of a recording
+                if size == 1 or "out of memory" not in reasons:
+                    raise
+            most = size // 2
+            made.clear()  # a recording holds memory as long as it is kept
+        parts = [call(values, part) for part in cut(tasks, most)]
+        return torch.stack(parts).sum(0)
 
     return call
 
 
-def make_work(settings: Settings, shapes: Shapes) -> Work:
+def make_work(settings: Settings, model: Model) -> Work:
     """Return the meta-gradient, computed as the settings say."""
-    model = partial(predict, shapes, settings.precision == "bfloat16")
     work: Work = partial(meta_gradient, model)
     if settings.execution == "compiled":
         work = by_size(compiled, work)
-    work = partial(in_streams, settings, work)
-    return work if settings.execution == "plain" else by_size(recorded, work)
+    work = in_streams(work, settings)
+    as_it_is = settings.execution == "plain"
+    return by_size((lambda work, *_: work) if as_it_is else recorded, work)
 
 
-def train(
-    settings: Settings, device: torch.device, path: Path
-) -> tuple[Tensor, Tensor]:
+def train(settings: Settings, device: torch.device, path: str) -> list[Tensor]:
     """Meta-train, or go on from the checkpoint; return values and losses."""
     set_precision(settings.precision)
-    rank = int(os.environ.get("RANK", 0))
-    count = int(os.environ.get("WORLD_SIZE", 1))
-    values, shapes = make_start(settings, device)
+    values, model = make_start(settings, device)
     adam, losses = torch.optim.Adam([values], fused=True), list[Tensor]()
-    if path.exists():
+    if os.path.exists(path):
         saved = torch.load(path, device, weights_only=True)
         if saved["settings"] != asdict(settings):
             raise ValueError(f"{path} has other settings: {saved['settings']}")
         values.copy_(saved["values"])
         adam.load_state_dict(saved["adam"])
         losses = list(saved["losses"])
-    work, sampler = make_work(settings, shapes), make_sampler(settings, device)
-    tasks = draw(sampler, settings, len(losses))
-    end = settings.iterations
-    for done in range(len(losses), end):
-        parts = cut(Task(*(x[rank::count] for x in tasks)), 32)
-        total = torch.stack([work(values, part) for part in parts]).sum(0)
-        tasks = draw(sampler, settings, done + 1)  # while a GPU still computes
-        if count > 1:
-            dist.all_reduce(total)
+    work, sampler = make_work(settings, model), make_sampler(settings, device)
+    tasks, end = draw(sampler, settings, len(losses)), settings.iterations
+    for step in range(len(losses) + 1, end + 1):
+        total = work(values, Task(*(x[RANK::COUNT] for x in tasks)))
+        tasks = draw(sampler, settings, step)  # while a GPU still computes
+        if COUNT > 1:
+            torch.distributed.all_reduce(total)
         total /= settings.meta_batch
         values.grad = total[:-1].view_as(values)
-        decay = (1 + math.cos(math.pi * done / end)) / 2
-        adam.param_groups[0]["lr"] = settings.lr * decay
-        adam.step()
         losses.append(total[-1].clone())  # on the device: nothing waits for it
-        if rank == 0 and done + 1 in (
-            end,
-            *range(0, end, settings.save_every),
-        ):
+        decay = (1 + np.cos(np.pi * (step - 1) / end)) / 2
+        adam.param_groups[0]["lr"] = float(settings.lr * decay)
+        adam.step()
+        if RANK == 0 and (step == end or step % settings.save_every == 0):
             state = {"settings": asdict(settings), "values": values}
             state |= {"adam": adam.state_dict(), "losses": torch.stack(losses)}
-            torch.save(state, path.with_suffix(".part"))
-            os.replace(path.with_suffix(".part"), path)  # always whole
-            print(f"{done + 1} steps, loss {losses[-1]:.3f}", file=sys.stderr)
-    return values, torch.stack(losses)
+            torch.save(state, f"{path}.part")
+            os.replace(f"{path}.part", path)  # so that it is always whole
+            print(f"{step} steps, loss {losses[-1]:.3f}")
+    return [values, torch.stack(losses)]
 
 
-def accuracy(
-    settings: Settings, values: Tensor, sampler: EpisodeSampler
-) -> Tensor:
-    """Return the accuracy on each of the test tasks after one step."""
-    generator, right = torch.Generator(sampler.device), list[Tensor]()
-    generator.manual_seed(2024)
-    shapes = make_start(settings, values.device)[1]
-    model = partial(predict, shapes, settings.precision == "bfloat16")
+def accuracy(settings: Settings, values: Tensor, fold: int) -> Tensor:
+    """Return the accuracy on each of the test tasks of a fold of MNIST."""
+    digits, sizes = load_mnist(quiet=True), (settings.ways, settings.shots)
+    classes = [digits[digit] for digit in fold_digits(fold)[1]]
+    how = partial(EpisodeSampler, device=values.device, augment=Deslanted())
+    sampler = how(classes, *sizes, seed=2024)
+    tasks = sampler.sample(settings.test_tasks)
+    model = make_start(settings, values.device)[1]
 
     def answer(x: Tensor, y: Tensor, query_x: Tensor) -> Tensor:
-        g = grad(lambda theta: F.cross_entropy(model(theta, x), y))(values[0])
+        g = func.grad(lambda p: F.cross_entropy(model(p, x), y))(values[0])
         return model(values[0] - values[1] * g, query_x).argmax(1)
 
-    for _ in range(settings.test_tasks // 20):
-        *given, query_y = sampler.sample(20, generator)
-        answers = vmap(answer, chunk_size=settings.chunk)(*given)
-        right.append((answers == query_y).double().mean(1))
-    return torch.cat(right)
+    answers: Tensor = vmap(answer, chunk_size=settings.chunk)(*tasks[:3])
+    return answers.eq(tasks.query_y).double().mean(1)
 
 
 def main() -> None:
@@ -266,23 +256,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in asdict(Settings()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value)
-    parser.add_argument("--out", type=Path, default=Path("run"))
+    parser.add_argument("--out", default="run.pt")
     given = vars(parser.parse_args())
-    out, settings = given.pop("out"), Settings(**given)
+    path, settings = given.pop("out"), Settings(**given)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if "RANK" in os.environ:  # started by torchrun
-        if device.type == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    out.mkdir(parents=True, exist_ok=True)
-    values, _ = train(settings, device, out / "checkpoint.pt")
-    digits, seen = load_mnist(), Deslanted()
-    for fold in range(5) if os.environ.get("RANK", "0") == "0" else ():
-        held_out, how = fold_digits(fold)[1], (settings.ways, settings.shots)
-        classes = [digits[digit] for digit in held_out]
-        tasks = EpisodeSampler(classes, *how, device=device, augment=seen)
-        right = accuracy(settings, values, tasks).mean()
-        print(f"digits {held_out}: {right:.1%}", file=sys.stdout)
+    if COUNT > 1:
+        getattr(torch, device.type).set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend)
+    values, _ = train(settings, device, path)
+    for fold in range(5)[RANK::COUNT]:  # processes share the tests, too
+        right = accuracy(settings, values, fold).mean()
+        print(f"digits {fold_digits(fold)[1]}: {right:.1%}")
 
 
 if __name__ == "__main__":

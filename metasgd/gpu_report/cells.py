@@ -9,6 +9,7 @@ STRATEGIES = ("loop", "batched", "streams")
 PROGRAM, PROGRAM_BATCHED = "program, side by side", "program, all at once"
 COMPILED = ", compiled"
 PRECISIONS = ("float32", "tf32", "bfloat16")
+GOALS = (85, 90)  # per cent of right answers, the times to which are noted
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,19 @@ class Cell:
         return " ".join([self.kind, *(f"{name}={value}" for name, value in self.settings.items())])
 
 
-def make_cells(device_type: str, sizes: Sizes | None = None) -> list[Cell]:
+def make_cells(device_type: str, sizes: Sizes | None = None, *, has_tf32: bool = True, gpus: int = 2) -> list[Cell]:
     """Return the cells for a type of device, those of most worth first.
 
     Args:
         device_type: ``"cuda"``, or ``"cpu"``, which has neither streams nor TF32.
         sizes: how large everything is (None: as in the book).
+        has_tf32: whether a GPU has TF32; those before NVIDIA's Ampere, as the T4, take float32 in its place.
+        gpus: how many GPUs there are; two processes need two.
     """
     sizes = sizes or Sizes()
     on_gpu = device_type == "cuda"
     strategies = [name for name in STRATEGIES if on_gpu or name != "streams"]
-    precisions = [name for name in PRECISIONS if on_gpu or name != "tf32"]
+    precisions = [name for name in PRECISIONS if name != "tf32" or (on_gpu and has_tf32)]
     all_at_once = {"meta_batch": sizes.meta_batch, "width": sizes.width, "shots": 1}
 
     def speed(contender: str, precision: str = "float32", **workload: int) -> Cell:
@@ -97,7 +100,7 @@ def make_cells(device_type: str, sizes: Sizes | None = None) -> list[Cell]:
     cells += [Cell("resume"), Cell("meta_gradient", {"execution": "compiled"}, 60)]
     cells += [speed(name + COMPILED) for name in (PROGRAM, PROGRAM_BATCHED, *strategies[1:])]
     cells += [speed(PROGRAM_BATCHED + COMPILED, precision) for precision in precisions[1:]]
-    cells += [Cell("processes", dict(sizes.training), 60)]
+    cells += [Cell("processes", dict(sizes.training), 60)] * (not on_gpu or gpus > 1)
     grid = itertools.product(sizes.widths, sizes.shots, sizes.meta_batches, quick, precisions)
     for width, shots, meta_batch, contender, precision in grid:
         cells.append(speed(contender, precision, width=width, shots=shots, meta_batch=meta_batch))

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,12 +25,11 @@ from metasgd.benchmark.line_up import make_start
 from metasgd.benchmark.measure import spread
 from metasgd.benchmark.timing import flops_per_task, matmul_action, synchronize, time_in_rounds
 from metasgd.benchmark.workloads import make_tasks
-from metasgd.data import load_mnist
 from metasgd.gpu import program
-from metasgd.gpu_report.cells import COMPILED, PROGRAM, PROGRAM_BATCHED
+from metasgd.gpu_report.cells import COMPILED, GOALS, PROGRAM, PROGRAM_BATCHED
 from metasgd.meta_sgd import MetaSGD
 from metasgd.models import convnet
-from metasgd.tasks import Deslanted, EpisodeSampler, Mixture, fold_digits
+from metasgd.tasks import Mixture
 from metasgd.tasks.episodes import draw_without_replacement
 
 Values = dict[str, Any]
@@ -61,8 +59,8 @@ def meta_gradient(device: torch.device, execution: str) -> Values:
     values = torch.stack(
         [torch.cat([value.detach().flatten() for value in part.values()]) for part in (loop.theta, loop.alpha)]
     )
-    shapes = program.make_start(CHECKED, device)[1]
-    work, errors = program.make_work(replace(CHECKED, execution=execution), shapes), []
+    model = program.make_start(CHECKED, device)[1]
+    work, errors = program.make_work(replace(CHECKED, execution=execution), model), []
     for number in range(2):  # the second is replayed
         tasks = in_dtype(program.draw(sampler, CHECKED, number), torch.float64)
         loop.meta_backward(tasks)
@@ -92,7 +90,10 @@ def switches(device: torch.device) -> Values:
 
 
 def resume(device: torch.device) -> Values:
-    """Return how far a run that was resumed in its middle ends from one that was not; 0 is to the last bit."""
+    """Return how far a run that was resumed in its middle ends from one that was not; 0 is to the last bit.
+
+    A GPU may add in another order each time, so it is also told whether two uninterrupted runs are the same.
+    """
 
     def until_the_fifth(sampler: Mixture, settings: program.Settings, number: int) -> Task:
         if number == 5:
@@ -101,31 +102,42 @@ def resume(device: torch.device) -> Values:
 
     draw = program.draw
     with tempfile.TemporaryDirectory() as folder:
-        whole, losses = program.train(CHECKED, device, Path(folder) / "whole.pt")
+        (whole, losses), (_, repeated) = (
+            program.train(CHECKED, device, f"{folder}/whole-{number}.pt") for number in range(2)
+        )
         program.draw = until_the_fifth
         try:
-            program.train(CHECKED, device, Path(folder) / "killed.pt")
+            program.train(CHECKED, device, f"{folder}/killed.pt")
         except KeyboardInterrupt:
             pass
         finally:
             program.draw = draw
-        resumed, again = program.train(CHECKED, device, Path(folder) / "killed.pt")
-    return {"error": relative(resumed, whole.double()), "same": bool(torch.equal(losses, again))}
+        resumed, again = program.train(CHECKED, device, f"{folder}/killed.pt")
+    same, repeats = bool(torch.equal(losses, again)), bool(torch.equal(losses, repeated))
+    off = float((losses - again).abs().max())
+    return {
+        "error": relative(resumed, whole.double()),
+        "loss_error": off,
+        "same": same,
+        "repeats": repeats,
+        "right": same or (not repeats and off < 0.05),
+    }
 
 
 def error(device: torch.device, width: int, precision: str) -> Values:
     """Return how far the meta-gradient at the start is from that in float64, for three meta-batches of four tasks."""
     settings = replace(CHECKED, width=width, meta_batch=4, execution="plain", precision=precision)
     sampler = program.make_sampler(settings, device)
-    values, shapes = program.make_start(settings, device)
+    values, model = program.make_start(settings, device)
+    exact_model = program.make_start(replace(settings, precision="float32"), device)[1]
     errors = []
     for number in range(3):
         tasks = program.draw(sampler, settings, number)
         program.set_precision("float32")
-        judge = program.make_work(replace(settings, precision="float32"), shapes)
+        judge = program.make_work(settings, exact_model)
         exact = judge(values.double(), in_dtype(tasks, torch.float64))[:-1]
         program.set_precision(precision)
-        errors.append(relative(program.make_work(settings, shapes)(values, tasks)[:-1], exact))
+        errors.append(relative(program.make_work(settings, model)(values, tasks)[:-1], exact))
     program.set_precision("float32")
     return {"errors": errors}
 
@@ -147,12 +159,11 @@ def make_step(device: torch.device, contender: str, precision: str, workload: Wo
     chunk = 32 if name == PROGRAM_BATCHED else 1
     execution = "compiled" if is_compiled else "recorded"
     settings = program.Settings(width=workload.width, precision=precision, chunk=chunk, execution=execution)
-    values, shapes = program.make_start(settings, device)
-    work, adam = program.make_work(settings, shapes), torch.optim.Adam([values], lr=META_LR, fused=True)
+    values, model = program.make_start(settings, device)
+    work, adam = program.make_work(settings, model), torch.optim.Adam([values], lr=META_LR, fused=True)
 
     def step(tasks: Task) -> None:
-        total = torch.stack([work(values, part) for part in program.cut(tasks, 32)]).sum(0)
-        values.grad = (total[:-1] / workload.meta_batch).view_as(values)
+        values.grad = (work(values, tasks)[:-1] / workload.meta_batch).view_as(values)
         adam.step()
 
     return alternating(batches, step)
@@ -243,8 +254,8 @@ def profile_of(device: torch.device, meta_batch: int, width: int, shots: int) ->
     workload = Workload("convnet", meta_batch, shots, 15, width)
     program.set_precision("float32")
     settings = program.Settings(width=width, chunk=32, execution="plain")
-    values, shapes = program.make_start(settings, device)
-    work, batch = program.make_work(settings, shapes), make_tasks(workload, Timing(device), torch.float32)[0]
+    values, model = program.make_start(settings, device)
+    work, batch = program.make_work(settings, model), make_tasks(workload, Timing(device), torch.float32)[0]
     call = partial(work, values, batch)
     call()
     on_gpu = device.type == "cuda"
@@ -263,29 +274,78 @@ def profile_of(device: torch.device, meta_batch: int, width: int, shots: int) ->
 # What does it learn?
 
 
+class Watch:
+    """Times a training run of the program, and tests its checkpoints on the way; the time of the tests is not counted.
+
+    The program draws the tasks of its next iteration while it computes one. This draws in its place, and looks first
+    whether a checkpoint was written at the end of the iteration before.
+
+    Args:
+        settings: of the run, which writes a checkpoint every ``settings.save_every`` iterations.
+        device: where it runs.
+        path: its checkpoint.
+    """
+
+    def __init__(self, settings: program.Settings, device: torch.device, path: str) -> None:
+        self.settings, self.device, self.path = settings, device, path
+        self._draw, self._tested, self._started, self._paused = program.draw, 0, time.perf_counter(), 0.0
+        self.curve: list[dict[str, float]] = []
+
+    def draw(self, sampler: Mixture, settings: program.Settings, number: int) -> Task:
+        """Draw as the program does, after a test of the checkpoint that is new."""
+        done = number - 1
+        if done > self._tested and done % settings.save_every == 0:
+            self.test(done)
+        return self._draw(sampler, settings, number)
+
+    def test(self, done: int) -> None:
+        """Note the seconds of training so far and the accuracy, the mean over the folds."""
+        synchronize(self.device)
+        paused = time.perf_counter()
+        seconds = paused - self._started - self._paused
+        values = torch.load(self.path, self.device, weights_only=True)["values"]
+        how = replace(self.settings, test_tasks=min(40, self.settings.test_tasks), chunk=20)
+        right = statistics.mean(program.accuracy(how, values, fold).mean().item() for fold in range(5))
+        self.curve.append({"iterations": done, "seconds": seconds, "accuracy": right})
+        self._tested = done
+        synchronize(self.device)
+        self._paused += time.perf_counter() - paused
+
+
+def first_reached(curve: list[dict[str, float]], accuracy: float) -> float | None:
+    """Return the seconds of the first point of a curve at or above an accuracy; None if there is none."""
+    return next((point["seconds"] for point in curve if point["accuracy"] >= accuracy), None)
+
+
 def accuracy(device: torch.device, precision: str, **training: Any) -> Values:
-    """Train the recipe of chapter 8 in a precision; return its time, its losses, and its accuracy on each fold."""
+    """Train the recipe of chapter 8 in a precision; return its time, its losses, and its accuracy on each fold.
+
+    On the way, ten checkpoints are tested on 40 tasks of each fold, so that there are times to reach an accuracy, too.
+    The last point of the curve is the end of training. The seconds of drawing the glyphs, on the CPU, are told apart.
+    """
     settings = program.Settings(precision=precision, **training)
-    make_sampler, started = program.make_sampler, time.perf_counter()
+    settings = replace(settings, save_every=max(1, settings.iterations // 10))
+    make_sampler, draw, started = program.make_sampler, program.draw, time.perf_counter()
     sampler = make_sampler(settings, device)
     drawn = time.perf_counter()
-    program.make_sampler = lambda *_: sampler  # the glyphs are drawn on the CPU, and are timed apart
+    program.make_sampler = lambda *_: sampler
     try:
         with tempfile.TemporaryDirectory() as folder:
-            values, losses = program.train(settings, device, Path(folder) / "checkpoint.pt")
+            watch = Watch(settings, device, f"{folder}/checkpoint.pt")
+            program.draw = watch.draw
+            values, losses = program.train(settings, device, watch.path)
+            watch.test(settings.iterations)
     finally:
-        program.make_sampler = make_sampler
-    synchronize(device)
-    seconds = time.perf_counter() - drawn
-    digits, right = load_mnist(quiet=True), []
-    for fold in range(5):
-        classes = [digits[digit] for digit in fold_digits(fold)[1]]
-        tasks = EpisodeSampler(classes, 5, 1, device=device, augment=Deslanted())
-        right.append(program.accuracy(settings, values, tasks).mean().item())
+        program.make_sampler, program.draw = make_sampler, draw
     every = max(1, len(losses) // 50)
-    means = [part.mean().item() for part in losses.split(every)]
-    curve = {"every": every, "mean_loss": means}
-    return {"seconds": seconds, "seconds_of_glyphs": drawn - started, "accuracy": right, "loss_curve": curve}
+    return {
+        "seconds": watch.curve[-1]["seconds"],
+        "seconds_of_glyphs": drawn - started,
+        "accuracy": [program.accuracy(settings, values, fold).mean().item() for fold in range(5)],
+        "accuracy_curve": watch.curve,
+        "seconds_to": {str(goal): first_reached(watch.curve, goal / 100) for goal in GOALS},
+        "loss_curve": {"every": every, "mean_loss": [part.mean().item() for part in losses.split(every)]},
+    }
 
 
 def processes(device: torch.device, **training: Any) -> Values:
@@ -298,10 +358,18 @@ def processes(device: torch.device, **training: Any) -> Values:
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             options = [f"--{name}={value}" for name, value in settings.items()]
-            command = [sys.executable, *launch, str(count), "-m", "metasgd.gpu.program", "--out", folder, *options]
+            command = [
+                sys.executable,
+                *launch,
+                str(count),
+                "-m",
+                "metasgd.gpu.program",
+                *options,
+                f"--out={folder}/run.pt",
+            ]
             hidden = {} if device.type == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
             subprocess.run(command, check=True, capture_output=True, env=os.environ | hidden)
-            state = torch.load(Path(folder) / "checkpoint.pt", "cpu", weights_only=True)
+            state = torch.load(f"{folder}/run.pt", "cpu", weights_only=True)
         found[str(count)] = state["losses"].tolist()
     return {"losses": found}
 

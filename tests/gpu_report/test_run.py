@@ -112,7 +112,7 @@ def test_a_worker_survives_an_error_a_death_and_a_cell_that_hangs() -> None:
 def test_the_command_measures_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Two of its cells, tiny, in a process of their own."""
     chosen = [cell for cell in make_cells("cpu", cells.TINY) if cell.kind in ("switches", "drawing")]
-    monkeypatch.setattr("metasgd.gpu_report.make_cells", lambda *_: chosen)
+    monkeypatch.setattr("metasgd.gpu_report.make_cells", lambda *_, **__: chosen)
     out = tmp_path / "report.json"
     assert main(["gpu-report", "--out", str(out), "--device", "cpu", "--tiny"]) == 0
     assert json.loads(capsys.readouterr().out) == {"out": str(out), "measured": 2, "failed": 0, "not_measured": 0}

@@ -1,9 +1,9 @@
-"""Tables of a report show what was measured where it belongs, and say where a cell is missing."""
+"""Tables of a report show what was measured where it belongs, and name what was not."""
 
 from typing import Any
 
 from metasgd.gpu_report import Report, accuracy_table, check_lines, memory_table, speed_table
-from metasgd.gpu_report.tables import MISSING
+from metasgd.gpu_report.tables import table
 
 
 def cell(kind: str, values: dict[str, Any], status: str = "measured", **settings: Any) -> dict[str, Any]:
@@ -20,36 +20,50 @@ def report_of(*cells: dict[str, Any]) -> Report:
     return Report({}, {str(number): one for number, one in enumerate(cells)})
 
 
-def row(table: str, name: str) -> list[str]:
-    (line,) = (line for line in table.splitlines() if line.startswith(name + "  "))
-    return line.removeprefix(name).replace(MISSING, "missing").split("  ")
-
-
-def fields(table: str, name: str) -> list[str]:
-    return [part.strip() for part in row(table, name) if part.strip()]
+def fields(text: str, name: str) -> list[str]:
+    """The parts of the line that begins with a name, which stand at least two spaces apart."""
+    (line,) = (line for line in text.splitlines() if line.startswith(name + "  "))
+    return [part.strip() for part in line.removeprefix(name).split("  ") if part.strip()]
 
 
 def test_speeds_stand_in_their_places_with_their_ratio_to_the_loop() -> None:
-    table = speed_table(report_of(speed("loop", "float32", 50), speed("streams, compiled", "bfloat16", 1500)))
-    assert fields(table, "loop") == ["50 (1.0 x)", "missing", "missing"]
-    assert fields(table, "streams, compiled") == ["missing", "missing", "1,500 (30.0 x)"]
-    assert fields(table, "batched") == ["missing"] * 3
+    text = speed_table(report_of(speed("loop", "float32", 50), speed("streams, compiled", "bfloat16", 1500)))
+    assert fields(text, "tasks per second") == ["float32", "bfloat16"]
+    assert fields(text, "loop") == ["50 (1.0 x)", "-"]
+    assert fields(text, "streams, compiled") == ["-", "1,500 (30.0 x)"]
+    assert text.count("Not measured") == 1
+    assert "tf32." in text
+    assert "batched; batched, compiled; streams;" in text.replace("\n", " ")
 
 
 def test_memory_stands_under_its_meta_batch() -> None:
-    table = memory_table(report_of(speed("streams", "float32", 7, meta_batch=512)))
-    assert fields(table, "streams") == ["missing"] * 3 + ["70"]
+    text = memory_table(report_of(speed("streams", "float32", 7, meta_batch=512)))
+    assert fields(text, "peak memory, MB") == ["512 tasks"]
+    assert fields(text, "streams") == ["70"]
+
+
+def test_a_table_without_any_measurement_is_a_line() -> None:
+    assert memory_table(report_of()) == "peak memory, MB: not measured"
+    assert accuracy_table(report_of()) == "training by precision: not measured"
+
+
+def test_a_table_of_which_all_was_measured_names_nothing() -> None:
+    assert table("a", ["b", "c"], {"d": ["1", "2"]}).splitlines()[1:] == [f"{'d':32}  1  2"]
 
 
 def test_accuracy_is_the_mean_of_the_folds_beside_the_error() -> None:
-    table = accuracy_table(
+    text = accuracy_table(
         report_of(
-            cell("accuracy", {"seconds": 12.3, "accuracy": [0.9, 0.92]}, precision="tf32"),
+            cell(
+                "accuracy",
+                {"seconds": 12.3, "accuracy": [0.9, 0.92], "seconds_to": {"85": 4.2, "90": None}},
+                precision="tf32",
+            ),
             cell("error", {"errors": [3e-3, 1e-3, 2e-3]}, precision="tf32", width=64),
         )
     )
-    assert fields(table, "tf32") == ["2.0e-03", "12", "91.0 %"]
-    assert fields(table, "float32") == ["missing"] * 3
+    assert fields(text, "tf32") == ["2.0e-03", "4", "not reached", "12", "91.0 %"]
+    assert "Not measured: float32; bfloat16." in text
 
 
 def test_checks_are_right_wrong_or_missing_and_failures_are_listed() -> None:
@@ -57,8 +71,9 @@ def test_checks_are_right_wrong_or_missing_and_failures_are_listed() -> None:
     cells = (
         cell("meta_gradient", {"right": True}),
         cell("meta_gradient", {"right": False}),
-        cell("resume", {"same": True}),
+        cell("resume", {"right": True}),
     )
     lines = check_lines(report_of(*cells, lost)).splitlines()
-    assert [line.split()[-1] for line in lines[:4]] == ["NO", "measured", "measured", "yes"]
-    assert lines[4] == "failed: 3: no memory"
+    assert [line.split()[-1] for line in lines[:2]] == ["NO", "yes"]
+    assert lines[2].startswith("Not checked: the strategies' meta-gradients; float32")
+    assert lines[-1] == "failed: 3: no memory"

@@ -24,6 +24,7 @@ from metasgd.plotting.chapter13 import estimator_means, navigation_curves, navig
 from metasgd.plotting.chapter14 import adapted_probabilities
 from metasgd.plotting.chapter15 import crossing_curves
 from metasgd.plotting.chapter16 import preparation, threshold_shares
+from metasgd.plotting.history import timeline
 from metasgd.plotting.shared import (
     accuracy_by_fold,
     contact_sheet,
@@ -105,6 +106,7 @@ __all__ = [
     "task_parabolas",
     "threshold_shares",
     "time_shares",
+    "timeline",
     "training_curves",
     "training_path",
     "turned_digits",

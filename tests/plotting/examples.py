@@ -95,6 +95,10 @@ EXAMPLES: Mapping[str, Arguments] = {
     "layer_steps": arguments(
         {"first": 0.1, "last": 0.3}, {"first": 0.1 * uniform(4, 3), "last": 0.2 * uniform(5, seed=1) - 0.1}
     ),
+    "timeline": arguments(
+        [("1987", "A. B.: to learn", "rates"), ("1990–91", "C.", "metric"), ("2017", "Meta-SGD: D.", "metric")],
+        {"rates": "green", "metric": "red"}, (0, 2),
+    ),
     # Chapter 1
     "accuracy_against_steps": arguments(
         {title: {"SGD": [0.2, 0.4], "SGD, support": [0.2, 0.9], "Meta-SGD": [0.2, 0.8]} for title in ("one", "five")},

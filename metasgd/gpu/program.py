@@ -176,7 +176,8 @@ def by_size(make: Callable[..., Work], work: Work, most: int = 32) -> Work:
         nonlocal most
         if (size := len(tasks.query_x)) <= most:
             try:
-                made[size] = made.get(size) or make(work, values, tasks)
+                if size not in made:
+                    made[size] = make(work, values, tasks)
                 return made[size](values, tasks)
             except RuntimeError as error:
                 reasons = f"{error} {error.__context__}"  # also of a recording
@@ -239,8 +240,7 @@ def accuracy(settings: Settings, values: Tensor, fold: int) -> Tensor:
     digits, sizes = load_mnist(quiet=True), (settings.ways, settings.shots)
     classes = [digits[digit] for digit in fold_digits(fold)[1]]
     how = partial(EpisodeSampler, device=values.device, augment=Deslanted())
-    sampler = how(classes, *sizes, seed=2024)
-    tasks = sampler.sample(settings.test_tasks)
+    tasks = how(classes, *sizes, seed=2024).sample(settings.test_tasks)
     model = make_start(settings, values.device)[1]
 
     def answer(x: Tensor, y: Tensor, query_x: Tensor) -> Tensor:

@@ -280,6 +280,19 @@ def test_other_errors_and_too_little_memory_for_one_task_are_raised(error: Runti
     assert tried == ([4, 2, 1] if error is NO_MEMORY else [4])
 
 
+class Compiled:
+    """What ``torch.compile`` returns of a module: it is called like it, and raises if it is asked for its length."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.graph(*arguments)
+
+    def __len__(self) -> int:
+        raise TypeError("GraphModule does not support len()")
+
+
 def test_compiled_graph_is_the_whole_meta_gradient(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the graph itself in the place of what a compiler makes of it, which takes a minute."""
     graphs = []
@@ -287,7 +300,7 @@ def test_compiled_graph_is_the_whole_meta_gradient(device: torch.device, monkeyp
     def compile(graph: Any, **options: Any) -> Any:
         graphs.append(graph)
         assert options == {"dynamic": False}
-        return graph
+        return Compiled(graph)
 
     monkeypatch.setattr(torch, "compile", compile)
     learner, tasks = make_loop(device), make_tasks(device, 4)

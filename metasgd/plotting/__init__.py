@@ -1,6 +1,6 @@
 """Every figure of the book: a function from data to a matplotlib figure, in one file for each chapter."""
 
-from metasgd.plotting.chapter01 import accuracy_against_steps, intervals_by_shots, valley_steps
+from metasgd.plotting.chapter01 import accuracy_against_steps, intervals_by_shots, sorted_drawings, valley_steps
 from metasgd.plotting.chapter02 import bent_step, error_factors, losses_by_steps, map_fields, steps_of_tasks
 from metasgd.plotting.chapter03 import difference_errors, meta_update_flow, rate_landscape, step_directions
 from metasgd.plotting.chapter04 import loss_against_scale, rates_against_shots, task_parabolas, training_path
@@ -101,6 +101,7 @@ __all__ = [
     "sine_errors",
     "sine_losses",
     "sine_tasks",
+    "sorted_drawings",
     "step_directions",
     "steps_of_tasks",
     "task_parabolas",

@@ -1,13 +1,48 @@
-"""The figures of chapter 1: many tasks in a valley, training from scratch, and what practice on other tasks gains."""
+"""The figures of chapter 1: a round of its game, many tasks in a valley, and what practice on other tasks gains."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from metasgd.evaluation import Evaluation
 from metasgd.plotting.style import COLOURS, accepts_any_tensor, draw_contours, figure, legend_above
+
+
+@accepts_any_tensor
+def sorted_drawings(support: Tensor, queries: Tensor, labels: Tensor, answers: Mapping[str, Tensor]) -> Figure:
+    """Draw an example of each of five symbols, and drawings with what two methods take them for (chapter 1).
+
+    The figure is ``fig-why-round``.
+
+    Args:
+        support: an example of each symbol, shape (5, 1, height, width).
+        queries: the drawings, a multiple of five, shape (queries, 1, height, width).
+        labels: which symbol each drawing is, int64 of shape (queries,), from 0.
+        answers: by method, which symbol it takes each drawing for, int64 of shape (queries,); two methods.
+    """
+    columns = len(support)
+    rows = 1 + len(queries) // columns
+    colours = [COLOURS["blue"], COLOURS["grey"]]
+    with figure(rows, columns, height=0.4 + 1.35 * rows) as (fig, grid):
+        for panel, picture in zip(grid.flat, torch.cat([support, queries]), strict=True):
+            panel.imshow(picture[0], cmap="gray")
+            panel.set(xticks=[], yticks=[])
+            panel.grid(False)
+        for number, panel in enumerate(grid[0], 1):
+            panel.set_title(f"symbol {number}" if number == 1 else f"{number}")
+        for index, panel in enumerate(grid[1:].flat):
+            for line, (given, colour) in enumerate(zip(answers.values(), colours, strict=True)):
+                right = given[index] == labels[index]
+                text = f"{given[index] + 1} {'✓' if right else '✗'}"
+                weight = "normal" if right else "bold"
+                place = {"xy": (0.3 + 0.45 * line, -0.08), "xycoords": "axes fraction"}
+                panel.annotate(text, **place, ha="center", va="top", color=colour, fontweight=weight)
+        patches = [Patch(color=colour, label=name) for name, colour in zip(answers, colours, strict=True)]
+        legend_above(fig, handles=patches)
+    return fig
 
 
 @accepts_any_tensor

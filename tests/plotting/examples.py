@@ -106,6 +106,10 @@ EXAMPLES: Mapping[str, Arguments] = {
         chance=0.2,
         dashed=["SGD, support"],
     ),
+    "sorted_drawings": arguments(
+        uniform(5, 1, 4, 4), uniform(10, 1, 4, 4, seed=1), torch.arange(10) % 5,
+        {name: torch.arange(10) // most for name, most in (("meta-trained", 2), ("not meta-trained", 3))},
+    ),
     "valley_steps": arguments(
         distance, torch.zeros(2), torch.tensor([[0.5, 1.0], [2.0, 0.5]]), torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
         uniform(5, 2),

@@ -5,8 +5,18 @@ import torch
 
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
-from tests.plotting.examples import distance
-from tests.plotting.reading import curves
+from tests.plotting.examples import distance, uniform
+from tests.plotting.reading import curves, texts
+
+
+def test_sorted_drawings_have_the_answer_of_each_method_under_each_drawing():
+    support, queries = uniform(5, 1, 4, 4), uniform(10, 1, 4, 4, seed=1)
+    labels = torch.tensor([0, 1, 2, 3, 4, 4, 3, 2, 1, 0])
+    fig = plotting.sorted_drawings(support, queries, labels, {"one": labels, "other": torch.zeros_like(labels)})
+    for panel, picture in zip(fig.axes, torch.cat([support, queries]), strict=True):
+        assert panel.images[0].get_array().tolist() == picture[0].tolist()
+    for panel, label in zip(fig.axes[5:], labels.tolist(), strict=True):
+        assert texts(panel) == [f"{label + 1} ✓", "1 ✓" if label == 0 else "1 ✗"]
 
 
 def test_valley_steps_draw_an_arrow_for_each_step_and_a_star_for_each_task():

@@ -1,10 +1,11 @@
 // The page of chapter 14: pads to draw on, and what one Meta-SGD step makes of them. Words are in words.js, numbers come
-// from engine.js by compute.js, what is shown of an answer is made in answer.js.
+// from engine.js, what is shown of an answer is made in answer.js.
 (() => {
   "use strict";
   const root = document.getElementById("adapt");
   const folder = new URL("./", document.currentScript.src).href;
-  const SCRIPTS = ["words.js", "chosen.js", "sketch.js", "pad.js", "answer.js", "share.js", "compute.js"];
+  const ENGINE = ["tf.min.js", "tf-backend-wasm.min.js", "weights.js", "meta-sgd.js", "engine.js"];
+  const SCRIPTS = ["words.js", "chosen.js", "sketch.js", "pad.js", "answer.js", "share.js", "../shared/compute.js"];
   const MOST = 5; // symbols, and examples of each
   const REMEMBERED = 100; // changes that can be undone
   const FRAGMENT = "#pads=";
@@ -13,7 +14,7 @@
   const PARTS_AT_ONCE = 3; // so that an answer that is wanted meanwhile does not wait
   const OPENING = { digits: [3, 7, 0, 5, 8], query: 7 };
 
-  const load = (file) => metaSgdParts.load(folder + file);
+  const load = (file) => metaSgdParts.load(new URL(file, folder).href);
 
   // ------------------------------------------------------------------------------------------------------ the state
   // What a pad holds: { strokes: [[[x, y], ...], ...] } drawn by the reader, with x and y in 0..1, or a ready
@@ -440,7 +441,12 @@
     try {
       await load("examples.js");
       examples = readExamples();
-      engine = await metaSgdCompute.start(folder);
+      engine = await metaSgdCompute.start({
+        worker: folder + "worker.js",
+        scripts: ENGINE.map((file) => folder + file),
+        begin: () => metaSgdEngine.start(folder),
+        run: (request) => metaSgdEngine.run(request),
+      });
     } catch (error) {
       return say(t("failed", { error: error.message }));
     }

@@ -45,13 +45,16 @@
 
   const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  // Load a script by its address, once.
+  // Load a script by its address, once; one that did not come can be asked for again.
   const loaded = new Map();
   function load(address) {
     if (!loaded.has(address)) {
       loaded.set(address, new Promise((resolve, reject) => {
         const script = make("script", { src: address, onload: resolve });
-        script.onerror = () => reject(new Error(`${address.split("/").pop()} cannot be loaded`));
+        script.onerror = () => {
+          loaded.delete(address);
+          reject(new Error(`${address.split("/").pop()} cannot be loaded`));
+        };
         document.head.append(script);
       }));
     }

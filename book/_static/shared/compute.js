@@ -1,13 +1,13 @@
-// Where chapter 14's numbers come from: engine.js in a worker if the browser allows one, else in the page.
+// Where the book's interactive elements compute: in a worker if the browser allows one (not for pages opened from
+// disk), else in the page.
 (function (scope) {
   "use strict";
-  const ENGINE = ["tf.min.js", "tf-backend-wasm.min.js", "weights.js", "meta-sgd.js", "engine.js"];
 
-  // Both return { info, run }: run(request) promises the answer.
-  function inWorker(folder) {
+  // Start a worker, which says { ready: info } or { failed }, and answers a message that has a number by one with the
+  // same number and the result, or an error. Promises { info, run }, where run(request) promises the result.
+  function startWorker(address) {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(folder + "worker.js");
-      const waiting = new Map();
+      const worker = new Worker(address), waiting = new Map();
       let count = 0;
       const run = (request) =>
         new Promise((answer, refuse) => {
@@ -29,21 +29,19 @@
     });
   }
 
-  async function inPage(folder) {
-    for (const file of ENGINE) await metaSgdParts.load(folder + file);
-    const info = await metaSgdEngine.start(folder);
-    return { info, run: async (request) => metaSgdEngine.run(request) };
-  }
-
-  async function start(folder) {
+  // Promise { info, run } from the worker or, where there is none, from the same scripts in the page. `begin` starts
+  // these once they are loaded, and returns or promises what the worker says as `info`; `run` answers a request.
+  async function start({ worker, scripts, begin, run }) {
     if (location.protocol !== "file:") {
       try {
-        return await inWorker(folder);
+        return await startWorker(worker);
       } catch {
         // for example a browser that forbids workers here
       }
     }
-    return inPage(folder);
+    for (const address of scripts) await metaSgdParts.load(address);
+    const info = await begin();
+    return { info, run: async (request) => run(request) };
   }
 
   scope.metaSgdCompute = { start };

@@ -5,6 +5,7 @@ are a word, in the index and in a query.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -16,11 +17,28 @@ from metasgd.sphinx_extension.words import LANGUAGES, language_of, say
 
 HAN = "\u3400-\u9fff\uf900-\ufaff"
 MARKS = "\u2014\u2018-\u201d\u2026\u3000-\u303f\uff00-\uffef"  # of Chinese, beside which no space stands
-PROPERTIES = 'class="py '  # of a description in the reference, which is English
+DESCRIPTION = re.compile(r'<dl (?=class="py )')  # of a name in the reference, which is English
 
-# What the theme, its companions and Jupyter Book say in English even in a Chinese book. Each stands between quotation
-# marks of an attribute or between tags.
-THEME: dict[str, str] = {}
+# What the theme and its companions say in English, or in Taiwan's words, even in a book in Simplified Chinese.
+THEME = {
+    'aria-label="Main"': 'aria-label="全书目录"',
+    'aria-label="Page"': 'aria-label="本页目录"',
+    'title="Toggle primary sidebar"': 'title="显示或隐藏全书目录"',
+    'title="Toggle secondary sidebar"': 'title="显示或隐藏本页目录"',
+    '="Color mode"': '="亮色或暗色"',
+    'title="System Settings"': 'title="与系统一致"',
+    'title="列印成 PDF"': 'title="打印为 PDF"',
+    'title="Link to this heading"': 'title="本节的链接"',
+    'title="Link to this definition"': 'title="这个定义的链接"',
+    'title="Link to this term"': 'title="这个术语的链接"',
+    'title="Link to this image"': 'title="这幅图的链接"',
+    'title="Link to this table"': 'title="这张表的链接"',
+    'title="Link to this code"': 'title="这段代码的链接"',
+    'title="Link to this equation"': 'title="这个公式的链接"',
+    "© Copyright ": "© ",
+    "作者： ": "作者：",
+}
+COPY_BUTTON = "copybutton.js"  # knows Chinese by another name than that of the pages
 
 
 class Pairs(SearchLanguage):
@@ -84,6 +102,7 @@ def connect(app: Sphinx) -> None:
     """Connect the functions of this module to Sphinx's events; they do nothing in a book in another language."""
     app.connect("config-inited", prepare)
     app.connect("html-page-context", translate_page, priority=504)
+    app.connect("build-finished", translate_theme, priority=940)  # before the editions are joined
 
 
 def prepare(app: Sphinx, config: Any) -> None:
@@ -102,4 +121,19 @@ def translate_page(
         return
     context["language"] = LANGUAGES["zh"]
     if "body" in context:
-        context["body"] = re.sub(r'<dl (?=class="py )', '<dl lang="en" ', context["body"])
+        context["body"] = DESCRIPTION.sub('<dl lang="en" ', context["body"])
+
+
+def translate_theme(app: Sphinx, exception: Exception | None) -> None:
+    """Put Chinese words in the place of those of the theme that have no translation."""
+    if exception is not None or app.builder.format != "html" or language_of(app) != "zh":
+        return
+    for path in Path(app.outdir).glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        for english, chinese in THEME.items():
+            text = text.replace(english, chinese)
+        path.write_text(text, encoding="utf-8")
+    script = Path(app.outdir, "_static", COPY_BUTTON)
+    if script.is_file():
+        text = script.read_text(encoding="utf-8").replace("'zh-CN'", f"'{LANGUAGES['zh']}'")
+        script.write_text(text, encoding="utf-8")

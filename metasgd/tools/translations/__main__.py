@@ -81,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.file.write_text(text, encoding="utf-8") if options.file else print(text, end="")
     elif options.command == "fill":
         text = options.file.read_text(encoding="utf-8") if options.file else sys.stdin.read()
-        print(*drafts.fill(page, text), sep="\n", end="")
+        for line in drafts.fill(page, text):
+            print(line)
         print_status([page])
     elif options.command == "show":
         print_changes(page)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 WIDE_MARKS = "，。；：！？、（）《》“”‘’…—"
-FORMULA, CODE, REFERENCE, CITATION = "\ue001", "\ue002", "\ue003", "\ue004"  # what stands for them in bare prose
+# What stands for them in bare prose: a formula, code, a number of a figure or equation, a citation, a page's title.
+FORMULA, CODE, REFERENCE, CITATION, TITLE = "\ue001", "\ue002", "\ue003", "\ue004", "\ue005"
 LATIN = f"A-Za-z0-9%{FORMULA}{CODE}"
 LONGEST_ENGLISH = 5  # words in a row; a term in brackets has fewer
 KEPT_FENCES = ("{figure}", "{admonition}", "{note}", "{tip}", "{warning}", "{important}", "{glossary}", "{list-table}")
@@ -32,7 +33,7 @@ MISTAKES = {
 def bare(text: str) -> str:
     """Return the prose of a Markdown text: without code, directives' options, links' targets, and emphasis.
 
-    A formula, a code span, a reference that prints a number, and a citation are single characters in it.
+    A formula, a code span, a reference and a citation are single characters in it; a title may have spaces around it.
     """
     text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)
     text = re.sub(r"^(\s*)(`{3,})(.*)\n(.*?)^\s*\2\s*$", kept_fence, text, flags=re.MULTILINE | re.DOTALL)
@@ -43,10 +44,11 @@ def bare(text: str) -> str:
     text = re.sub(r"\{(numref|eq)\}`[^`]*`", REFERENCE, text)
     text = re.sub(r"\{cite:\w+\}`[^`]*`", CITATION, text)
     text = re.sub(r"\{\w+\}`([^`<]*?)\s*<[^`>]*>`", r"\1", text)
-    text = re.sub(r"\{\w+\}`[^`]*`", "", text)
+    text = re.sub(r" *\{\w+\}`[^`]*` *", TITLE, text)
     text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", CODE, text)
     text = re.sub(r"(?<![\\$])\$[^$]+?\$", FORMULA, text, flags=re.DOTALL)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(rf"(?<=[{WIDE_MARKS}])\*+ +", "", text)  # after words in bold at the beginning of a paragraph
     text = re.sub(r"<[/a-zA-Z!][^>]*>", "", text)
     text = re.sub(r"https?://\S+", CODE, text)
     return text.replace("*", "").replace("_", "").replace("\\", "")
@@ -80,7 +82,7 @@ def problems(text: str) -> Iterator[str]:
 def excerpt(line: str, start: int, end: int) -> str:
     """Return the words around a place of bare prose, with signs that can be read for what was left out."""
     words = f"…{line[max(0, start - 8) : start]}⟦{line[start:end]}⟧{line[end : end + 8]}…"
-    for sign, name in {FORMULA: "$…$", CODE: "`…`", REFERENCE: "{numref}", CITATION: "{cite}"}.items():
+    for sign, name in {FORMULA: "$…$", CODE: "`…`", REFERENCE: "{numref}", CITATION: "{cite}", TITLE: "{doc}"}.items():
         words = words.replace(sign, name)
     return words
 

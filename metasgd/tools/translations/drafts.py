@@ -1,7 +1,7 @@
 """A page as one text, which is edited in any editor, and read back into the notebook or Markdown file.
 
-In it a line ``%%% NAME`` stands before the text of each block, with a word on how the block stands, and lines that
-begin with ``%%%|`` say what has changed in the English text; both are left out when the draft is read.
+In it a line ``%%% NAME`` stands before the text of each block, with a word on how the block stands and the digest of
+the English text; lines that begin with ``%%%|`` say what has changed in that. They are left out when it is read.
 """
 
 import re
@@ -11,7 +11,7 @@ from metasgd.tools.translations.chinese import has_prose
 from metasgd.tools.translations.history import changes
 from metasgd.tools.translations.pages import Block, digest, pairs, write_page
 
-MARK = re.compile(r"^%%% (\S+).*\n", re.MULTILINE)
+MARK = re.compile(r"^%%% (\S+)(?: \w+)?(?: ([0-9a-f]{12}))?\s*\n", re.MULTILINE)
 
 
 def state(english: Block, translated: Block | None) -> str:
@@ -33,23 +33,28 @@ def draft(page: str, only: set[str] | None = None) -> str:
         now = state(english, translated)
         if only is None or now in only:
             lines = "".join(f"%%%| {line}\n" for line in changes(page, english, translated)) if now == "behind" else ""
-            parts.append(f"%%% {english.name} {now}\n{lines}{(translated or english).text.strip()}\n")
+            mark = f"%%% {english.name} {now} {digest(english.text)}\n"
+            parts.append(f"{mark}{lines}{(translated or english).text.strip()}\n")
     return "\n".join(parts)
 
 
-def read_draft(text: str) -> dict[str, str]:
-    """Return the texts of a draft by the names of their blocks."""
+def read_draft(text: str) -> dict[str, Block]:
+    """Return the blocks of a draft by their names, each with the digest in its line, or none."""
     text = re.sub(r"^%%%\|.*\n?", "", text, flags=re.MULTILINE)
     marks = list(MARK.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    return {mark[1]: text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)}
+    return {
+        mark[1]: Block(mark[1], text[mark.end() : end].strip(), mark[2] or "")
+        for mark, end in zip(marks, ends, strict=True)
+    }
 
 
 def fill(page: str, text: str) -> list[str]:
     """Write the texts of a draft into the translation of a page, and return what is to be said of it.
 
-    A text that is not the one that the page had before counts as a translation of the English text of now. One that
-    is the same keeps its digest, so that a block stays behind until it has been changed or accepted.
+    A text that is not the one that the page had before counts as a translation of the English text from which the
+    draft was made. One that is the same keeps its digest, so that a block stays behind until it has been changed or
+    accepted.
 
     Raises:
         SystemExit: the draft has a block that the English page does not have; nothing is written.
@@ -62,8 +67,10 @@ def fill(page: str, text: str) -> list[str]:
     for english, translated in before:
         block = translated or english
         new = given.get(english.name)
-        if new is not None and new != block.text.strip():
-            block = Block(english.name, new, digest(english.text))
+        if new is not None and new.text != block.text.strip():
+            block = replace(new, translates=new.translates or digest(english.text))
+            if state(english, block) == "behind":
+                said.append(f"{english.name}: behind, as the English text has changed since the draft was made")
         elif new is not None and state(english, block) == "behind":
             said.append(f"{english.name}: still behind, as its text is the same; accept it if that is right")
         blocks[english.name] = stamped_without_prose(english, block)

@@ -9,7 +9,7 @@ KEPT = r"\{(?:figure|admonition|note|tip|warning|important|glossary|list-table)"
 CODE_FENCE = re.compile(rf"^(`{{3,}})(?!{KEPT})[^\n]*\n.*?^\1\s*$", re.MULTILINE | re.DOTALL)
 DISPLAY = re.compile(r"\$\$(.*?)\$\$(?: \(([\w-]+)\))?", re.DOTALL)
 INLINE = re.compile(r"(?<![\\$])\$([^$]+?)\$(?!\$)", re.DOTALL)
-SPAN = re.compile(r"(?<![`}])(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")  # of a text without roles
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]*)`")
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 
@@ -24,6 +24,11 @@ def without_code(text: str) -> str:
     return CODE_FENCE.sub("", text)
 
 
+def without_spans(text: str) -> str:
+    """Return a text without its passages in code type and its roles."""
+    return SPAN.sub("", ROLE.sub("", text))
+
+
 def code_blocks(text: str) -> list[str]:
     """Return the blocks of code of a text, and directives such as a bibliography, in their order."""
     return [found[0].strip() for found in CODE_FENCE.finditer(text)]
@@ -36,13 +41,13 @@ def display_formulas(text: str) -> list[str]:
 
 def inline_formulas(text: str) -> set[str]:
     """Return the formulas in the lines of a text."""
-    text = SPAN.sub("", DISPLAY.sub("", without_code(text)))
+    text = without_spans(DISPLAY.sub("", without_code(text)))
     return {same_formula(found[1]) for found in INLINE.finditer(text)} - {""}
 
 
 def spans(text: str) -> set[str]:
     """Return the passages in code type, without those of roles."""
-    return {found[2] for found in SPAN.finditer(without_code(text))}
+    return {found[2] for found in SPAN.finditer(ROLE.sub("", without_code(text)))}
 
 
 def references(text: str) -> set[str]:
@@ -85,12 +90,12 @@ def list_items(text: str) -> list[str]:
 def table_rows(text: str) -> list[int]:
     """Return the number of columns of each row of the tables."""
     rows = re.findall(r"^\|.*\|$", without_code(text), re.MULTILINE)
-    return [len(re.findall(r"(?<!\\)\|", SPAN.sub("", row))) - 1 for row in rows]
+    return [len(re.findall(r"(?<!\\)\|", without_spans(row))) - 1 for row in rows]
 
 
 def tags(text: str) -> list[str]:
     """Return the tags of HTML without the words in attributes."""
-    return [re.sub(r'"[^"]*"', "", tag) for tag in re.findall(r"<[/a-zA-Z][^>]*>", SPAN.sub("", without_code(text)))]
+    return [re.sub(r'"[^"]*"', "", tag) for tag in re.findall(r"<[/a-zA-Z][^>]*>", without_spans(without_code(text)))]
 
 
 # What must stand in both texts, in the same order or at least once.

@@ -1,5 +1,6 @@
 """All that can be said of a translated page by a program."""
 
+import re
 from collections.abc import Iterator
 
 from metasgd.tools.translations import chinese, structure, terms
@@ -9,6 +10,16 @@ from metasgd.tools.translations.pages import code_differences, pairs, translated
 BILINGUAL = {"glossary"}  # has the English terms beside the Chinese ones on purpose
 ONLY_THERE = {("welcome", "untitled")}  # blocks that say to each language what the other edition is
 REFERENCES = {"api", "internals", "changelog"}  # are made of the package's own English texts
+
+
+# Headings and titles that every chapter has; the site knows them: solutions and references take no time to read.
+FIXED = {
+    r"^## Summary$": "## 本章小结",
+    r"^## Exercises$": "## 习题",
+    r"^## References$": "## 参考文献",
+    r"^:{3,}\{admonition\} What you will learn$": "{admonition} 本章你将学到",
+    r"^:{3,}\{admonition\} Solution$": "{admonition} 解答",
+}
 
 
 def states(page: str) -> dict[str, str]:
@@ -37,7 +48,10 @@ def problems(page: str) -> Iterator[str]:
         if translated.text.strip() == english.text.strip() or (page, english.name) in ONLY_THERE:
             continue
         found = list(structure.differences(english.text, translated.text))
-        found += chinese.problems(translated.text) if page not in BILINGUAL else []
+        for heading, wanted in FIXED.items():
+            if re.search(heading, english.text, re.MULTILINE) and wanted not in translated.text:
+                found.append(f"the heading or title “{wanted}” is missing")
+        found += chinese.problems(translated.text)
         yield from (f"{english.name}: {problem}" for problem in found)
     if page not in BILINGUAL | REFERENCES and all(now == "done" for now in states(page).values()):
         english_text = "\n\n".join(english.text for english, _ in every)

@@ -7,7 +7,7 @@ the English text; lines that begin with ``%%%|`` say what has changed in that. T
 import re
 from dataclasses import replace
 
-from metasgd.tools.translations.chinese import has_prose
+from metasgd.tools.translations.chinese import HAN, has_prose
 from metasgd.tools.translations.history import changes
 from metasgd.tools.translations.pages import Block, digest, pairs, write_page
 
@@ -87,9 +87,11 @@ def stamped_without_prose(english: Block, block: Block) -> Block:
 
 def synchronise(page: str) -> None:
     """Write the translation of a page anew: code cells and new blocks of the English page, and what is translated."""
-    write_page(
-        page, {english.name: stamped_without_prose(english, block or english) for english, block in pairs(page)}
-    )
+    blocks = {}
+    for english, block in pairs(page):
+        is_english = block is None or not (block.translates or re.search(f"[{HAN}]", block.text))
+        blocks[english.name] = stamped_without_prose(english, english if block is None or is_english else block)
+    write_page(page, blocks)
 
 
 def accept(page: str, names: set[str]) -> list[str]:

@@ -30,7 +30,7 @@ def glossary() -> dict[str, list[str]]:
         name = re.sub(r" ?\([^)]*\)", "", english)
         main, _, rest = chinese.partition("（")
         names = [main.strip(), *(part.strip() for part in re.split("[，、）]", rest))]
-        if "不译" in chinese:
+        if "不译" in chinese or re.search("[A-Z].*[A-Z]", name):  # such as MAML
             names.append(name)
         found[name] = [one for one in names if one and "不译" not in one]
     return found

@@ -390,11 +390,11 @@ def test_a_chinese_page_has_chinese_words_and_every_word_is_in_both_languages(vi
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(visit, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 375)])
+def test_axe_finds_nothing(visit, scheme: str, width: int) -> None:
     """In each state: before the round, while it is played, and after it."""
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
-    page = visit()
+    page = visit(width)
     page.tab.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
     page.tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
 

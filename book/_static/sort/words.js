@@ -20,7 +20,7 @@
       failed: "The network could not be loaded ({reason}). Your own answers are below; the next round tries again.",
       failedToDraw: "The symbols could not be loaded ({reason}). Press the button to try again.",
       caption: "Round {seed}: ten drawings, and how they were sorted",
-      query: "drawing",
+      query: "new",
       truth: "it is",
       you: "you",
       learned: "network",

@@ -31,6 +31,7 @@ CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
 LINE = [[(0.5, 0.1), (0.5, 0.9)]]
 LADDER = [[(x, 0.15), (x, 0.85)] for x in (0.3, 0.7)] + [[(0.3, y), (0.7, y)] for y in (0.15, 0.38, 0.62, 0.85)]
 RING_WITH_GAP = [[(0.5 + 0.3 * cos(pi * k / 12), 0.5 + 0.3 * sin(pi * k / 12)) for k in range(20)]]
+SQUARE = [[(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]]
 SHAPES: list[list[Stroke]] = [CIRCLE, CROSS, LINE]
 
 
@@ -261,6 +262,7 @@ def test_without_webassembly_it_computes_in_javascript(visit) -> None:
 def test_without_scripts_the_page_says_why_and_leads_to_the_recorded_figure(visit) -> None:
     page = visit(java_script_enabled=False)
     assert "Scripts are off" in page.tab.inner_text("body")
+    assert "first figure below" in page.tab.inner_text("body")
 
 
 def test_a_drawing_becomes_a_picture_as_in_training(visit) -> None:
@@ -302,6 +304,20 @@ def test_the_first_stroke_puts_the_digits_away_and_each_message_says_what_is_nex
     assert page.message() == ""
     assert page.verdict().startswith("It is B")
     assert page.tab.locator(".adapt-thumb").count() == 3
+
+
+@pytest.mark.parametrize("width", [1000, 375, 320])
+def test_pads_stay_where_they_are_while_somebody_draws(visit, width: int) -> None:
+    """Also at the first stroke, which puts the opening's digits and its message away; and they are square."""
+    page = visit(width).ready()
+    for key, shape in (("0/0", LINE), ("1/0", CROSS), ("2/0", CIRCLE), ("query", LINE)):
+        pad = page.tab.locator(f'canvas[data-key="{key}"]')
+        pad.scroll_into_view_if_needed()
+        before = pad.bounding_box()
+        assert before["width"] == pytest.approx(before["height"], abs=1)
+        page.draw(key, shape)
+        page.settle()
+        assert pad.bounding_box() == before
 
 
 def test_a_finger_draws(visit) -> None:
@@ -348,6 +364,49 @@ def test_a_stranger_is_none_of_these_and_a_given_symbol_is_not(visit) -> None:
     likeness = page.tab.inner_text(".adapt-likeness")
     cosine, line = (float(number) for number in re.findall(r"0\.\d\d", likeness))
     assert cosine < line
+
+
+def test_a_square_passes_for_a_circle_until_it_is_given(visit) -> None:
+    """Where likeness fails, as the chapter says: a stranger that is enough like a given symbol."""
+    page = visit().ready()
+    page.draw_examples(SHAPES)
+    page.draw("query", SQUARE)
+    assert page.verdict().startswith("It is A")
+    page.open_more()
+    page.tab.select_option("#adapt-ways", "4")
+    page.draw("3/0", SQUARE)
+    assert page.verdict().startswith("It is D")
+    page.tab.click("#adapt-query-clear")
+    page.draw("query", CIRCLE)
+    assert page.verdict().startswith("It is A")
+
+
+def test_it_works_from_a_disk(browser, tmp_path) -> None:
+    """Without a server there is no worker and no WebAssembly, and the answer is the same."""
+    (tmp_path / "page.html").write_text(html(), encoding="utf-8")
+    (tmp_path / "_static").symlink_to(BOOK / "_static")
+    tab = browser.new_page()
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.goto((tmp_path / "page.html").as_uri())
+    page = Page(tab).ready()
+    assert page.verdict().startswith("It is B")
+    assert tab.get_attribute("#adapt", "data-backend") == "cpu"
+    page.tab.click("#adapt-share")
+    assert page.tab.url.startswith("file:")
+    assert "#pads=" in page.tab.url
+    assert problems == []
+    tab.close()
+
+
+def test_who_comes_by_keyboard_sees_how_to_draw(visit) -> None:
+    page = visit().ready()
+    keys = page.tab.locator("#adapt-keys")
+    assert not keys.is_visible()
+    while page.tab.evaluate("document.activeElement.dataset.key") != "0/0":
+        page.tab.keyboard.press("Tab")
+    assert keys.is_visible()
+    assert page.tab.evaluate("document.activeElement.getAttribute('aria-describedby')") == "adapt-keys"
 
 
 def test_the_score_counts_what_the_reader_says(visit) -> None:
@@ -407,7 +466,7 @@ def test_an_address_brings_the_drawings_back(visit) -> None:
     shown = page.probabilities()
     page.tab.click("#adapt-share")
     address = page.tab.input_value(".adapt-address")
-    assert "drawings" in page.message()
+    page.tab.wait_for_selector("[role=status]:has-text('holds your drawings')")
     assert page.tab.url == address
     assert len(address) < 500
     other = visit(fragment="#" + address.split("#")[1]).ready()

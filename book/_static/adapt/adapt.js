@@ -89,7 +89,7 @@
   const pads = new Map(); // key -> its canvas
   const paint = (key) => pads.get(key)?.paint();
   const holder = {
-    contentOf, imageOf,
+    contentOf, imageOf, drawing: false,
     begin(key, stroke) {
       const fresh = key === QUERY && state.named.has(contentOf(key)); // a drawing that is named is done with
       if (state.opening && key !== QUERY) {
@@ -227,7 +227,7 @@
     do {
       again = false;
       const wanted = request();
-      say(wanted.sentence);
+      if (!holder.drawing) say(wanted.sentence); // no message may move a pad on which somebody draws
       try {
         show(wanted, wanted.support ? await engine.run(wanted) : undefined);
       } catch (error) {
@@ -258,9 +258,11 @@
     metaSgdAnswer.fillTable(page.table, t, { ways: state.ways, shares, thumbnails, below, all: page.compare.checked });
     metaSgdPad.paintPixels(page.seen, isEmpty(QUERY) ? null : pictureOf(QUERY).pixels);
     page.seen.setAttribute("aria-label", t(isEmpty(QUERY) ? "seenNothing" : "seenLabel"));
-    page.verdict.textContent = !shares ? t("noVerdict")
+    const most = shares && Math.max(...shares.learned);
+    const verdict = !shares ? t("noVerdict")
       : below ? t("none")
-      : t("verdict", { letter: LETTERS[shares.learned.indexOf(Math.max(...shares.learned))], share: PERCENT(Math.max(...shares.learned)) });
+      : t("verdict", { letter: LETTERS[shares.learned.indexOf(most)], share: PERCENT(most) });
+    if (page.verdict.textContent !== verdict) page.verdict.textContent = verdict; // it is read out when it changes
     page.verdict.classList.toggle("adapt-none", Boolean(below));
     page.likeness.textContent = !shares ? "" : t("likeness", {
       letter: LETTERS[nearest], cosine: result.cosines[nearest].toFixed(2), line: lineOf(wanted.labels, nearest).toFixed(2),
@@ -312,7 +314,7 @@
     page.addressRow.hidden = false;
     page.address.focus();
     page.address.select();
-    say(t(await navigator.clipboard?.writeText(here).then(() => "shared", () => "sharedByHand") ?? "sharedByHand"));
+    page.shared.textContent = t(await navigator.clipboard?.writeText(here).then(() => "shared", () => "sharedByHand") ?? "sharedByHand");
   }
 
   // Take the drawings of the address, if it has some.
@@ -365,13 +367,14 @@
     page.first = make("span");
     page.support = make("div", { className: "adapt-support" });
     page.seen = make("canvas", { width: 28, height: 28, className: "adapt-seen", role: "img", aria: { label: t("seenNothing") } });
-    page.verdict = make("p", { className: "adapt-verdict", textContent: t("noVerdict") });
+    page.verdict = make("p", { className: "adapt-verdict", textContent: t("noVerdict"), aria: { live: "polite" } });
     page.likeness = make("p", { className: "adapt-likeness parts-hint" });
     page.table = make("table", { className: "adapt-results" });
     page.truth = make("div", { className: "parts-controls", role: "group", aria: { labelledby: "adapt-truth" } });
     page.score = make("p", { className: "adapt-score parts-hint" });
     page.address = make("input", { type: "text", readOnly: true, className: "adapt-address", ariaLabel: t("address") });
-    page.addressRow = make("p", { hidden: true }, page.address);
+    page.shared = make("p", { role: "status" });
+    page.addressRow = make("div", { hidden: true }, page.shared, page.address);
     page.ways = counter("adapt-ways", "ways", 2, (ways) => relayout({ ways }));
     page.shots = counter("adapt-shots", "shots", 1, (shots) => relayout({ shots }));
     page.compare = make("input", { type: "checkbox", id: "adapt-compare", onchange: () => update() });
@@ -394,7 +397,6 @@
       make("p", {}, make("label", { htmlFor: "adapt-compare" }, page.compare, ` ${t("compare")}`)),
       make("p", { className: "parts-controls" }, make("label", { htmlFor: "adapt-rate", textContent: t("rate") }), page.rate, page.rateText),
       page.along, page.layers, page.facts, page.lineNote,
-      make("p", { className: "parts-hint", id: "adapt-keys", textContent: t("keys") }),
     );
     root.classList.add("parts");
     root.replaceChildren(
@@ -415,8 +417,13 @@
         button(t("reset"), reset, { id: "adapt-reset", disabled: true }),
         button(t("share"), share, { id: "adapt-share", disabled: true }),
         button(t("save"), save, { id: "adapt-save", disabled: true })),
-      page.addressRow, page.more,
+      page.addressRow,
+      make("p", { className: "parts-hint adapt-keys", id: "adapt-keys", textContent: t("keys") }),
+      page.more,
     );
+    // Who comes to a pad by keyboard is told how to draw on it, until they draw otherwise.
+    root.addEventListener("keyup", ({ target }) => target.matches(".adapt-pad") && (root.dataset.byKeys = ""));
+    root.addEventListener("pointerdown", ({ target }) => target.matches(".adapt-pad") && delete root.dataset.byKeys);
     root.addEventListener("keydown", (event) => {
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && event.target !== page.address) {
         event.preventDefault();

@@ -5,7 +5,7 @@
   const CONVOLUTIONS = 4;
   const COLUMNS = ["learned", "means", "scalar", "before"];
   const FIRST_COLUMNS = ["learned", "means"]; // the others are there on request
-  const SVG = { width: 420, height: 230, left: 52, right: 8, top: 10, bottom: 36 };
+  const SVG = { width: 420, height: 230, left: 56, right: 8, top: 10, bottom: 36 };
   const LOWEST = 1e-6; // of the losses that are drawn, on a logarithmic scale; smaller ones lie on the edge
   const TICKS = { 1e-6: "10⁻⁶", 1e-4: "10⁻⁴", 0.01: "0.01", 1: "1" };
   // No answer is certain, and none is impossible.
@@ -108,7 +108,7 @@
     const picture = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "adapt-along", role: "img" },
       ...grid, ...heights, ...curves, ...names,
       text([(left + width - right) / 2, height - 4], t("alongX"), { "text-anchor": "middle" }),
-      text([10, (top + height - bottom) / 2], t("alongY"), { "text-anchor": "middle", transform: `rotate(-90 10 ${(top + height - bottom) / 2})` }));
+      text([14, (top + height - bottom) / 2], t("alongY"), { "text-anchor": "middle", transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }));
     const at = (name, part) => along[name].find((one) => one.t === part)?.support.toFixed(2) ?? "–";
     picture.setAttribute("aria-label", t("alongLabel", {
       start: at("learned", 0), learned: at("learned", 1), scalar: at("scalar", 1),

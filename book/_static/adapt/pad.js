@@ -6,7 +6,7 @@
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   // `holder` gives what a pad holds and is told what happens: contentOf(key), imageOf(content), begin(key, stroke),
-  // grown(key), done(), clear(key), fill(key) and say(name of the words).
+  // grown(key), done(), clear(key), fill(key) and say(name of the words). Its `drawing` says whether a pointer draws.
   function makePad(key, label, kind, size, holder) {
     const canvas = metaSgdParts.make("canvas", {
       className: "adapt-pad", width: size, height: size, tabIndex: 0, data: { key }, role: "img",
@@ -38,6 +38,7 @@
       } catch {
         // a pointer that is gone already
       }
+      holder.drawing = true;
       begin(place(event));
     };
     canvas.onpointermove = (event) => {
@@ -47,6 +48,7 @@
     canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = () => {
       if (!stroke || pen) return;
       stroke = null;
+      holder.drawing = false;
       holder.done();
     };
 

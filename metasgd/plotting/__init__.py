@@ -5,7 +5,14 @@ from metasgd.plotting.chapter02 import bent_step, error_factors, losses_by_steps
 from metasgd.plotting.chapter03 import difference_errors, meta_update_flow, rate_landscape, step_directions
 from metasgd.plotting.chapter04 import loss_against_scale, rates_against_shots, task_parabolas, training_path
 from metasgd.plotting.chapter05 import accuracy_bars, gradient_paths, loss_against_shots, rate_sweep, reported_losses
-from metasgd.plotting.chapter06 import sine_adaptation, sine_cells, sine_errors, sine_losses, sine_tasks
+from metasgd.plotting.chapter06 import (
+    sine_adaptation,
+    sine_cells,
+    sine_errors,
+    sine_losses,
+    sine_tasks,
+    sine_training,
+)
 from metasgd.plotting.chapter07 import fold_table, interval_check, place_shares, selection_bias, turned_digits
 from metasgd.plotting.chapter08 import class_probabilities, gap_ladder, training_curves
 from metasgd.plotting.chapter09 import (
@@ -101,6 +108,7 @@ __all__ = [
     "sine_errors",
     "sine_losses",
     "sine_tasks",
+    "sine_training",
     "sorted_drawings",
     "step_directions",
     "steps_of_tasks",

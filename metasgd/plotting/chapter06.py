@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
@@ -67,6 +68,60 @@ def sine_adaptation(
         keys = [
             Line2D([], [], color=COLOURS["grey"], linewidth=4, alpha=0.4, label="the curve"),
             Line2D([], [], color=COLOURS["black"], linestyle="", marker="o", label="points seen"),
+            Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1.5, label="before the step"),
+            Line2D([], [], color=COLOURS["black"], label="after it"),
+        ]
+        legend_above(fig, handles=keys)
+    return fig
+
+
+@accepts_any_tensor
+def sine_training(
+    x: Tensor, curve: tuple[Tensor, Task], moments: Mapping[int, tuple[Mapping[str, tuple[Tensor, Tensor]], Tensor]]
+) -> Figure:
+    """Draw what two learners make of one wave at some moments of their meta-training, and all rates (chapter 6).
+
+    The figure is ``fig-sine-live``. Each moment is a row: the predictions before and after one step by MAML and by
+    Meta-SGD, and a histogram of the rates of Meta-SGD, negative ones in another colour.
+
+    Args:
+        x: positions along the axis, shape (positions,).
+        curve: the values of the wave at ``x``, shape (positions,), and its task, of which the support set is drawn.
+        moments: by number of meta-updates, in their order: by learner the predictions at ``x`` before and after the
+            step, shape (positions,) each; and all rates of Meta-SGD, shape (rates,), at the first moment all equal.
+    """
+    truth, task = curve
+    start = float(next(iter(moments.values()))[1][0])
+    edges = (start * torch.linspace(-4.5, 4.5, 49).sinh()).tolist()
+    with figure(len(moments), 3, height=1.2 + 1.35 * len(moments), sharex="col", sharey="col") as (fig, axes):
+        for row, (updates, (fits, rates)) in zip(axes, moments.items(), strict=True):
+            for panel, (label, (before, after)) in zip(row, fits.items(), strict=False):
+                colour = COLOURS["blue" if label == "Meta-SGD" else "orange"]
+                panel.plot(x, truth, color=COLOURS["grey"], linewidth=4, alpha=0.4)
+                panel.plot(x, before, "--", color=colour, linewidth=1.5)
+                panel.plot(x, after, color=colour)
+                panel.plot(
+                    task.support_x.flatten(),
+                    task.support_y.flatten(),
+                    "o",
+                    color=COLOURS["black"],
+                    markersize=3,
+                    zorder=5,
+                )
+                panel.set(ylim=(-5.4, 5.4), yticks=[-4, 0, 4])
+            for part, name in ((rates[rates < 0], "purple"), (rates[rates >= 0], "blue")):
+                row[2].hist(part.tolist(), bins=edges, weights=[1 / len(rates)] * len(part), color=COLOURS[name])
+            row[2].axvline(start, color=COLOURS["orange"], linestyle="--", linewidth=1)
+            row[2].set_xscale("asinh", linear_width=start)
+            row[2].set(xlim=(edges[0], edges[-1]), ylim=(0, 0.16), yticks=[])
+            row[2].set_xticks([-0.1, 0, 0.1], ["−0.1", "0", "0.1"])
+            row[0].set_ylabel(f"after {updates:,}")
+        for panel, title in zip(axes[0], (*next(iter(moments.values()))[0], "rates"), strict=True):
+            panel.set_title(title)
+        for panel, name in zip(axes[-1], ("$x$", "$x$", r"$\alpha$"), strict=True):
+            panel.set_xlabel(name)
+        keys = [
+            Line2D([], [], color=COLOURS["grey"], linewidth=4, alpha=0.4, label="the curve"),
             Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1.5, label="before the step"),
             Line2D([], [], color=COLOURS["black"], label="after it"),
         ]

@@ -175,6 +175,11 @@ EXAMPLES: Mapping[str, Arguments] = {
             for name in ("easy", "hard")
         },
     ),
+    "sine_training": arguments(
+        POSITIONS, (WAVE, WAVE_TASK),
+        {updates: ({name: (0 * WAVE, 0.9 * WAVE) for name in ("MAML", "Meta-SGD")}, rates)
+         for updates, rates in ((0, torch.full((9,), 0.02)), (100, 0.1 * uniform(9) - 0.05))},
+    ),
     "sine_losses": arguments({shots: {"Meta-SGD": FALLING, "MAML": FALLING} for shots in (5, 10)}, window=10),
     "sine_cells": arguments(
         {name: {5: {5: score(1), 10: score(0.5)}, 10: {5: score(2), 10: score(0.4)}} for name in METHODS},

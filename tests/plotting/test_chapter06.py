@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 from metasgd import Task, plotting
 from tests.plotting.examples import score, wave_tasks
@@ -39,6 +40,28 @@ def test_sine_adaptation_has_a_row_for_each_curve_and_a_column_for_each_learner(
     assert [panel.get_title() for panel in figure.axes] == ["MAML", "Meta-SGD", "", ""]
     assert [colour(panel.lines[2]) for panel in figure.axes] == ["orange", "blue"] * 2
     assert [panel.get_ylabel() for panel in figure.axes] == ["easy\n$y$", "", "hard\n$y$", ""]
+
+
+def test_sine_training_shows_both_learners_and_all_rates_at_each_moment() -> None:
+    task = Task(*(part[0] for part in wave_tasks(1)))
+    fits = {"MAML": (2 * X, 3 * X), "Meta-SGD": (4 * X, 5 * X)}
+    rates = {0: torch.full((4,), 0.02), 100: torch.tensor([-0.1, 0.02, 0.1, 0.2])}
+    figure = plotting.sine_training(X, (X, task), {updates: (fits, rate) for updates, rate in rates.items()})
+    rows = [figure.axes[:3], figure.axes[3:]]
+    for (maml, ours, histogram), updates, shares in zip(rows, rates, ((0, 1), (0.25, 0.75)), strict=True):
+        assert maml.get_ylabel() == f"after {updates}"
+        for panel, scale, name in ((maml, 2, "orange"), (ours, 4, "blue")):
+            truth, before, after, _ = panel.lines
+            assert truth.get_ydata().tolist() == X.tolist()
+            assert before.get_ydata().tolist() == (scale * X).tolist()
+            assert after.get_ydata().tolist() == ((scale + 1) * X).tolist()
+            assert colour(after) == name
+        negative, positive = histogram.containers
+        assert [sum(bar.get_height() for bar in bars) for bars in (negative, positive)] == pytest.approx(shares)
+        colours = [to_hex(bars[0].get_facecolor()).upper() for bars in (negative, positive)]
+        assert colours == [plotting.COLOURS["purple"], plotting.COLOURS["blue"]]
+        assert level(histogram.lines[0], "x") == pytest.approx(0.02)
+    assert [panel.get_title() for panel in rows[0]] == ["MAML", "Meta-SGD", "rates"]
 
 
 def test_sine_losses_are_averaged_over_windows() -> None:

@@ -6,13 +6,9 @@ function metaSgdSine(Numbers = Float64Array) {
   const H = 40; // units of a hidden layer
   // Where each tensor of 1-40-40-1 begins among all parameters, in PyTorch's order; weights are kept as (out, in).
   const W1 = 0, B1 = W1 + H, W2 = B1 + H, B2 = W2 + H * H, W3 = B2 + H, B3 = W3 + H, SIZE = B3 + 1;
-  const LAYERS = { "0.weight": [W1, B1], "0.bias": [B1, W2], "2.weight": [W2, B2], "2.bias": [B2, W3], "4.weight": [W3, B3], "4.bias": [B3, SIZE] };
-  const RECIPE = {
-    meta_batch: 25, train_queries: 10, task_lr: 0.02, meta_lr: { "meta-sgd": 0.03, maml: 0.06 }, clip: 1, warmup: 0.1,
-    iterations: 6000,
-  };
+  const LAYERS = [["weight", 1, W1, B1], ["bias", 1, B1, W2], ["weight", 2, W2, B2], ["bias", 2, B2, W3], ["weight", 3, W3, B3], ["bias", 3, B3, SIZE]];
+  const RECIPE = { meta_batch: 25, train_queries: 10, task_lr: 0.02, meta_lr: 0.02, clip: 1, warmup: 0.1, iterations: 2000 };
   const relu = (z) => (z > 0 ? z : 0);
-  const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
   // C = A B, or C + A B, for matrices that lie in arrays from the places c, a, b on. B and C have rows of H numbers;
   // A has a stride for its rows and one for its columns, so that it can be read transposed. Eight sums stay in
@@ -23,16 +19,12 @@ function metaSgdSine(Numbers = Float64Array) {
       for (let column = 0; column < H; column += 4) {
         const m = c + row * H + column, n = m + cNext;
         let i = a + row * aRow, j = b + column;
-        let p0 = 0, p1 = 0, p2 = 0, p3 = 0, q0 = 0, q1 = 0, q2 = 0, q3 = 0;
-        if (add) {
-          p0 = C[m]; p1 = C[m + 1]; p2 = C[m + 2]; p3 = C[m + 3];
-          q0 = C[n]; q1 = C[n + 1]; q2 = C[n + 2]; q3 = C[n + 3];
-        }
-        for (let k = 0; k < inner; k++) {
+        let p0 = add ? C[m] : 0, p1 = add ? C[m + 1] : 0, p2 = add ? C[m + 2] : 0, p3 = add ? C[m + 3] : 0;
+        let q0 = add ? C[n] : 0, q1 = add ? C[n + 1] : 0, q2 = add ? C[n + 2] : 0, q3 = add ? C[n + 3] : 0;
+        for (let k = 0; k < inner; k++, i += aColumn, j += H) {
           const x = A[i], y = A[i + aNext], r = B[j], s = B[j + 1], t = B[j + 2], u = B[j + 3];
           p0 += x * r; p1 += x * s; p2 += x * t; p3 += x * u;
           q0 += y * r; q1 += y * s; q2 += y * t; q3 += y * u;
-          i += aColumn; j += H;
         }
         C[m] = p0; C[m + 1] = p1; C[m + 2] = p2; C[m + 3] = p3;
         C[n] = q0; C[n + 1] = q1; C[n + 2] = q2; C[n + 3] = q3;
@@ -51,10 +43,8 @@ function metaSgdSine(Numbers = Float64Array) {
   // What passes through the network for a number of points: x, target y, output, slope (of the loss in the output),
   // both hidden layers h1, h2, and the slopes d1, d2 of the loss before their ReLUs.
   function pass(points) {
-    const made = {};
-    for (const name of ["x", "y", "output", "slope"]) made[name] = new Numbers(points);
-    for (const name of ["h1", "h2", "d1", "d2"]) made[name] = new Numbers(points * H);
-    return made;
+    const all = (names, size) => names.map((name) => [name, new Numbers(size)]);
+    return Object.fromEntries([...all(["x", "y", "output", "slope"], points), ...all(["h1", "h2", "d1", "d2"], points * H)]);
   }
 
   function forward(P, s, first, points) {
@@ -87,8 +77,7 @@ function metaSgdSine(Numbers = Float64Array) {
   // The gradient of the parameters from some points.
   function gradient(G, s, first, points) {
     const { x, slope, h1, h2, d1, d2 } = s;
-    G.fill(0, W1, W2);
-    G.fill(0, B2);
+    G.fill(0, W1, W2).fill(0, B2);
     for (let p = first; p < first + points; p++) {
       G[B3] += slope[p];
       for (let i = 0, j = p * H; i < H; i++, j++) {
@@ -119,8 +108,8 @@ function metaSgdSine(Numbers = Float64Array) {
   // One step on each task's support set; then `r.query.output` is what is predicted of its queries. Returns the mean
   // squared error of each task. With no support points nothing is learned.
   function adapt(learner, r) {
-    if (r.shots) forward(learner.theta, r.support, 0, r.tasks * r.shots);
-    if (r.shots) backward(learner.theta, r.support, 0, r.tasks * r.shots, 1 / r.shots);
+    forward(learner.theta, r.support, 0, r.tasks * r.shots);
+    backward(learner.theta, r.support, 0, r.tasks * r.shots, 1 / r.shots);
     return Array.from({ length: r.tasks }, (_, t) => {
       step(learner, r, t);
       const { output, y } = r.query;
@@ -136,8 +125,7 @@ function metaSgdSine(Numbers = Float64Array) {
   function metaGradient(learner, r) {
     const { theta, alpha } = learner, { tasks, shots, queries, support: s, query: q, dot, g, v, direction: u, gradTheta, gradAlpha } = r;
     const all = tasks * shots, mean = 1 / (tasks * queries);
-    gradTheta.fill(0);
-    gradAlpha.fill(0);
+    for (const sum of [gradTheta, gradAlpha]) sum.fill(0);
     forward(theta, s, 0, all);
     backward(theta, s, 0, all, 1 / shots);
     let loss = 0;
@@ -170,8 +158,7 @@ function metaSgdSine(Numbers = Float64Array) {
     for (let p = 0; p < all; p++) {
       let sum = dot.output[p];
       for (let i = 0, j = p * H; i < H; i++, j++) {
-        if (s.h2[j] <= 0) dot.h2[j] = 0;
-        sum += theta[W3 + i] * dot.h2[j];
+        sum += theta[W3 + i] * (dot.h2[j] = s.h2[j] > 0 ? dot.h2[j] : 0);
       }
       dot.slope[p] = (2 / shots) * sum;
       for (let i = 0, j = p * H; i < H; i++, j++)
@@ -197,17 +184,16 @@ function metaSgdSine(Numbers = Float64Array) {
 
   // A learner at its start; MAML's does not learn alpha. `theta` is copied.
   function learner(method, theta) {
-    const zeros = () => new Numbers(SIZE), learnsAlpha = method === "meta-sgd";
-    const made = { method, learnsAlpha, theta: Numbers.from(theta), alpha: zeros().fill(RECIPE.task_lr), updates: 0 };
-    return Object.assign(made, { theta1: zeros(), theta2: zeros(), alpha1: zeros(), alpha2: zeros() });
+    const zeros = () => new Numbers(SIZE), moments = { theta1: zeros(), theta2: zeros(), alpha1: zeros(), alpha2: zeros() };
+    const own = { theta: Numbers.from(theta), alpha: zeros().fill(RECIPE.task_lr), updates: 0 };
+    return { ...own, ...moments, learnsAlpha: method === "meta-sgd" };
   }
 
   // A meta-update on the tasks in `r`: Adam, with a meta-gradient that is longer than `clip` shortened. Returns the loss.
   function metaUpdate(learner, r, rate) {
     const loss = metaGradient(learner, r), { gradTheta, gradAlpha } = r;
     let squares = 0;
-    for (let i = 0; i < SIZE; i++)
-      squares += gradTheta[i] * gradTheta[i] + (learner.learnsAlpha ? gradAlpha[i] * gradAlpha[i] : 0);
+    for (let i = 0; i < SIZE; i++) squares += gradTheta[i] ** 2 + (learner.learnsAlpha ? gradAlpha[i] ** 2 : 0);
     const scale = Math.min(1, RECIPE.clip / (Math.sqrt(squares) + 1e-6));
     learner.updates++;
     adam(learner.theta, gradTheta, learner.theta1, learner.theta2, scale, rate, learner.updates);
@@ -216,7 +202,7 @@ function metaSgdSine(Numbers = Float64Array) {
   }
 
   function adam(values, gradient, first, second, scale, rate, updates) {
-    const { beta1, beta2, epsilon } = ADAM;
+    const beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
     const size = rate / (1 - beta1 ** updates), correction = Math.sqrt(1 - beta2 ** updates);
     for (let i = 0; i < SIZE; i++) {
       const slope = scale * gradient[i];
@@ -228,7 +214,7 @@ function metaSgdSine(Numbers = Float64Array) {
 
   // Uniform numbers in [0, 1) from a seed (mulberry32).
   function uniform(seed) {
-    let state = seed >>> 0;
+    let state = seed;
     return () => {
       state = (state + 0x6d2b79f5) >>> 0;
       let mixed = Math.imul(state ^ (state >>> 15), state | 1);
@@ -257,8 +243,7 @@ function metaSgdSine(Numbers = Float64Array) {
   }
 
   // The factor of the outer rate after a fraction of the run: up along a line, then down to zero.
-  const schedule = (fraction) =>
-    fraction < RECIPE.warmup ? fraction / RECIPE.warmup : (1 - fraction) / (1 - RECIPE.warmup);
+  const schedule = (part) => (part < RECIPE.warmup ? part / RECIPE.warmup : (1 - part) / (1 - RECIPE.warmup));
 
   return { SIZE, LAYERS, RECIPE, room, adapt, metaGradient, learner, metaUpdate, uniform, start, curve, height, draw, schedule };
 }

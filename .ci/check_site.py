@@ -1,8 +1,9 @@
-"""Check a built book: every page of the table of contents is there, and nothing on it is broken.
+"""Check a built book in both languages: every page of the tables of contents is there, and nothing on it is broken.
 
 python .ci/check_site.py book/_build/html
 """
 
+import posixpath
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,10 +14,17 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).resolve().parents[1]
 
 
+EDITIONS = {"": "_toc.yml", "zh/": "book/zh/_toc.yml"}  # the folder on the site, and the table of contents
+
+
 def toc_pages() -> list[str]:
-    """Return the names of all pages in the table of contents."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    """Return the names of all pages in the tables of contents, those of the Chinese edition with its folder."""
+    names = []
+    for folder, file in EDITIONS.items():
+        toc = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+        pages = [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+        names += [folder + page for page in pages]
+    return names
 
 
 def problems(site: Path) -> list[str]:
@@ -25,7 +33,11 @@ def problems(site: Path) -> list[str]:
     found = [f"{name}: the page is missing" for name in names if not (site / f"{name}.html").is_file()]
     if found:
         return found
-    pages = {path.name: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in site.glob("*.html")}
+    pages = {
+        path.relative_to(site).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for folder in EDITIONS
+        for path in (site / folder).glob("*.html")
+    }
     anchors = {name: {tag["id"] for tag in page.find_all(id=True)} for name, page in pages.items()}
     for name in names:
         page = pages[f"{name}.html"]
@@ -39,13 +51,15 @@ def problems(site: Path) -> list[str]:
         for image in article.find_all("img"):
             if not image.get("alt", "").strip() or image["alt"].startswith("_images/"):
                 found.append(f"{name}: a picture without a description: {image['src']}")
-            if not urlsplit(image["src"]).scheme and not (site / image["src"]).is_file():
+            if not urlsplit(image["src"]).scheme and not (site / name).parent.joinpath(image["src"]).is_file():
                 found.append(f"{name}: a missing picture: {image['src']}")
         for link in page.find_all("a", href=True):
             target = urlsplit(link["href"])
             if target.scheme or target.netloc:
                 continue
-            file, anchor = unquote(target.path) or f"{name}.html", unquote(target.fragment)
+            anchor, file = unquote(target.fragment), f"{name}.html"
+            if target.path:
+                file = posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(target.path)))
             if not (site / file).is_file() or (anchor and anchor not in anchors.get(file, {anchor})):
                 found.append(f"{name}: a dead link: {link['href']}")
     return found

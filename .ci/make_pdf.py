@@ -1,6 +1,6 @@
 """Make one PDF of the built book: a cover, a table of contents with page numbers, then every chapter as it prints.
 
-    python .ci/make_pdf.py book/_build/html meta-sgd.pdf [--release v1.2] [--date 2026-11-28]
+    python .ci/make_pdf.py book/_build/html meta-sgd.pdf [--language zh] [--release v1.2] [--date 2026-11-28]
 
 The pages of the site are joined into one page, whose links lead to places in it, and Chromium prints that page. So
 links and tags for screen readers are the browser's own. It prints twice, as only the first print says on
@@ -38,7 +38,25 @@ LEFT_OUT = {"api", "internals", "changelog"}  # references are a website by natu
 UNPRINTABLE = "script, noscript, button, input, a.headerlink, .tag_set-up, template"
 # Hundreds of rows for those who look one up, of which the first place says where they are.
 TOO_LONG = "details.metasgd-runs"
-ON_THE_WEBSITE = "<p><em>The website also lists every single run of every file, and when it was made.</em></p>"
+# What the tool itself says, and where the site, the table of contents and the settings of a language are.
+WORDS = {
+    "en": {
+        "lang": "en",
+        "site": "",
+        "book": "",
+        "contents": "Contents",
+        "website": "<p><em>The website also lists every single run of every file, and when it was made.</em></p>",
+        "version": "version {version}, {date}",
+    },
+    "zh": {
+        "lang": "zh-Hans",
+        "site": "zh",
+        "book": "book/zh",
+        "contents": "目录",
+        "website": "<p>网站上还列出了每个文件的每一次运行，以及运行的时间。</p>",
+        "version": "版本 {version}，{date}",
+    },
+}
 REFERS_TO_IDS = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
 LONG_CELL = 15  # lines; a cell with more may be broken between pages
 # The browser's own sign for a missing character looks alike for all of them.
@@ -121,12 +139,12 @@ def localise(address: str, name: str, names: set[str], site: Path, website: str)
     return urljoin(website, address) if website else None
 
 
-def adopt(article: Tag, name: str, names: set[str], site: Path, website: str) -> None:
+def adopt(article: Tag, name: str, names: set[str], site: Path, website: str, language: str = "en") -> None:
     """Make a page's article part of one long page: unique ids, links inside, files by full address, nothing folded."""
     for tag in article.select(UNPRINTABLE):
         tag.decompose()
     for number, tag in enumerate(article.select(TOO_LONG)):
-        tag.replace_with(*[] if number else BeautifulSoup(ON_THE_WEBSITE, "html.parser").contents)
+        tag.replace_with(*[] if number else BeautifulSoup(WORDS[language]["website"], "html.parser").contents)
     for tag in article.find_all(id=True):
         tag["id"] = f"{name}--{tag['id']}"
     for attribute in REFERS_TO_IDS:
@@ -181,7 +199,7 @@ def join_pages(site: Path, toc: dict[str, Any], cover: str, language: str = "en"
         site: the folder of the built site.
         toc: as ``_toc.yml`` has it.
         cover: HTML of the first page.
-        language: of the book, as in the attribute ``lang``.
+        language: of the book, "en" or "zh".
     """
     parts = list(toc_parts(toc))
     names = {name for _, pages in parts for name in pages}
@@ -193,7 +211,7 @@ def join_pages(site: Path, toc: dict[str, Any], cover: str, language: str = "en"
         for number, name in enumerate(pages):
             soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
             article = soup.find("article")
-            adopt(article, name, names, site, website)
+            adopt(article, name, names, site, website, language)
             title = article.find("h1")
             for heading in article.find_all(["h1", "h2"]):
                 section = heading.find_parent("section")
@@ -208,7 +226,8 @@ def join_pages(site: Path, toc: dict[str, Any], cover: str, language: str = "en"
             )  # fmt: skip
             rules.append(f"@page {page_name(name)} {{ @top-right {{ content: {css_string(words(title))} }} }}")
     html = PAGE.format(
-        language=language,
+        language=WORDS[language]["lang"],
+        contents=WORDS[language]["contents"],
         head=head_of(first, site),
         style=STYLE.read_text(encoding="utf-8") + "\n".join(rules),
         cover=cover,
@@ -222,7 +241,7 @@ PAGE = """<!doctype html>
 <head>{head}<style>{style}</style></head>
 <body>
 <div class="cover">{cover}</div>
-<div class="contents" id="contents"><h1>Contents</h1>
+<div class="contents" id="contents"><h1>{contents}</h1>
 <!-- contents -->
 </div>
 <div class="bd-content"><div class="bd-article-container">
@@ -261,7 +280,7 @@ def cover_page(site: Path, facts: dict[str, str]) -> str:
     """Return the HTML of the cover: title, what the book is about, authors, licence, version and date."""
     picture = site / "_static" / "headline.svg"
     image = f'<img src="{picture.resolve().as_uri()}" alt="">' if picture.is_file() else ""
-    lines = [facts["author"], facts["copyright"], f"version {facts['version']}, {facts['date']}"]
+    lines = [facts["author"], facts["copyright"], facts["imprint"]]
     below = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return (
         f'<p class="title">{escape(facts["title"])}</p><p class="subtitle">{escape(facts["subtitle"])}</p>'
@@ -338,7 +357,7 @@ def finish(printed: bytes, target: Path, joined: Joined, facts: dict[str, str]) 
             metadata["dc:creator"] = [facts["author"]]
             metadata["dc:language"] = [str(pdf.Root.get("/Lang", "en"))]
             metadata["dc:rights"] = facts["copyright"]
-            metadata["dc:description"] = f"version {facts['version']}, {facts['date']}"
+            metadata["dc:description"] = facts["imprint"]
             metadata["xmp:CreatorTool"] = "Jupyter Book and Chromium"
         pdf.Root.ViewerPreferences = pikepdf.Dictionary(DisplayDocTitle=True)
         pdf.Root.PageMode = pikepdf.Name.UseOutlines  # a viewer shows the bookmarks
@@ -346,29 +365,33 @@ def finish(printed: bytes, target: Path, joined: Joined, facts: dict[str, str]) 
         return len(pdf.pages)
 
 
-def book_facts(site: Path, toc: dict[str, Any], release: str, date: str) -> dict[str, str]:
+def book_facts(site: Path, toc: dict[str, Any], release: str, date: str, language: str = "en") -> dict[str, str]:
     """Return what the cover says: of ``_config.yml``, and of the title of the first page."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / WORDS[language]["book"] / "_config.yml").read_text(encoding="utf-8"))
     first = BeautifulSoup((site / f"{toc['root']}.html").read_text(encoding="utf-8"), "html.parser")
     for mark in first.select("a.headerlink"):
         mark.decompose()
-    subtitle = words(first.find("article").find("h1")).removeprefix(config["title"]).lstrip(": ")
+    subtitle = words(first.find("article").find("h1")).removeprefix(config["title"]).lstrip(":： ")
     names = ("title", "author", "copyright")
-    return {name: config[name] for name in names} | {"subtitle": subtitle, "version": release, "date": date}
+    imprint = WORDS[language]["version"].format(version=release, date=date)
+    return {name: config[name] for name in names} | {"subtitle": subtitle, "imprint": imprint}
 
 
 def main() -> None:
     """Read the command line and make the PDF."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("site", type=Path, help="the folder of the built site")
+    parser.add_argument("site", type=Path, help="the folder of the built site, with all its languages")
     parser.add_argument("target", type=Path, help="the PDF to write")
+    parser.add_argument("--language", default="en", choices=WORDS, help="of the book (default: en)")
     parser.add_argument("--release", default="", help="on the cover (default: the version of the package)")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="on the cover (default: today)")
     options = parser.parse_args()
     version = re.search('__version__ = "(.*)"', (ROOT / "metasgd/_core/version.py").read_text(encoding="utf-8"))[1]
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    facts = book_facts(options.site, toc, options.release or version, options.date)
-    joined = join_pages(options.site, toc, cover_page(options.site, facts))
+    language = WORDS[options.language]
+    toc = yaml.safe_load((ROOT / language["book"] / "_toc.yml").read_text(encoding="utf-8"))
+    site = options.site / language["site"]
+    facts = book_facts(site, toc, options.release or version, options.date, options.language)
+    joined = join_pages(site, toc, cover_page(site, facts), options.language)
     pages = finish(print_book(joined), options.target, joined, facts)
     print(f"{options.target}: {pages} pages, {options.target.stat().st_size / 1e6:.1f} MB")
 

@@ -2,6 +2,8 @@
 
     python .github/stamp.py https://github.com/OWNER/NAME VERSION
 
+The Chinese edition, in book/zh, gets the same: its site is the folder zh of the English one.
+
 VERSION (a tag, a branch or a commit) is what a chapter installs when it is opened in Colab. No file in the
 repository holds an address: the publishing workflow runs this script on its own copy, pushes that copy to the
 branch ``published``, and builds the site from it. The Colab buttons of the site open the notebooks of that branch.
@@ -14,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BRANCH = "published"  # holds the stamped notebooks
+CONFIGS = {"_config.yml": "", "book/zh/_config.yml": "zh/"}  # and the folder of each edition on the site
 SET_UP = re.compile(r"(metasgd @ git\+)[^@\s]+@[\w./-]+")
 
 
@@ -37,7 +40,18 @@ def stamp(address: str, version: str) -> None:
         raise SystemExit(f"'{address}' is no repository address; give https://github.com/OWNER/NAME")
     if not re.fullmatch(r"[\w./-]+", version):
         raise SystemExit(f"'{version}' is no version; give a tag, a branch or a commit")
-    config = ROOT / "_config.yml"
+    stamped = {}
+    for config, folder in CONFIGS.items():
+        stamped[ROOT / config] = stamp_config(ROOT / config, address, pages_address(address) + folder)
+    for notebook in sorted((ROOT / "book").glob("*.ipynb")) + sorted((ROOT / "book" / "zh").glob("*.ipynb")):
+        text = notebook.read_text(encoding="utf-8")
+        stamped[notebook] = substitute(SET_UP, rf"\g<1>{address}@{version}", text, str(notebook))
+    for path, text in stamped.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def stamp_config(config: Path, address: str, site: str) -> str:
+    """Return the text of a configuration with the addresses of the repository and of the site."""
     text = config.read_text(encoding="utf-8")
     for key, value in {
         "url": f'"{address}"',
@@ -46,15 +60,10 @@ def stamp(address: str, version: str) -> None:
         "use_repository_button": "true",
         "use_issues_button": "true",
         "use_edit_page_button": "true",
-        "baseurl": f'"{pages_address(address)}"',
+        "baseurl": f'"{site}"',
     }.items():
         text = substitute(re.compile(rf"^(  {key}:).*$", re.MULTILINE), rf"\1 {value}", text, f"{config}, {key}")
-    stamped = {config: text}
-    for notebook in sorted((ROOT / "book").glob("*.ipynb")):
-        text = notebook.read_text(encoding="utf-8")
-        stamped[notebook] = substitute(SET_UP, rf"\g<1>{address}@{version}", text, str(notebook))
-    for path, text in stamped.items():
-        path.write_text(text, encoding="utf-8")
+    return text
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ ZH = BOOK / "zh"
 TOC_ZH = yaml.safe_load((ZH / "_toc.yml").read_text(encoding="utf-8"))
 SHOWN = 12  # problems in a message
 
-on_every_page = pytest.mark.parametrize("page", PAGES)
+on_every_page = pytest.mark.parametrize("page", [*PAGES, "README"])
 
 
 def told(problems: list[str]) -> str:
@@ -32,7 +32,8 @@ def test_both_editions_have_the_same_pages_in_the_same_order() -> None:
         assert part.get("numbered") == chinese.get("numbered")
         assert not any(character.isascii() and character.isalpha() for character in chinese["caption"])
     assert TOC["root"] == TOC_ZH["root"]
-    assert sorted(path.stem for pattern in ("*.ipynb", "*.md") for path in ZH.glob(pattern)) == all_pages()
+    assert sorted(path.stem for pattern in ("*.ipynb", "*.md") for path in ZH.glob(pattern)) == sorted(PAGES)
+    assert [*sorted(PAGES), "README"] == all_pages()
 
 
 def test_nothing_is_copied_that_can_be_shared() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 
 from metasgd.tools.measure_browser_page import BROWSER
@@ -140,7 +141,7 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is insta
 def small_pdf(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("small")
     joined = make_pdf.join_pages(small_site(folder), SMALL_TOC, "<p class='title'>cover</p>")
-    facts = {"title": "Book", "subtitle": "small", "author": "Ada", "copyright": "free", "version": "1", "date": "now"}
+    facts = {"title": "Book", "subtitle": "small", "author": "Ada", "copyright": "free", "imprint": "version 1, now"}
     make_pdf.finish(make_pdf.print_book(joined), folder / "small.pdf", joined, facts)
     with pikepdf.open(folder / "small.pdf") as pdf:
         yield pdf
@@ -189,15 +190,24 @@ def test_what_is_wider_than_paper_is_found(browser) -> None:
 # The whole book.
 
 
+TOCS = {"en": TOC, "zh": yaml.safe_load((BOOK / "zh" / "_toc.yml").read_text(encoding="utf-8"))}
+
+
+@pytest.fixture(scope="module", params=TOCS)
+def language(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
-    """The book's PDF, and what the tool said while it made it."""
-    if not (SITE / f"{PAGES[0]}.html").is_file():
-        pytest.skip("the book has not been built: jupyter-book build book/")
+def printed(tmp_path_factory: pytest.TempPathFactory, language: str) -> Iterator[tuple]:
+    """The book's PDF in a language, and what the tool said while it made it."""
+    folder = {"en": "book/", "zh": "book/zh/"}[language]
+    if not (SITE / make_pdf.WORDS[language]["site"] / f"{PAGES[0]}.html").is_file():
+        pytest.skip(f"the book has not been built: jupyter-book build {folder}")
     if BROWSER is None:
         pytest.skip("no Chromium is installed")
     target = tmp_path_factory.mktemp("book") / "book.pdf"
-    command = [sys.executable, str(TOOL), str(SITE), str(target), "--release", "v0.0"]
+    command = [sys.executable, str(TOOL), str(SITE), str(target), "--language", language, "--release", "v0.0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with pikepdf.open(target) as pdf:
@@ -232,11 +242,17 @@ def test_every_place_of_the_book_lies_in_its_chapter(printed) -> None:
         assert number in ranges[place.partition("--")[0]], place
 
 
-def test_bookmarks_are_the_parts_chapters_and_sections_in_their_order(printed) -> None:
+def test_book_says_its_language_and_title(printed, language: str) -> None:
+    pdf, *_ = printed
+    assert pdf.Root.Lang == {"en": "en", "zh": "zh-Hans"}[language]
+    assert str(pdf.docinfo["/Title"]).startswith({"en": "Meta-SGD: learn", "zh": "Meta-SGD: 从"}[language])
+
+
+def test_bookmarks_are_the_parts_chapters_and_sections_in_their_order(printed, language: str) -> None:
     pdf, *_ = printed
     marks = bookmarks(pdf)
     top = [title for depth, title, _ in marks if depth == 0]
-    assert top[1:] == [part["caption"] for part in TOC["parts"]]
+    assert top[1:] == [part["caption"] for part in TOCS[language]["parts"]]
     assert sum(depth == 1 and title[:1].isdigit() for depth, title, _ in marks) == len(CHAPTERS)
     numbers = [number for *_, number in marks]
     assert numbers == sorted(numbers)

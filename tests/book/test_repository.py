@@ -251,11 +251,13 @@ def test_repository_holds_no_large_file_and_nothing_built() -> None:
 def copy(tmp_path: Path) -> Path:
     """The files that the stamp may change, and the script."""
     (tmp_path / ".github").mkdir()
-    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "zh").mkdir(parents=True)
     shutil.copy(ROOT / ".github" / "stamp.py", tmp_path / ".github")
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    for chapter in CHAPTERS:
-        shutil.copy(BOOK / f"{chapter}.ipynb", tmp_path / "book")
+    shutil.copy(BOOK / "zh" / "_config.yml", tmp_path / "book" / "zh")
+    for folder in ("", "zh"):
+        for chapter in CHAPTERS:
+            shutil.copy(BOOK / folder / f"{chapter}.ipynb", tmp_path / "book" / folder)
     return tmp_path
 
 
@@ -265,17 +267,19 @@ def stamp(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def contents(copy: Path) -> dict[str, str]:
-    files = [copy / "_config.yml", *sorted((copy / "book").iterdir())]
-    return {path.name: path.read_text(encoding="utf-8") for path in files}
+    """The texts of the files by their paths from the folder of the book; "../_config.yml" is that of English."""
+    files = [copy / "_config.yml", *sorted(path for path in (copy / "book").rglob("*") if path.is_file())]
+    return {os.path.relpath(path, copy / "book"): path.read_text(encoding="utf-8") for path in files}
 
 
 def test_repository_itself_shows_no_button_without_an_address() -> None:
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert config["repository"]["url"] == ""
-    assert config["launch_buttons"] == {"colab_url": ""}
-    assert not config["html"]["use_repository_button"]
-    assert not config["html"]["use_issues_button"]
-    assert not config["html"]["use_edit_page_button"]
+    for path in (ROOT / "_config.yml", BOOK / "zh" / "_config.yml"):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert config["repository"]["url"] == ""
+        assert config["launch_buttons"] == {"colab_url": ""}
+        assert not config["html"]["use_repository_button"]
+        assert not config["html"]["use_issues_button"]
+        assert not config["html"]["use_edit_page_button"]
 
 
 def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Path) -> None:
@@ -283,19 +287,20 @@ def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Pa
     done = stamp(copy, "https://github.com/someone/their.book", "v1.2")
     assert done.returncode == 0, done.stderr
     after = contents(copy)
-    for chapter in CHAPTERS:
-        old, new = (json.loads(version[f"{chapter}.ipynb"]) for version in (before, after))
+    for name in [f"{folder}{chapter}.ipynb" for folder in ("", "zh/") for chapter in CHAPTERS]:
+        old, new = (json.loads(version[name]) for version in (before, after))
         sources = [["".join(cell["source"]) for cell in part["cells"]] for part in (old, new)]
         changed = [pair for pair in zip(*sources, strict=True) if pair[0] != pair[1]]
         assert len(changed) == 1
         assert '"metasgd @ git+https://github.com/someone/their.book@v1.2"' in changed[0][1]
-    config = yaml.safe_load(after["_config.yml"])
-    assert config["repository"]["url"] == "https://github.com/someone/their.book"
-    assert config["repository"]["branch"] == "published"
-    assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
-    assert config["html"]["use_repository_button"]
-    assert config["html"]["use_issues_button"]
-    assert config["html"]["baseurl"] == "https://someone.github.io/their.book/"
+    for name, site in {"../_config.yml": "", "zh/_config.yml": "zh/"}.items():
+        config = yaml.safe_load(after[name])
+        assert config["repository"]["url"] == "https://github.com/someone/their.book"
+        assert config["repository"]["branch"] == "published"
+        assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+        assert config["html"]["use_repository_button"]
+        assert config["html"]["use_issues_button"]
+        assert config["html"]["baseurl"] == f"https://someone.github.io/their.book/{site}"
 
 
 def test_a_built_page_has_the_stamped_address_in_every_button(copy: Path) -> None:

@@ -164,6 +164,15 @@ def opens_a_menu(page, button) -> None:
         page.evaluate("delete window.done")
 
 
+def changes_the_language(page, link) -> None:
+    """To the same page in the other language, and there is a way back."""
+    name = page.url.rpartition("/")[2]
+    link.click()
+    page.wait_for_url(f"**/zh/{name}*")
+    page.locator("a.metasgd-language").first.click()
+    page.wait_for_url(lambda url: "/zh/" not in url and name in url)
+
+
 BUTTONS = {
     ".primary-toggle": opens_the_table_of_contents,
     ".secondary-toggle": opens_the_contents_of_the_page,
@@ -172,6 +181,8 @@ BUTTONS = {
     ".btn-fullscreen-button": fills_the_screen,
     ".dropdown-toggle": opens_a_menu,
 }
+if (SITE / "zh").is_dir():  # the Chinese edition has been built, too
+    BUTTONS["a.metasgd-language"] = changes_the_language
 # On a desktop the page's contents stand beside the text, and the search field in the other sidebar.
 ONLY_ON_A_PHONE = {".secondary-toggle", ".search-button__button"}
 # A page of text, and a notebook that brings scripts of its own; both have every button.

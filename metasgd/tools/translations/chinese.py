@@ -36,7 +36,7 @@ def bare(text: str) -> str:
     A formula, a code span, a reference and a citation are single characters in it; a title may have spaces around it.
     """
     text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)
-    text = re.sub(r"^(\s*)(`{3,})(.*)\n(.*?)^\s*\2\s*$", kept_fence, text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^([ \t]*)(`{3,})([^\n]*)\n(.*?)^[ \t]*\2[ \t]*$", kept_fence, text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"^\s*:{3,}(?:\{[\w:-]+\})?", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*:alt: ", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*:[\w-]+:.*$|^\([\w-]+\)=$|^% .*$", "", text, flags=re.MULTILINE)

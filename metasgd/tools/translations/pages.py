@@ -13,7 +13,8 @@ from metasgd.experiments.how_made import book_folder
 
 LANGUAGE = "zh"  # and the folder of the translation, in that of the book
 KEY = "metasgd"  # of a notebook's metadata: the translated captions and descriptions
-STAMP = re.compile(r"^% translates: (\S+)(?: ([0-9a-f]{12}))?\n+", re.MULTILINE)
+STAMP = re.compile(r"^(?:%|<!--) translates: (\S+)(?: ([0-9a-f]{12}))?(?: -->)?\n+", re.MULTILINE)
+README, README_ENDING = "README", ".zh-CN.md"  # at the top of the repository, read on its website: comments of HTML
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
 HEADING = re.compile(r"^(#{1,6}) +(.*)$")
@@ -48,6 +49,8 @@ def english_path(page: str) -> Path:
         SystemExit: the book has no such page.
     """
     folder = book_folder()
+    if page.removesuffix(".md") == README:
+        return folder.parent / f"{README}.md"
     for ending in (".ipynb", ".md"):
         if (path := folder / f"{page.removesuffix(ending)}{ending}").is_file():
             return path
@@ -57,13 +60,16 @@ def english_path(page: str) -> Path:
 def translated_path(page: str) -> Path:
     """Return the path of the translation of a page, whether or not it is there."""
     original = english_path(page)
+    if original.stem == README:
+        return original.with_name(f"{README}{README_ENDING}")
     return original.parent / LANGUAGE / original.name
 
 
 def all_pages() -> list[str]:
-    """Return the names of all pages of the English book."""
+    """Return the names of all pages of the English book, and README, where it is."""
     folder = book_folder()
-    return sorted(path.stem for pattern in ("*.ipynb", "*.md") for path in folder.glob(pattern))
+    pages = sorted(path.stem for pattern in ("*.ipynb", "*.md") for path in folder.glob(pattern))
+    return pages + ([README] if english_path(README).is_file() else [])
 
 
 def read_blocks(path: Path) -> list[Block]:
@@ -73,7 +79,8 @@ def read_blocks(path: Path) -> list[Block]:
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        return sections(text) if path.parent.name != LANGUAGE else stamped_sections(text)
+        is_translation = path.parent == book_folder() / LANGUAGE or path.name.endswith(README_ENDING)
+        return stamped_sections(text) if is_translation else sections(text)
     return notebook_blocks(json.loads(text))
 
 
@@ -156,7 +163,7 @@ def write_page(page: str, blocks: dict[str, Block]) -> Path:
     kept = [blocks.get(block.name, replace(block, translates="")) for block in english]
     path.parent.mkdir(exist_ok=True)
     if original.suffix == ".md":
-        path.write_text(stamped(kept), encoding="utf-8")
+        path.write_text(stamped(kept, *("<!-- ", " -->") if page == README else ("% ", "")), encoding="utf-8")
         return path
     notebook = copy.deepcopy(json.loads(original.read_text(encoding="utf-8")))
     by_name = {block.name: block for block in kept}
@@ -174,12 +181,12 @@ def write_page(page: str, blocks: dict[str, Block]) -> Path:
     return path
 
 
-def stamped(blocks: list[Block]) -> str:
-    """Return a translated Markdown file."""
+def stamped(blocks: list[Block], opening: str, closing: str) -> str:
+    """Return a translated Markdown file, in which comments have these marks around them."""
     pieces = []
     for block in blocks:
         front = match[0] if (match := FRONT_MATTER.match(block.text)) else ""
-        stamp = f"% translates: {block.name} {block.translates}".rstrip()
+        stamp = f"{opening}translates: {block.name} {block.translates}".rstrip() + closing
         pieces.append(f"{front}{stamp}\n\n{block.text.removeprefix(front)}")
     return "\n\n".join(pieces) + "\n"
 

@@ -65,11 +65,11 @@ def labels(text: str) -> list[str]:
 
 
 def links(text: str) -> set[str]:
-    """Return where links and pictures lead; a shared file may lie a folder further up."""
+    """Return where links and pictures lead; a shared file may lie a folder further up, and a language have its own."""
     found = re.findall(r"\]\(([^)\s]+)\)", without_code(text)) + re.findall(
         r"^`{3,}\{figure\} (\S+)", text, re.MULTILINE
     )
-    return {target.removeprefix("../") for target in found}
+    return {target.removeprefix("../").replace(".zh-CN.", ".") for target in found}
 
 
 def headings(text: str) -> list[str]:

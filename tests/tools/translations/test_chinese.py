@@ -74,3 +74,7 @@ def test_text_with_words_is_told_from_one_without(text: str, expected: bool) -> 
 
 def test_bare_prose_has_signs_for_what_is_left_out() -> None:
     assert bare("a $x$ `y` {eq}`eq-x` **b**") == "a \ue001 \ue002 \ue003 b"
+
+
+def test_text_between_two_blocks_of_code_is_read() -> None:
+    assert "支持 集" in bare("```bash\na\n```\n\n支持 集\n\n```bash\nb\n```\n")

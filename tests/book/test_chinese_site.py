@@ -1,0 +1,157 @@
+"""The Chinese edition in a browser, with the network off: what holds of the English pages, and what it adds.
+
+Each page is opened twice, on a desktop in light and on a phone in dark colours. Skipped where it has not been built.
+"""
+
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.book.notebooks import CHAPTERS
+from tests.book.test_site import (
+    CUT_LINES,
+    EXTRA_RULES,
+    FIRST_VISIT,
+    LONGEST_LINE,
+    LOST_MARKS,
+    OUT_OF_REACH,
+    SITE,
+    at_width,
+    compressed,
+    visit,
+)
+
+__all__ = ["visit"]  # a fixture
+SERVED = SITE
+ZH = SITE / "zh"
+PAGES = sorted({path.stem for path in ZH.glob("*.html")} - {"index"})
+SAME_TEXT = {"genindex", "py-modindex", "search", "404"}  # pages of the theme, which have no sections of ours
+FORMULAS = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise }"
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/zh/")
+on_every_page = pytest.mark.parametrize("name", PAGES)
+DESKTOP = pytest.mark.parametrize("visit", [("desktop", "light")], indirect=True, ids=["desktop"])
+PHONE = pytest.mark.parametrize("visit", [("phone", "dark")], indirect=True, ids=["phone"])
+
+
+def html(edition: str, name: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / edition / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def works(page, problems: list[str]) -> None:
+    """All formulas are set, nothing is wider than the screen, no script failed, axe finds nothing."""
+    page.evaluate(FORMULAS)
+    raw = page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).length")
+    assert raw == 0, f"{raw} formulas are not set"
+    assert page.locator("mjx-merror").count() == 0
+    assert page.evaluate(SIDEWAYS) <= 0, "the page scrolls sideways"
+    assert problems == []
+    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = page.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", EXTRA_RULES)
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+
+
+@DESKTOP
+@on_every_page
+def test_page_works_and_fits_on_every_screen(visit, name: str) -> None:
+    page, problems = visit(f"zh/{name}.html")
+    works(page, problems)
+    assert page.evaluate(CUT_LINES, LONGEST_LINE) == [], "lines of code are cut off"
+    at_width(page, 375)
+    assert page.evaluate(LOST_MARKS) == [], "a mark stands at the start of a line after its formula"
+    for _ in range(20):  # scripts look at all parts some time after a change of width
+        if not page.evaluate(OUT_OF_REACH):
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(OUT_OF_REACH) == [], "the Tab key does not reach what scrolls sideways"
+    at_width(page, 320)
+    assert page.evaluate(SIDEWAYS) <= 0, "the page scrolls sideways on a small phone"
+
+
+@PHONE
+@on_every_page
+def test_page_works_on_a_phone_in_the_dark(visit, name: str) -> None:
+    works(*visit(f"zh/{name}.html"))
+
+
+@on_every_page
+def test_page_says_its_language(name: str) -> None:
+    assert html("zh", name).html["lang"] == "zh-Hans"
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in SAME_TEXT])
+def test_sections_figures_and_equations_have_the_addresses_of_the_english_page(name: str) -> None:
+    """In the same order, so that a link to a place of one edition leads to that place in the other."""
+    english, chinese = (
+        [
+            tag["id"]
+            for tag in html(edition, name).select("article :is(section, figure, div.math)[id], article span[id]")
+        ]
+        for edition in ("", "zh")
+    )
+    numbers = re.compile(r"id\d+|mystnb|.*-target")
+    wanted = [one for one in english if not numbers.match(one)]
+    assert [one for one in chinese if not numbers.match(one)] == wanted
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_outputs_are_those_of_the_english_page(name: str) -> None:
+    """Numbers in both editions are the same because they come from the same run."""
+    english, chinese = (
+        [tag.get_text() for tag in html(edition, name).select(".cell_output pre")] for edition in ("", "zh")
+    )
+    assert english == chinese
+    when = [html(edition, name).select_one(".tested-on").text for edition in ("", "zh")]
+    assert re.findall(r"(\d+) seconds\.$", when[0]) == re.findall(r"用时 (\d+) 秒。$", when[1])
+
+
+@DESKTOP
+@pytest.mark.parametrize(
+    ("query", "chapter"),
+    [("支持集", "07-tasks"), ("元梯度", "03-formulas"), ("集", "07-tasks"), ("MAML", "03-formulas")],
+)
+def test_search_finds_a_word_of_any_length(visit, query: str, chapter: str) -> None:
+    page, problems = visit(f"zh/search.html?q={query}")
+    page.wait_for_selector(f"#search-results li a[href*='{chapter}.html']")
+    assert problems == []
+
+
+PLACES = ["http", "file"]
+
+
+@DESKTOP
+@pytest.mark.parametrize("place", PLACES)
+def test_switch_leads_to_the_same_section_and_back(visit, place: str) -> None:
+    """On a server, and opened from disk."""
+    page, _ = visit("03-formulas.html")
+    if place == "file":
+        page = page.context.browser.new_page()  # whose requests nobody looks at
+        page.goto((SITE / "03-formulas.html").as_uri())
+    page.evaluate(FORMULAS)
+    sections = page.eval_on_selector_all("article section[id]", "all => all.map(section => section.id)")
+    page.evaluate("id => document.getElementById(id).scrollIntoView()", sections[3])
+    page.locator("a.metasgd-language").first.click()
+    page.wait_for_url(f"**/zh/03-formulas.html#{sections[3]}")
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert page.locator(f"section[id='{sections[3]}']").count() == 1
+    page.locator("a.metasgd-language").first.click()
+    page.wait_for_url(re.compile(r"html/03-formulas\.html#|:\d+/03-formulas\.html#"))
+
+
+@DESKTOP
+@pytest.mark.parametrize("name", ["welcome", "03-formulas", "06-sine-waves"])
+def test_page_is_light(visit, address: str, name: str) -> None:
+    page, _ = visit("zh/search.html")
+    loaded: set[str] = set()
+    context = page.context.browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("response", lambda response: loaded.add(response.url.removeprefix(address).split("?")[0]))
+    page.goto(f"{address}zh/{name}.html", wait_until="networkidle")
+    page.evaluate("async () => { await document.fonts.ready }")
+    context.close()
+    weights = {path: compressed(SITE / path) for path in loaded if (SITE / path).is_file()}
+    assert f"zh/{name}.html" in weights
+    assert sum(weights.values()) < FIRST_VISIT, sorted(weights.items(), key=lambda item: -item[1])[:8]

@@ -15,7 +15,9 @@ CHINESE = {"first.md": "# 第一\n"}
 
 def build(folder: Path, pages: dict[str, str], **settings: object) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / "conf.py").write_text(f'extensions = ["myst_nb", "metasgd.sphinx_extension"]\n{THEME}')
+    (folder / "conf.py").write_text(
+        f'extensions = ["sphinx.ext.autodoc", "myst_nb", "metasgd.sphinx_extension"]\n{THEME}'
+    )
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     settings = {"nb_execution_mode": "off", "exclude_patterns": ["zh", "_build"]} | settings
@@ -102,7 +104,9 @@ def test_small_site_elsewhere_is_left_alone(tmp_path: Path) -> None:
     """A book that is built into a folder of another name is not joined."""
     build_english(tmp_path)
     build_chinese(tmp_path)
-    (tmp_path / "conf.py").write_text(f'extensions = ["myst_nb", "metasgd.sphinx_extension"]\n{THEME}')
+    (tmp_path / "conf.py").write_text(
+        f'extensions = ["sphinx.ext.autodoc", "myst_nb", "metasgd.sphinx_extension"]\n{THEME}'
+    )
     Sphinx(tmp_path, tmp_path, tmp_path / "out", tmp_path / "trees", "html", {"nb_execution_mode": "off",
            "exclude_patterns": ["zh", "_build", "out"]}, status=None).build()  # fmt: skip
     assert not (tmp_path / "out" / "zh").exists()

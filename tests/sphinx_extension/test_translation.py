@@ -39,7 +39,9 @@ CHINESE_PAGE = "(ch-first)=\n# 第一\n\n## 相同\n\n甲\n\n## 也相同\n\n乙
 
 
 def build(folder: Path, **settings: object) -> Path:
-    (folder / "conf.py").write_text(f'extensions = ["myst_nb", "metasgd.sphinx_extension"]\n{THEME}')
+    (folder / "conf.py").write_text(
+        f'extensions = ["sphinx.ext.autodoc", "myst_nb", "metasgd.sphinx_extension"]\n{THEME}'
+    )
     settings = {
         "myst_enable_extensions": ["dollarmath", "colon_fence"],
         "nb_execution_mode": "cache",

@@ -85,6 +85,8 @@ CIFAR_FS = {"MAML": {(5, 1): 0.589, (5, 5): 0.715}}
 # Mean return on 2-D navigation, by method and by whether starts are random: the fourth table of Li et al. 2017. The
 # reward is minus the distance to the goal (chapter 13).
 NAVIGATION = {"maml": {False: -9.12, True: -10.71}, "meta-sgd": {False: -8.64, True: -10.15}}
+# Half-widths that stand beside these returns, over 600 goals.
+NAVIGATION_HALF_WIDTHS = {"maml": {False: 0.66, True: 0.76}, "meta-sgd": {False: 0.68, True: 0.62}}
 # Mean return on 2-D navigation after 0 to 3 steps: Finn et al. 2017, table 4, over 40 goals. Their paper says squared
 # distance; the code that they published sums distances, and gives these very numbers (chapter 13).
 NAVIGATION_MAML = (-40.41, -11.68, -3.33, -3.23)
@@ -134,6 +136,9 @@ SOURCES = {
         "return of 2-D navigation, minus the sum of distances",
         QUOTED,
         (13,),
+    ),
+    "NAVIGATION_HALF_WIDTHS": Source(
+        "li2017metasgd", "table 4", "half-widths that stand beside these returns", QUOTED, (13,)
     ),
     "NAVIGATION_MAML": Source(
         "finn2017code",

@@ -84,7 +84,7 @@ def measured_claims(squares: Results, both: Results) -> list[Claim]:
     found.append(
         Claim(
             "Told of squared distances and scored by distances, with a fixed start, Meta-SGD is {verdict} the paper's "
-            f"{paper}, whose unit is very likely the distance.",
+            f"{paper}, whose unit is the distance.",
             "run",
             over(told_squares, against=paper, comparisons=len(REWARDS), scale=1.0, unit="in distance"),
             "none: other optimiser, budget, estimator, baseline and goals; the better of the two rewards is shown",

@@ -2,6 +2,11 @@
 
 import logging
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side share the cores; PyTorch reads this at its import
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
 import threading
 import zipfile
 from collections.abc import Iterator

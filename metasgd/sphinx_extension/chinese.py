@@ -84,11 +84,12 @@ class JoinLines(SphinxTransform):
     def apply(self, **options: Any) -> None:
         """Remove the ends of lines, which are texts of their own."""
         for end in [text for text in self.document.findall(nodes.Text) if text == "\n"]:
-            line, place = end.parent, end.parent.index(end)
-            before = line[place - 1].astext() if place else ""
-            after = line[place + 1].astext() if place + 1 < len(line) else ""
+            line = end.parent
+            place = next(number for number, child in enumerate(line) if child is end)  # others are equal to it
+            before = "".join(child.astext() for child in line[:place])
+            after = "".join(child.astext() for child in line[place + 1 :])
             if before and after and is_joined(before[-1], after[0]):
-                line.remove(end)
+                del line[place]
 
 
 def is_joined(before: str, after: str) -> bool:

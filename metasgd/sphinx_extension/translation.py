@@ -68,7 +68,7 @@ def take_figure_texts(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
-class CaptionNode(nodes.General, nodes.Element):
+class CaptionNode(nodes.General, nodes.Element):  # type: ignore[misc]  # docutils has no types
     """A caption on its way to its figure."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metasgd.tools.translations import checks, drafts
 from metasgd.tools.translations.history import changes
-from metasgd.tools.translations.pages import all_pages, english_path, pairs, translated_path
+from metasgd.tools.translations.pages import all_pages, code_differences, english_path, pairs, translated_path
 
 COMMANDS = {
     "new": "make the translation of a page, or bring its code and its list of cells up to date; texts are kept",
@@ -26,7 +26,7 @@ def print_status(names: list[str]) -> None:
     for page in names:
         counts = Counter(checks.states(page).values())
         is_there = translated_path(page).is_file()
-        code = "missing" if not is_there else "differs" if checks.code_differences(page) else "the same"
+        code = "missing" if not is_there else "differs" if code_differences(page) else "the same"
         print(f"{page:24} {counts.total():7} {counts['untranslated']:13} {counts['behind']:7}  {code}")
 
 

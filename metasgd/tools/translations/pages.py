@@ -113,7 +113,9 @@ def figure_texts(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def sections(text: str) -> list[Block]:
     """Return the sections of an English Markdown file: each begins at its heading, or at the label before that."""
     lines = text.splitlines(keepends=True)
-    starts, names, fence = [], [], ""
+    starts: list[int] = []
+    names: list[str] = []
+    fence = ""
     for number, line in enumerate(lines):
         if found := FENCE.match(line):
             if not fence:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 TEXT_IN_FORMULA = re.compile(r"\\(?:text|mathrm|textrm|operatorname)\{[^{}]*\}")
 KEPT = r"\{(?:figure|admonition|note|tip|warning|important|glossary|list-table)"
@@ -141,7 +141,7 @@ def numbers(text: str) -> set[str]:
     return {number.rstrip(",").replace(",", "") for number in NUMBER.findall(text)}
 
 
-def shown(items: list[object]) -> str:
+def shown(items: Sequence[object]) -> str:
     """Return a list in one line; of long ones the beginning."""
     text = ", ".join(map(str, items)) or "none"
     return text if len(text) < 200 else f"{text[:200]}… ({len(items)})"

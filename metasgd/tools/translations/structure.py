@@ -31,7 +31,15 @@ def without_spans(text: str) -> str:
 
 def code_blocks(text: str) -> list[str]:
     """Return the blocks of code of a text, and directives such as a bibliography, in their order."""
-    return [found[0].strip() for found in CODE_FENCE.finditer(text)]
+    return [tags_alone(found[0].strip()) for found in CODE_FENCE.finditer(text)]
+
+
+def tags_alone(block: str) -> str:
+    """Return the tags of a block of HTML without words for readers, and any other block as it is."""
+    if not block.lstrip("`").startswith("{raw} html"):
+        return block
+    found = re.findall(r"<[/!a-zA-Z][^>]*>", block)
+    return "\n".join(re.sub(r'\b(aria-label|title|alt)="[^"]*"', r'\1=""', tag) for tag in found)
 
 
 def display_formulas(text: str) -> list[str]:

@@ -90,3 +90,11 @@ def test_difference_is_named(old: str, new: str, problem: str) -> None:
 def test_shared_file_may_lie_a_folder_further_up() -> None:
     english, chinese = (f"```{{figure}} {path}a.svg\n:alt: b\n\nc\n```" for path in ("_static/", "../_static/"))
     assert list(differences(english, chinese)) == []
+
+
+def test_words_between_tags_are_translated_and_tags_are_not() -> None:
+    english = '```{raw} html\n<p aria-label="A game">Play <b id="x">it</b>.</p>\n<script src="_static/a.js"></script>\n```'
+    chinese = english.replace("A game", "游戏").replace("Play", "玩").replace("it</b>.", "它</b>。")
+    assert list(differences(english, chinese)) == []
+    for changed in (chinese.replace('"x"', '"y"'), chinese.replace("a.js", "b.js"), chinese.replace("<b ", "<i ")):
+        assert any(found.startswith("blocks of code") for found in differences(english, changed))

@@ -93,7 +93,8 @@ def test_shared_file_may_lie_a_folder_further_up() -> None:
 
 
 def test_words_between_tags_are_translated_and_tags_are_not() -> None:
-    english = '```{raw} html\n<p aria-label="A game">Play <b id="x">it</b>.</p>\n<script src="_static/a.js"></script>\n```'
+    lines = ['<p aria-label="A game">Play <b id="x">it</b>.</p>', '<script src="_static/a.js"></script>']
+    english = "\n".join(["```{raw} html", *lines, "```"])
     chinese = english.replace("A game", "游戏").replace("Play", "玩").replace("it</b>.", "它</b>。")
     assert list(differences(english, chinese)) == []
     for changed in (chinese.replace('"x"', '"y"'), chinese.replace("a.js", "b.js"), chinese.replace("<b ", "<i ")):

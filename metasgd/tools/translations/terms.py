@@ -13,7 +13,7 @@ EVERYDAY = {
     "adaptation", "bias", "body", "checkpoint", "chunk", "compilation", "convex", "feature", "fold", "head", "hook",
     "kernel", "leak", "loss", "median", "objective", "orientation", "policy", "return", "reward", "rotation", "seed",
     "slant", "start", "step", "validation", "weight", "yardstick", "first order", "second order", "advantage",
-    "gradient", "curvature", "frozen part", "shots", "ways", "streams", "stream", "trajectory", "inner step",
+    "gradient", "curvature", "frozen part", "shots", "ways", "streams", "stream", "trajectory", "inner step", "state",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+ADDED = re.compile(r"^<!-- added -->$.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)  # what the original has not
 TEXT_IN_FORMULA = re.compile(r"\\(?:text|mathrm|textrm|operatorname)\{[^{}]*\}")
 KEPT = r"\{(?:figure|admonition|note|tip|warning|important|glossary|list-table)"
 CODE_FENCE = re.compile(rf"^(`{{3,}})(?!{KEPT})[^\n]*\n.*?^\1\s*$", re.MULTILINE | re.DOTALL)
@@ -125,7 +126,8 @@ AT_LEAST_ONCE: dict[str, Callable[[str], set[str]]] = {
 
 
 def differences(english: str, chinese: str) -> Iterator[str]:
-    """Yield what a translated text lacks, has too much, or has otherwise."""
+    """Yield what a translated text lacks, has too much, or has otherwise, beside what is marked as added."""
+    chinese = ADDED.sub("", chinese)
     for name, collect in IN_ORDER.items():
         wanted, found = collect(english), collect(chinese)
         if wanted != found:

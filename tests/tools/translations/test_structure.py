@@ -99,3 +99,9 @@ def test_words_between_tags_are_translated_and_tags_are_not() -> None:
     assert list(differences(english, chinese)) == []
     for changed in (chinese.replace('"x"', '"y"'), chinese.replace("a.js", "b.js"), chinese.replace("<b ", "<i ")):
         assert any(found.startswith("blocks of code") for found in differences(english, changed))
+
+
+def test_passage_marked_as_added_needs_no_original() -> None:
+    added = "<!-- added -->\n**另见**{ref}`第 5 章 <ch-scratch>`的 $\\beta$。\n<!-- end -->\n\n"
+    assert list(differences(ENGLISH, added + CHINESE)) == []
+    assert list(differences(ENGLISH, added.replace("<!-- end -->", "") + CHINESE))

@@ -15,9 +15,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from metasgd.sphinx_extension.translation import original_folder
-from metasgd.sphinx_extension.words import say
+from metasgd.sphinx_extension.words import language_of, say
 
-PREVIEW_IMAGE = "_static/preview.png"  # shown in the preview of a link to the book
+PREVIEW_IMAGES = {"en": "_static/preview.png", "zh": "_static/preview-zh.png"}  # in the preview of a link to the book
 PREVIEW_SIZE = (1200, 630)  # pixels
 LOGOS = {"image_light": "_static/logo.svg", "image_dark": "_static/logo-dark.svg"}
 NOT_FOUND = "404"  # the page that GitHub Pages shows for an address that it does not know
@@ -87,7 +87,7 @@ def add_description(
         context["pageurl"] = page_address(app, page)  # the theme writes it as rel="canonical"
         properties |= {
             "og:url": page_address(app, page),
-            "og:image": site_address(app) + PREVIEW_IMAGE,
+            "og:image": site_address(app) + PREVIEW_IMAGES[language_of(app)],
             "og:image:width": str(PREVIEW_SIZE[0]),
             "og:image:height": str(PREVIEW_SIZE[1]),
             "og:image:alt": say(app, "preview"),

@@ -2,10 +2,11 @@
 
 import xml.etree.ElementTree as xml
 
+import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from metasgd.sphinx_extension.sharing import LOGOS, PREVIEW_IMAGE, PREVIEW_SIZE
+from metasgd.sphinx_extension.sharing import LOGOS, PREVIEW_IMAGES, PREVIEW_SIZE
 from tests.book.notebooks import BOOK
 from tests.sphinx_extension.conftest import ADDRESS
 
@@ -34,16 +35,24 @@ def test_every_page_says_what_a_preview_needs(build) -> None:
     assert first["og:site_name"] == "The book"
     assert first["canonical"] == first["og:url"] == f"{ADDRESS}/"
     assert first["twitter:card"] == "summary_large_image"
-    assert first["og:image"] == f"{ADDRESS}/{PREVIEW_IMAGE}"
+    assert first["og:image"] == f"{ADDRESS}/{PREVIEW_IMAGES['en']}"
     assert (first["og:image:width"], first["og:image:height"]) == ("1200", "630")
     assert other["canonical"] == other["og:url"] == f"{ADDRESS}/other.html"
     assert other["og:type"] == "article"
 
 
-def test_preview_has_the_size_that_the_tags_say() -> None:
-    with Image.open(BOOK / PREVIEW_IMAGE) as picture:
+def test_preview_of_a_chinese_page_is_chinese(build) -> None:
+    site = build(PAGES, html_baseurl=f"{ADDRESS}/zh/", language="zh_CN")
+    first = tags(read(site / "first.html"))
+    assert first["og:image"] == f"{ADDRESS}/zh/{PREVIEW_IMAGES['zh']}"
+    assert first["og:image:alt"].startswith("Meta-SGD：从同一个起点出发")
+
+
+@pytest.mark.parametrize("image", PREVIEW_IMAGES.values())
+def test_preview_has_the_size_that_the_tags_say(image: str) -> None:
+    with Image.open(BOOK / image) as picture:
         assert picture.size == PREVIEW_SIZE == (1200, 630)
-    assert (BOOK / PREVIEW_IMAGE).stat().st_size < 300_000  # some messengers take no larger one
+    assert (BOOK / image).stat().st_size < 300_000  # some messengers take no larger one
 
 
 def test_address_of_the_site_shows_the_first_page_itself(build) -> None:

@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 
+from metasgd.sphinx_extension.rerun import RECORD
 from metasgd.sphinx_extension.translation import headings, plain
 from tests.sphinx_extension.conftest import THEME
 
@@ -78,6 +79,18 @@ def test_code_is_run_once_for_both_languages(book: Path, pages: list[BeautifulSo
     assert not (book / "zh" / "_build" / ".jupyter_cache").exists()
     for page in pages:
         assert "printed 1" in page.text
+
+
+def test_edition_that_is_built_again_takes_what_the_other_has_run(book: Path) -> None:
+    """And the record of what the notebooks of the English book ran with has all of them."""
+    record = book / "_build" / ".jupyter_cache" / RECORD
+    before = json.loads(record.read_text(encoding="utf-8"))
+    assert before.keys() == {"first"}
+    (book / "zh" / "first.ipynb").touch()
+    build(book / "zh", language="zh_CN", metasgd_original="..", html_title="书")
+    build(book)
+    assert (book / "runs.txt").read_text() == "x"
+    assert json.loads(record.read_text(encoding="utf-8")) == before
 
 
 def test_caption_and_description_are_translated_and_the_caption_is_markdown(pages: list[BeautifulSoup]) -> None:

@@ -25,6 +25,7 @@ from tests.book.notebooks import BOOK, CHAPTERS, PAGES, ROOT, in_every_chapter
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BUILD = "pip install -r requirements.txt && jupyter-book build book/"
+BUILD_CHINESE = "jupyter-book build book/zh/"
 TEST = "pip install -r requirements.txt && pytest"
 
 
@@ -198,9 +199,19 @@ def test_readme_gives_the_two_commands_and_ci_runs_the_second() -> None:
     commands = "\n".join(re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)).splitlines()
     assert BUILD in commands
     assert TEST in commands
+    assert BUILD_CHINESE in commands
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert f"\n    {TEST}\n)\n" in script  # a subshell: set -e would not stop at a failure of pip otherwise
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_both_editions_are_built_after_one_another_wherever_the_book_is() -> None:
+    """The Chinese one takes what the English one has run."""
+    steps = [step.get("run", "") for step in workflow("publish")["jobs"]["build"]["steps"]]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    for commands in (steps, script):
+        builds = [line.split(" -W")[0] for line in commands if line.startswith("jupyter-book build")]
+        assert builds == ["jupyter-book build book/", BUILD_CHINESE]
 
 
 def checks_of_ci() -> list[str]:
@@ -303,30 +314,34 @@ def test_stamp_fills_the_buttons_and_every_set_up_cell_and_nothing_else(copy: Pa
         assert config["html"]["baseurl"] == f"https://someone.github.io/their.book/{site}"
 
 
-def test_a_built_page_has_the_stamped_address_in_every_button(copy: Path) -> None:
-    """Three pages are built, without running their code; what a button says depends on the page's name alone."""
+@pytest.mark.parametrize("folder", ["book", "book/zh"])
+def test_a_built_page_has_the_stamped_address_in_every_button(copy: Path, folder: str) -> None:
+    """Two pages are built, without running their code; what a button says depends on the page's name alone."""
     address, pages = "https://github.com/someone/their.book", CHAPTERS[:2]
     assert stamp(copy, address, "v1.2").returncode == 0
-    for path in (copy / "book").glob("[0-9][0-9]-*"):
+    for path in (copy / "book").rglob("[0-9][0-9]-*"):
         if path.stem not in pages:
             path.unlink()
-    (copy / "_toc.yml").write_text(
-        yaml.safe_dump({"format": "jb-article", "root": pages[0], "sections": [{"file": pages[1]}]})
-    )
-    config = (copy / "_config.yml").read_text(encoding="utf-8")
-    config = config.replace("execute_notebooks: cache", 'execute_notebooks: "off"\n  only_build_toc_files: true')
-    (copy / "_config.yml").write_text(config, encoding="utf-8")
+    config_path = copy / (folder if folder != "book" else "") / "_config.yml"
+    config = config_path.read_text(encoding="utf-8")
+    config_path.write_text(config.replace("execute_notebooks: cache", 'execute_notebooks: "off"'), encoding="utf-8")
+    toc = {"format": "jb-article", "root": pages[0], "sections": [{"file": pages[1]}]}
+    config_path.with_name("_toc.yml").write_text(yaml.safe_dump(toc))
     shutil.copy(BOOK / "references.bib", copy / "book")
-    for name in ("_config.yml", "_toc.yml"):
-        (copy / "book" / name).symlink_to(f"../{name}")
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", "book"]
+    if folder == "book":
+        for name in ("_config.yml", "_toc.yml"):
+            (copy / "book" / name).symlink_to(f"../{name}")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", folder]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for page in pages:
-        html = (copy / "book" / "_build" / "html" / f"{page}.html").read_text(encoding="utf-8")
+        html = (copy / folder / "_build" / "html" / f"{page}.html").read_text(encoding="utf-8")
         links = re.findall(r'href="([^"]*someone[^"]*)"', html)
-        assert f"https://colab.research.google.com/github/someone/their.book/blob/published/book/{page}.ipynb" in links
-        assert f"{address}/edit/main/book/{page}.ipynb" in links
+        assert (
+            f"https://colab.research.google.com/github/someone/their.book/blob/published/{folder}/{page}.ipynb"
+            in links
+        )
+        assert f"{address}/edit/main/{folder}/{page}.ipynb" in links
         assert any(link.startswith(f"{address}/issues/new?") for link in links)
         assert address in links
         assert f"metasgd @ git+{address}@v1.2" in re.sub("<[^>]*>", "", html)

@@ -14,7 +14,6 @@ from metasgd.experiments.mnist_comparison import MNIST_COMPARISON
 from metasgd.experiments.mnist_folds import MNIST_FOLDS
 from metasgd.experiments.mnist_methods import MNIST_METHODS
 from metasgd.experiments.mnist_methods_5shot import MNIST_METHODS_5SHOT
-from metasgd.experiments.mnist_readings import MNIST_READINGS
 from metasgd.experiments.mnist_scratch import MNIST_SCRATCH
 from metasgd.experiments.mnist_tuning import MNIST_TUNING
 from metasgd.experiments.navigation import NAVIGATION
@@ -58,7 +57,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         MNIST_TUNING,
         MNIST_METHODS,
         MNIST_METHODS_5SHOT,
-        MNIST_READINGS,
         OMNIGLOT,
         OMNIGLOT_COMPARISON,
         OMNIGLOT_METHODS,

@@ -36,9 +36,12 @@ def code_blocks(text: str) -> list[str]:
 
 
 def tags_alone(block: str) -> str:
-    """Return the tags of a block of HTML without words for readers, and any other block as it is."""
+    """Return the tags of a block of HTML without words for readers, and any other block as it is.
+
+    A file that is included lies a folder further up.
+    """
     if not block.lstrip("`").startswith("{raw} html"):
-        return block
+        return re.sub(r"^(`+\{include\} )(?:\.\./)+", r"\1", block)
     found = re.findall(r"<[/!a-zA-Z][^>]*>", block)
     return "\n".join(re.sub(r'\b(aria-label|title|alt)="[^"]*"', r'\1=""', tag) for tag in found)
 

@@ -90,6 +90,8 @@ def test_difference_is_named(old: str, new: str, problem: str) -> None:
 def test_shared_file_may_lie_a_folder_further_up() -> None:
     english, chinese = (f"```{{figure}} {path}a.svg\n:alt: b\n\nc\n```" for path in ("_static/", "../_static/"))
     assert list(differences(english, chinese)) == []
+    english, chinese = (f"```{{include}} {up}CHANGELOG.md\n```" for up in ("../", "../../"))
+    assert list(differences(english, chinese)) == []
 
 
 def test_words_between_tags_are_translated_and_tags_are_not() -> None:

@@ -107,7 +107,10 @@ class TranslateFigures(SphinxTransform):
 
 
 class KeepAnchors(SphinxTransform):
-    """Give sections addresses that are the same in both languages: made from the English headings, none by number."""
+    """Give sections addresses that are the same in both languages: made from the English headings, none by number.
+
+    Sections of a file that is included, which is the same in both, have their own headings.
+    """
 
     default_priority = 206
 
@@ -115,12 +118,15 @@ class KeepAnchors(SphinxTransform):
         """Name each section by the English heading in its place; leave all as they are if there are more or fewer."""
         sections = list(self.document.findall(nodes.section))
         original = original_of(self.app, self.env.docname)
-        if original == Path(self.env.doc2path(self.env.docname)):
-            titles = [section.next_node(nodes.title).astext() for section in sections]
-        else:
-            titles = headings(original)
-        if len(titles) != len(sections):
-            return
+        page = Path(self.env.doc2path(self.env.docname))
+        titles = [section.next_node(nodes.title).astext() for section in sections]
+        if original != page:
+            own = [number for number, section in enumerate(sections) if Path(section.source or page) == page]
+            english = headings(original)
+            if len(english) != len(own):
+                return
+            for number, title in zip(own, english, strict=True):
+                titles[number] = title
         used: set[str] = set()
         for section, name in zip(sections, map(nodes.make_id, titles), strict=True):
             wanted = name or "section"

@@ -122,6 +122,16 @@ def test_page_with_other_headings_keeps_its_own_addresses(tmp_path: Path) -> Non
     assert [section["id"] for section in page.select("section")] == ["own"]
 
 
+def test_sections_of_an_included_file_have_their_own_addresses(tmp_path: Path) -> None:
+    (tmp_path / "zh").mkdir()
+    (tmp_path / "news.md").write_text("## News\n\n### 1.0\n", encoding="utf-8")
+    (tmp_path / "first.md").write_text("# First\n\n```{include} news.md\n```\n", encoding="utf-8")
+    (tmp_path / "zh" / "first.md").write_text("# 第一\n\n```{include} ../news.md\n```\n", encoding="utf-8")
+    site = build(tmp_path / "zh", language="zh_CN", metasgd_original="..", html_title="书")
+    page = BeautifulSoup((site / "first.html").read_text(encoding="utf-8"), "html.parser")
+    assert [section["id"] for section in page.select("section")] == ["first", "news", "section"]
+
+
 def test_headings_are_read_from_both_kinds_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.ipynb").write_text(json.dumps(json.loads(notebook(ENGLISH_PAGE))), encoding="utf-8")
     (tmp_path / "a.md").write_text(ENGLISH_PAGE, encoding="utf-8")

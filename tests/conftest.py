@@ -2,11 +2,6 @@
 
 import logging
 import os
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side share the cores; PyTorch reads this at its import
-    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
-
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +18,10 @@ from metasgd.data import omniglot
 from metasgd.strategies import pooling
 from metasgd.tools.measure_browser_page import BROWSER
 from tests.data.colour_folders import announce, make_cifar_100, make_miniimagenet
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    torch.set_num_threads(max(1, share))
 
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen
 

@@ -32,5 +32,5 @@ def test_caption_of_the_timeline_cites_what_the_table_cites() -> None:
     page = text("where-it-comes-from")
     (caption,) = re.findall(r"^```\{figure\} _static/timeline.svg\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     table = "\n".join(line for line in page.splitlines() if re.match(r"\| \d{4}", line))
-    cited = [re.findall(r"h-\w+", part) for part in (caption, table)]
+    cited = [re.findall(r"\bh-\w+", part) for part in (caption, table)]
     assert sorted(cited[0]) == sorted(set(cited[1]))

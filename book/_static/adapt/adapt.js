@@ -111,9 +111,7 @@
 
   // --------------------------------------------------------------------------------------------- controls and results
   const page = {}; // the elements that change, by name
-  const say = (text) => {
-    if (page.message.textContent !== text) page.message.textContent = text;
-  };
+  const { message, say } = metaSgdParts.status();
 
   function relayout(wanted) {
     Object.assign(state, wanted);
@@ -355,15 +353,14 @@
 
   // ----------------------------------------------------------------------------------------------------------- start
   function build() {
-    const { make, button } = metaSgdParts;
-    const counter = (id, label, low, action) => {
+    const { make, button, hint } = metaSgdParts;
+    const counter = (id, low, action) => {
       const select = make("select", { id, onchange: () => action(Number(select.value)) });
       for (let n = low; n <= MOST; n++) select.append(make("option", { value: n, textContent: n }));
       return select;
     };
     const step = (number, text) =>
       make("p", { className: "adapt-step" }, make("span", { className: "adapt-number", textContent: number, aria: { hidden: true } }), text);
-    page.message = make("p", { className: "parts-message", role: "status", aria: { live: "polite" } });
     page.first = make("span");
     page.support = make("div", { className: "adapt-support" });
     page.seen = make("canvas", { width: 28, height: 28, className: "adapt-seen", role: "img", aria: { label: t("seenNothing") } });
@@ -375,8 +372,8 @@
     page.address = make("input", { type: "text", readOnly: true, className: "adapt-address", ariaLabel: t("address") });
     page.shared = make("p", { role: "status" });
     page.addressRow = make("div", { hidden: true }, page.shared, page.address);
-    page.ways = counter("adapt-ways", "ways", 2, (ways) => relayout({ ways }));
-    page.shots = counter("adapt-shots", "shots", 1, (shots) => relayout({ shots }));
+    page.ways = counter("adapt-ways", 2, (ways) => relayout({ ways }));
+    page.shots = counter("adapt-shots", 1, (shots) => relayout({ shots }));
     page.compare = make("input", { type: "checkbox", id: "adapt-compare", onchange: () => update() });
     page.rate = make("input", { type: "range", id: "adapt-rate", min: 0, max: metaSgdChosen.rates.length - 1, step: 1 });
     page.rate.oninput = () => {
@@ -386,7 +383,7 @@
     };
     page.rateText = make("span", { className: "adapt-rate-text" });
     page.lineNote = make("p", { className: "parts-hint", id: "adapt-line" });
-    page.facts = make("p", { className: "parts-hint" });
+    page.facts = hint("");
     page.layers = make("div", { className: "adapt-layers", id: "adapt-layers" });
     page.along = make("div", { className: "adapt-along-box" });
     page.more = make(
@@ -400,12 +397,12 @@
     );
     root.classList.add("parts");
     root.replaceChildren(
-      page.message,
+      message,
       make("div", { className: "adapt-all" },
         make("div", {}, step(1, page.first), page.support),
         make("div", { className: "adapt-query" }, step(2, t("query")),
           make("div", { className: "adapt-side" }, makePad(QUERY, t("queryPad"), 280),
-            make("div", {}, page.seen, make("p", { className: "parts-hint", textContent: t("seen") }))),
+            make("div", {}, page.seen, hint(t("seen")))),
           make("div", { className: "parts-controls" },
             button(t("digit"), () => readyFor(QUERY), { id: "adapt-query-ready", disabled: true }),
             button(t("clear"), () => change([QUERY], [EMPTY()]), { id: "adapt-query-clear", ariaLabel: t("clearQuery") }))),

@@ -1,20 +1,12 @@
 // What a worker or, where there is none, the page computes: one step for a support set, then answers (chapter 14).
 (function (scope) {
   "use strict";
-  const BACKENDS = ["wasm", "cpu"]; // the fastest first; for a network as small as this, WebGL gains nothing
   const LEAST = 1e-9; // of a probability whose logarithm is taken
   let model, known;
 
-  // Decode the weights that weights.js holds, and choose a backend. `folder` is where the files lie.
+  // `folder` is where the files lie.
   async function start(folder) {
-    const fromDisk = folder.startsWith("file:"); // from where WebAssembly cannot be loaded
-    tf.wasm.setWasmPaths(folder);
-    for (const name of BACKENDS.filter((name) => name !== "wasm" || !fromDisk)) {
-      if (await tf.setBackend(name).catch(() => false)) break;
-    }
-    await tf.ready();
-    const bytes = Uint8Array.from(atob(scope.metaSgdWeights), (letter) => letter.charCodeAt(0));
-    model = metaSgd.readWeights(bytes.buffer);
+    model = await metaSgd.start(folder);
     // The first run of anything is slow: do it before somebody waits for it.
     const blank = new Float32Array(2 * 784).map((_, i) => (i * 7 % 11) / 11);
     const task = { key: "warm-up", support: blank, labels: [0, 1], ways: 2, rate: 0.1 };

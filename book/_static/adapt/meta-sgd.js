@@ -2,8 +2,21 @@
 // It runs in a worker (worker.js) or, where there is none, in the page. `tf` is TensorFlow.js.
 (function (scope) {
   "use strict";
+  const BACKENDS = ["wasm", "cpu"]; // the fastest first; for a network as small as this, WebGL gains nothing
   const EPSILON = 1e-5; // of the normalisation, as in PyTorch
   let groups = 1; // of channels that are normalised together; the weights file says how many
+
+  // Choose a backend, and decode the weights that weights.js holds. `folder` is where the files lie.
+  async function start(folder) {
+    const fromDisk = folder.startsWith("file:"); // from where WebAssembly cannot be loaded
+    tf.wasm.setWasmPaths(folder);
+    for (const name of BACKENDS.filter((name) => name !== "wasm" || !fromDisk)) {
+      if (await tf.setBackend(name).catch(() => false)) break;
+    }
+    await tf.ready();
+    const bytes = Uint8Array.from(atob(scope.metaSgdWeights), (letter) => letter.charCodeAt(0));
+    return readWeights(bytes.buffer);
+  }
 
   // The weights: 4 bytes with the header's length, the header as JSON, then float16 numbers, tensor after tensor.
   function readWeights(buffer) {
@@ -127,6 +140,6 @@
   }
 
   scope.metaSgd = {
-    readWeights, featuresOf, logitsOf, supportLoss, supportGradient, step, partOfStep, cosinesWithMeans,
+    start, readWeights, featuresOf, logitsOf, supportLoss, supportGradient, step, partOfStep, cosinesWithMeans,
   };
 })(typeof self === "undefined" ? globalThis : self);

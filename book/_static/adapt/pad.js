@@ -33,11 +33,7 @@
       if (event.button > 0) return;
       event.preventDefault();
       canvas.focus({ preventScroll: true });
-      try {
-        canvas.setPointerCapture(event.pointerId);
-      } catch {
-        // a pointer that is gone already
-      }
+      metaSgdParts.capture(canvas, event.pointerId);
       holder.drawing = true;
       begin(place(event));
     };

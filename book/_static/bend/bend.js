@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const folder = new URL("./", document.currentScript.src).href;
-  const FILES = ["../shared/parts.js", "valley.js", "tasks.js", "words.js", "plane.js"];
+  const FILES = ["valley.js", "tasks.js", "words.js", "plane.js"];
   const LEVELS = [0.1, 0.5, 1.5, 4, 8, 14]; // of the contours, as in the chapter's figures
   const STEPS = { theta: 0.1, alpha: 0.05 }; // of an arrow key; a tenth of it with Shift
   const LONGEST = 60; // pixels: an arrow is half as long for a meta-gradient of length 1
@@ -10,18 +10,8 @@
   const WEAK = 0.02; // a gradient's entry that no rate can turn into a step that the reader chose
   const SLOWNESS = 100; // rounds after which training shows every second round, and so on
 
-  // Loaded together, run in their order.
-  function load(file) {
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      Object.assign(script, { src: folder + file, onload: resolve, async: false });
-      script.onerror = () => reject(new Error(`${file} cannot be loaded`));
-      document.head.append(script);
-    });
-  }
-
   function begin(root) {
-    const { wordsOf, make, button, lessMotion } = metaSgdParts;
+    const { wordsOf, make, button, numeral, hint, status, lessMotion } = metaSgdParts;
     const valley = metaSgdValley, words = wordsOf(metaSgdBendWords);
     const sum = (a, b, times = 1) => [a[0] + times * b[0], a[1] + times * b[1]];
 
@@ -102,10 +92,7 @@
     };
 
     // ------------------------------------------------------------------------------------------------- the numbers
-    const digits = (value, places = 3) => {
-      const written = value.toFixed(Math.abs(value) >= 100 ? 1 : places);
-      return (Number(written) === 0 ? written.replace("-", "") : written).replace("-", "−");
-    };
+    const digits = (value, places = 3) => numeral(value.toFixed(Math.abs(value) >= 100 ? 1 : places));
     const pair = ([x, y], places) => words("pair", { x: digits(x, places), y: digits(y, places) });
     const ROWS = ["g", "turned", "before", "after", "meanTraining", "meanFresh", "metaTheta", "metaAlpha", "along"];
     const cells = Object.fromEntries(ROWS.map((name) => [name, make("td", { data: { name } })]));
@@ -190,11 +177,8 @@
     }
 
     // ---------------------------------------------------------------------------------------------------- controls
-    const message = make("p", { className: "parts-message", role: "status", aria: { live: "polite" } });
+    const { message, say } = status();
     const count = make("p", { className: "parts-hint bend-count" });
-    const say = (text) => {
-      if (message.textContent !== text) message.textContent = text;
-    };
     const trainButton = button(words("train"), () => (running ? pause() : train()), { id: "bend-train" });
     const box = (id, name, change) => {
       const input = make("input", { type: "checkbox", id, onchange: () => change(input.checked) });
@@ -293,7 +277,7 @@
         ["bend-key-step", "keyStep"], ["bend-key-meta", "keyMeta"], ["bend-key-along", "keyAlong"], ["bend-key-query", "keyQuery"],
         ["bend-key-support", "keySupport"], ["bend-key-star", "keyStar"], ["bend-key-rail", "keyRail"],
       ].map(([className, name]) => key(className, name))),
-      make("p", { className: "parts-hint", textContent: words("keys") }),
+      hint(words("keys")),
     );
     const resize = () => {
       weights.resize();
@@ -307,16 +291,6 @@
     root.dataset.ready = "";
   }
 
-  // What is far down the page is loaded when the reader comes near.
   const root = document.getElementById("bend");
-  const near = new IntersectionObserver(
-    async (entries) => {
-      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-      near.disconnect();
-      await Promise.all(FILES.map(load));
-      begin(root);
-    },
-    { rootMargin: "800px" },
-  );
-  if (root) near.observe(root);
+  if (root) metaSgdParts.whenNear(root, FILES.map((file) => folder + file), begin);
 })();

@@ -1,14 +1,11 @@
 // A plane of two numbers as SVG: axes, contours of quadratics, arrows, stars, and dots that pointer and keys move.
 (function (scope) {
   "use strict";
-  const { draw, make } = metaSgdParts;
+  const { draw, make, setAttributes: set, numeral, hint, capture } = metaSgdParts;
   const PIXELS_ACROSS = 34; // below the axis and left of it, for ticks and names
   const HEAD = 9; // pixels: the head of an arrow
   const TOUCH = 18; // pixels around a dot that belong to it
 
-  const set = (element, attributes) => {
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  };
   const text = (place, words, attributes = {}) => draw("text", { x: place[0], y: place[1], ...attributes }, words);
 
   // The part of a line from a point in a direction that lies within [low, high] of both axes; null if none does.
@@ -35,7 +32,7 @@
       "svg", { class: "bend-plane", role: "group", "aria-label": label },
       draw("defs", {}, draw("clipPath", { id }, clip)), frame, content, dots,
     );
-    const figure = make("div", { className: "bend-figure" }, make("p", { className: "parts-hint", textContent: label }), svg);
+    const figure = make("div", { className: "bend-figure" }, hint(label), svg);
     let scale = 1, height = 1;
     const at = ([x, y]) => [PIXELS_ACROSS + scale * (x - lows[0]), height - PIXELS_ACROSS - scale * (y - lows[1])];
     const bounded = (point) => point.map((value, i) => Math.min(highs[i], Math.max(lows[i], value)));
@@ -52,7 +49,7 @@
       for (const i of [0, 1]) {
         for (const tick of ticks[i]) {
           const place = at(i ? [lows[0], tick] : [tick, lows[1]]), [dx, dy, anchor] = i ? [-6, 4, "end"] : [0, 15, "middle"];
-          frame.append(text([place[0] + dx, place[1] + dy], `${tick}`.replace("-", "−"), { "text-anchor": anchor }));
+          frame.append(text([place[0] + dx, place[1] + dy], numeral(tick), { "text-anchor": anchor }));
         }
       }
       frame.append(text([(left + right) / 2, height - 4], names[0], { "text-anchor": "middle" }));
@@ -118,11 +115,7 @@
         if (event.button > 0) return;
         event.preventDefault();
         dot.focus({ preventScroll: true });
-        try {
-          dot.setPointerCapture(event.pointerId);
-        } catch {
-          // a pointer that is gone already
-        }
+        capture(dot, event.pointerId);
         held = true;
         const place = self.place(event);
         offset = [shown[0] - place[0], shown[1] - place[1]];

@@ -44,5 +44,21 @@
     return { info, run: async (request) => run(request) };
   }
 
-  scope.metaSgdCompute = { start };
+  // In a worker: say that it is ready once `started` is, a promise of info, and answer messages by run(request).
+  function serve(started, run) {
+    started.then(
+      (info) => self.postMessage({ ready: info }),
+      (error) => self.postMessage({ failed: String(error) }),
+    );
+    self.onmessage = async ({ data }) => {
+      await started;
+      try {
+        self.postMessage({ number: data.number, result: run(data) });
+      } catch (error) {
+        self.postMessage({ number: data.number, error: String(error) });
+      }
+    };
+  }
+
+  scope.metaSgdCompute = { start, serve };
 })(typeof self === "undefined" ? globalThis : self);

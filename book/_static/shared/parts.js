@@ -1,4 +1,4 @@
-// What the book's interactive elements share: the language of their words, and making parts of a page.
+// What the book's interactive elements share: the language of their words, making parts of a page, and when they begin.
 (function (scope) {
   "use strict";
   if (scope.metaSgdParts) return; // of another element on the same page
@@ -32,10 +32,14 @@
     return element;
   }
 
+  function setAttributes(element, attributes) {
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  }
+
   // An element of SVG with its attributes.
   function draw(tag, attributes = {}, ...children) {
     const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    setAttributes(element, attributes);
     element.append(...children);
     return element;
   }
@@ -43,14 +47,38 @@
   const button = (label, action, properties = {}) =>
     make("button", { type: "button", textContent: label, onclick: action, ...properties });
 
+  // A number, or what is written of it, with the minus sign of print, and none before zero.
+  const numeral = (number) => `${number}`.replace("-", Number(number) === 0 ? "" : "−");
+
+  const hint = (text) => make("p", { className: "parts-hint", textContent: text });
+
+  // The line that says what happens, also aloud, and how to say something there.
+  function status() {
+    const message = make("p", { className: "parts-message", role: "status", aria: { live: "polite" } });
+    const say = (text) => {
+      if (message.textContent !== text) message.textContent = text;
+    };
+    return { message, say };
+  }
+
+  // Let an element hear all that a pointer does until it is lifted, wherever it goes.
+  function capture(element, pointer) {
+    try {
+      element.setPointerCapture(pointer);
+    } catch {
+      // a pointer that is gone already
+    }
+  }
+
   const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  // Load a script by its address, once; one that did not come can be asked for again.
+  // Load a script by its address, once; one that did not come can be asked for again. Scripts that are loaded together
+  // run in the order in which they were asked for.
   const loaded = new Map();
   function load(address) {
     if (!loaded.has(address)) {
       loaded.set(address, new Promise((resolve, reject) => {
-        const script = make("script", { src: address, onload: resolve });
+        const script = make("script", { src: address, async: false, onload: resolve });
         script.onerror = () => {
           loaded.delete(address);
           reject(new Error(`${address.split("/").pop()} cannot be loaded`));
@@ -61,5 +89,21 @@
     return loaded.get(address);
   }
 
-  scope.metaSgdParts = { language, wordsOf, make, draw, button, lessMotion, load };
+  // When the reader comes near an element, load scripts, by their addresses, and begin(element).
+  function whenNear(element, scripts, begin) {
+    const near = new IntersectionObserver(
+      async (entries) => {
+        if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+        near.disconnect();
+        await Promise.all(scripts.map(load));
+        begin(element);
+      },
+      { rootMargin: "800px" },
+    );
+    near.observe(element);
+  }
+
+  scope.metaSgdParts = {
+    language, wordsOf, make, draw, setAttributes, button, numeral, hint, status, capture, lessMotion, load, whenNear,
+  };
 })(typeof self === "undefined" ? globalThis : self);

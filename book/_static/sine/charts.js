@@ -1,8 +1,7 @@
 // The loss of meta-training as lines, and all rates as dots, a row for each tensor.
 (function (scope) {
   "use strict";
-  const { draw, make } = metaSgdParts;
-  const minus = (number) => `${number}`.replace("-", "−");
+  const { draw, make, setAttributes, numeral } = metaSgdParts;
 
   const LOSS = { ticks: [0.2, 0.5, 1, 2, 5], low: 0.15, high: 7, height: 190, left: 34, right: 10, top: 8, bottom: 34 };
   const WINDOW = 40; // meta-updates that are averaged for one point of a line
@@ -19,7 +18,7 @@
           const share = Math.log(Math.min(high, Math.max(low, loss)) / low) / Math.log(high / low);
           return height - bottom - share * (height - top - bottom);
         };
-        for (const [name, value] of Object.entries({ viewBox: `0 0 ${width} ${height}`, width, height })) svg.setAttribute(name, value);
+        setAttributes(svg, { viewBox: `0 0 ${width} ${height}`, width, height });
         const text = (x, y, words, anchor, more = {}) => draw("text", { x, y, "text-anchor": anchor, ...more }, words);
         const parts = [draw("rect", { x: left, y: top, width: width - left - right, height: height - top - bottom, class: "sine-box" })];
         for (const tick of LOSS.ticks) {
@@ -103,7 +102,7 @@
         context.textAlign = "center";
         for (const tick of RATES.ticks) {
           context.fillStyle = tick === start ? colour("single") : colour("ink");
-          context.fillText(minus(tick), across(tick) + (tick === start ? 6 : tick === 0 ? -3 : 0), height - 20);
+          context.fillText(numeral(tick), across(tick) + (tick === start ? 6 : tick === 0 ? -3 : 0), height - 20);
         }
         context.fillStyle = colour("ink");
         context.fillText(words("ratesAxis"), (RATES.left + width - RATES.right) / 2, height - 4);

@@ -1,16 +1,12 @@
 // A picture of a curve, of what a network draws before and after its step, and of points that the reader moves.
 (function (scope) {
   "use strict";
-  const { draw } = metaSgdParts;
+  const { draw, setAttributes: set, numeral, capture } = metaSgdParts;
   const RANGE = { x: [-5, 5], y: [-5.5, 5.5] };
   const MARGIN = { left: 24, right: 8, top: 6, bottom: 20 };
   const TICKS = [-4, -2, 0, 2, 4];
   const TOUCH = 18; // pixels around a point that belong to it
   const STEP = 0.25; // of an arrow key; a fifth of it with Shift
-
-  const set = (element, attributes) => {
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  };
 
   // `act` says what the reader does: move(index, point), add(point), remove(index), choose(index).
   function curves({ id, label, kind, act }) {
@@ -53,11 +49,7 @@
       dot.addEventListener("pointerdown", (event) => {
         if (event.button > 0) return;
         event.preventDefault();
-        try {
-          dot.setPointerCapture(event.pointerId);
-        } catch {
-          // a pointer that is gone already
-        }
+        capture(dot, event.pointerId);
         const at = place(event);
         offset = { x: dot.point.x - at.x, y: dot.point.y - at.y };
         act.choose(index);
@@ -115,7 +107,7 @@
       set(svg, { viewBox: `0 0 ${width} ${height}`, width, height });
       const box = { x: across(-5), y: up(5.5), width: across(5) - across(-5), height: up(-5.5) - up(5.5) };
       set(clip, box);
-      const text = (x, y, tick, anchor) => draw("text", { x, y, "text-anchor": anchor }, `${tick}`.replace("-", "−"));
+      const text = (x, y, tick, anchor) => draw("text", { x, y, "text-anchor": anchor }, numeral(tick));
       frame.replaceChildren(
         draw("rect", box),
         draw("path", { class: "sine-zero", d: `M${across(-5)} ${up(0)}H${across(5)}` }),

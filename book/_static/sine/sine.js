@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const folder = new URL("./", document.currentScript.src).href;
-  const FILES = ["../shared/parts.js", "meta-train.js", "training.js", "words.js", "curves.js", "charts.js"];
+  const FILES = ["meta-train.js", "training.js", "words.js", "curves.js", "charts.js"];
   const METHODS = ["maml", "meta-sgd"];
   // Errors of the paper after one step, by points in meta-training and in the test: its first table.
   const PAPER = { maml: { 5: 1.13, 10: 0.77, 20: 0.48 }, "meta-sgd": { 5: 0.9, 10: 0.53, 20: 0.31 } };
@@ -12,16 +12,6 @@
   const GRID = Float64Array.from({ length: 161 }, (_, i) => -5 + i / 16);
   const SLICE = { worker: 30, page: 8 }; // milliseconds of training before it looks for messages
   const CALM = 1000; // milliseconds between two pictures for readers who asked for less motion
-
-  // Loaded together, run in their order.
-  function load(file) {
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      Object.assign(script, { src: folder + file, onload: resolve, async: false });
-      script.onerror = () => reject(new Error(file));
-      document.head.append(script);
-    });
-  }
 
   // What runs in the worker beside the two functions that compute. It is made from their texts, as a page that was
   // opened from disk may not load a worker from a file.
@@ -58,7 +48,7 @@
   }
 
   function begin(root) {
-    const { wordsOf, make, button, lessMotion } = metaSgdParts;
+    const { wordsOf, make, button, hint, status, lessMotion } = metaSgdParts;
     const words = wordsOf(metaSgdSineWords), sine = metaSgdSine(), { RECIPE } = sine;
     const digits = (value, places = 2) => {
       const written = Number.isFinite(value) ? value.toFixed(value >= 100 ? 0 : places) : "∞";
@@ -230,10 +220,7 @@
     }
 
     // ------------------------------------------------------------------------------------------------------ controls
-    const message = make("p", { className: "parts-message", role: "status", aria: { live: "polite" } });
-    const say = (text) => {
-      if (message.textContent !== text) message.textContent = text;
-    };
+    const { message, say } = status();
     const count = make("p", { className: "parts-hint sine-count" });
     const trainButton = button(words("train"), press, { id: "sine-train" });
 
@@ -308,7 +295,6 @@
     const addButton = button(words("add"), () => add(), { id: "sine-add" });
     const key = (name) =>
       make("li", {}, make("span", { className: `sine-swatch sine-swatch-${name}`, aria: { hidden: true } }), words(name));
-    const hint = (text) => make("p", { className: "parts-hint", textContent: text });
     const pair = make("div", { className: "sine-pair" }, ...METHODS.map((method) => figures[method]));
     fresh();
     state.points = pointsOf(state.curve, state.shots, state.drawn);
@@ -329,16 +315,6 @@
     root.dataset.ready = "";
   }
 
-  // What is far down the page is loaded when the reader comes near.
   const root = document.getElementById("sine");
-  const near = new IntersectionObserver(
-    async (entries) => {
-      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-      near.disconnect();
-      await Promise.all(FILES.map(load));
-      begin(root);
-    },
-    { rootMargin: "800px" },
-  );
-  if (root) near.observe(root);
+  if (root) metaSgdParts.whenNear(root, FILES.map((file) => folder + file), begin);
 })();

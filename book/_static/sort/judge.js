@@ -2,20 +2,12 @@
 // meta-trained, and with a random start in place of the learned one. In a worker, or in the page where there is none.
 (function (scope) {
   "use strict";
-  const BACKENDS = ["wasm", "cpu"]; // the fastest first
   const WAYS = 5;
   let model;
 
   // `folder` is where chapter 14 has its network, whose files have been loaded already.
   async function start(folder) {
-    const fromDisk = folder.startsWith("file:"); // from where WebAssembly cannot be loaded
-    tf.wasm.setWasmPaths(folder);
-    for (const name of BACKENDS.filter((name) => name !== "wasm" || !fromDisk)) {
-      if (await tf.setBackend(name).catch(() => false)) break;
-    }
-    await tf.ready();
-    const bytes = Uint8Array.from(atob(scope.metaSgdWeights), (letter) => letter.charCodeAt(0));
-    model = metaSgd.readWeights(bytes.buffer);
+    model = await metaSgd.start(folder);
     return { backend: tf.getBackend() };
   }
 

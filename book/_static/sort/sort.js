@@ -2,7 +2,7 @@
 // but this script, its words and its style is loaded before "Play".
 (() => {
   "use strict";
-  const { wordsOf, make, button, lessMotion, load } = metaSgdParts;
+  const { wordsOf, make, button, hint, status, lessMotion, load } = metaSgdParts;
   const root = document.getElementById("sort");
   const folder = new URL("./", document.currentScript.src).href, network = new URL("../adapt/", folder).href;
   const say = wordsOf(metaSgdSortWords);
@@ -41,10 +41,7 @@
   let round, answers, engine, timers = [];
   let nextSeed = Number(new URLSearchParams(location.search).get("round")) || 1 + Math.floor(Math.random() * 1e6);
 
-  const message = make("p", { className: "parts-message", role: "status" });
-  const tell = (text) => {
-    message.textContent = text;
-  };
+  const { message, say: tell } = status();
   const place = make("div", { className: "sort-place" });
 
   const picture = (pixels, className) => {
@@ -115,9 +112,9 @@
     progress = make("div", { className: "sort-progress", aria: { hidden: true } });
     back = button(say("undo"), takeBack, { className: "sort-back" });
     place.replaceChildren(
-      make("p", { className: "parts-hint", textContent: say("examples") }),
+      hint(say("examples")),
       make("div", { className: "sort-examples" }, ...examples),
-      stage, progress, make("p", { className: "parts-hint", textContent: say("keys") }), back,
+      stage, progress, hint(say("keys")), back,
     );
     root.dataset.state = "sorting";
     showQuery();
@@ -219,7 +216,7 @@
         make("tfoot", {}, make("tr", {}, make("th", { scope: "row", colSpan: 2, textContent: say("sum") }), ...sums)),
       ),
       total,
-      make("p", { className: "parts-hint", textContent: `${say("average", AVERAGE)} ${say(isKept ? "kept" : "notKept")}` }),
+      hint(`${say("average", AVERAGE)} ${say(isKept ? "kept" : "notKept")}`),
       make("div", { className: "parts-controls" }, next, clear),
     );
     root.dataset.state = "shown";

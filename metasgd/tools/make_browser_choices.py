@@ -1,13 +1,11 @@
 """Make the script with what chapter 14's page sets beside its step, as the experiment ``browser-page`` chose it."""
 
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from metasgd._core.files import PACKAGE
 from metasgd.experiments import load_results
 from metasgd.experiments.browser_page import COSINE, FALSE_ALARMS, MISSES, RATES, SHOTS
+from metasgd.tools._page_script import write_script
 
 FILE = "chosen.js"
 
@@ -39,14 +37,7 @@ def choices_script() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the script into a folder, and print where it is."""
-    parser = argparse.ArgumentParser(prog="python -m metasgd.tools.make_browser_choices", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parent / "book" / "_static" / "adapt", metavar="FOLDER",
-        help="the folder to write it into (default: that of the page in the checkout)",
-    )  # fmt: skip
-    target = parser.parse_args(argv).out / FILE
-    target.write_text(choices_script())
-    print(target)
+    write_script(argv, "make_browser_choices", __doc__, choices_script, "adapt", FILE)
 
 
 if __name__ == "__main__":

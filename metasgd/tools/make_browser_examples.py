@@ -1,15 +1,13 @@
 """Make the script with the ready digits of chapter 14's page: pictures of the embedded sample of MNIST."""
 
-import argparse
 import base64
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from metasgd._core.files import PACKAGE
 from metasgd.data import load_mnist_sample
+from metasgd.tools._page_script import write_script
 
 EXAMPLES = 12  # pictures of each digit
 FILE = "examples.js"
@@ -30,14 +28,7 @@ def examples_script() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the script into a folder, and print where it is."""
-    parser = argparse.ArgumentParser(prog="python -m metasgd.tools.make_browser_examples", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parent / "book" / "_static" / "adapt", metavar="FOLDER",
-        help="the folder to write it into (default: that of the page in the checkout)",
-    )  # fmt: skip
-    target = parser.parse_args(argv).out / FILE
-    target.write_text(examples_script())
-    print(target)
+    write_script(argv, "make_browser_examples", __doc__, examples_script, "adapt", FILE)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """Make the script with the tasks that chapter 2's page shows and trains on: minima of the valley, drawn as there."""
 
-import argparse
 import base64
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from metasgd._core.files import PACKAGE
 from metasgd.tasks import Valley
+from metasgd.tools._page_script import write_script
 
 TASKS = {"training": (64, 0), "fresh": (200, 1)}  # by name, their number and the seed, as the chapter draws them
 NOISE, NOISE_SEED = 0.5, 2  # standard deviation of the noise that the page can add to support targets, and its seed
@@ -48,14 +46,7 @@ def tasks_script() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the script into a folder, and print where it is."""
-    parser = argparse.ArgumentParser(prog="python -m metasgd.tools.make_valley_tasks", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parent / "book" / "_static" / "bend", metavar="FOLDER",
-        help="the folder to write it into (default: that of the page in the checkout)",
-    )  # fmt: skip
-    target = parser.parse_args(argv).out / FILE
-    target.write_text(tasks_script())
-    print(target)
+    write_script(argv, "make_valley_tasks", __doc__, tasks_script, "bend", FILE)
 
 
 if __name__ == "__main__":

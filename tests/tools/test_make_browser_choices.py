@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from metasgd.experiments import load_results
 from metasgd.tools import make_browser_choices
 
@@ -25,9 +23,3 @@ def test_the_script_has_the_choices_of_the_results_and_how_far_to_trust_them(tmp
     assert min(found["rates"]) < found["accurate"] < found["likeliest"] < max(found["rates"])
     assert len(found["lines"]) == len(found["alarms"]) == len(found["misses"]) == 5
     assert found["lines"] == sorted(found["lines"])  # more examples of a symbol, and a drawing has to be closer
-
-
-def test_help_says_what_the_tool_makes(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        make_browser_choices.main(["--help"])
-    assert "python -m metasgd.tools.make_browser_choices" in capsys.readouterr().out

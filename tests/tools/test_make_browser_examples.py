@@ -21,9 +21,3 @@ def test_the_script_has_the_last_pictures_of_each_digit(tmp_path: Path, capsys: 
     pixels = np.frombuffer(base64.b64decode(content["pixels"]), np.uint8).reshape(10, -1, 28, 28)
     expected = torch.stack(load_mnist_sample())[:, -make_browser_examples.EXAMPLES :]
     assert np.array_equal(pixels, expected.numpy())
-
-
-def test_help_says_what_the_tool_makes(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        make_browser_examples.main(["--help"])
-    assert "python -m metasgd.tools.make_browser_examples" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import torch
 
 from metasgd.data.parts import PARTS, Parts
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
+from metasgd.recipes.images import QUERIES, ImageRecipe, method_or_first_order, reading_of_queries
 from metasgd.recipes.recipe import setting
 from metasgd.tasks import EpisodeSampler
 
@@ -38,11 +38,7 @@ class ColourRecipe(ImageRecipe):
 
     ways: int = setting(5, "classes in a task", least=1)
     shots: int = setting(1, "support examples of a class", least=1)
-    method: str = setting(
-        "meta-sgd",
-        "what is trained: first-order is Meta-SGD without second derivatives, maml holds alpha at task_lr",
-        choices=("meta-sgd", "first-order", "maml"),
-    )
+    method: str = method_or_first_order()
     width: int = setting(32, "filters of each convolution", least=1)
     inner_steps: int = setting(1, "gradient steps on a support set", least=1)
     iterations: int = setting(60_000, "meta-updates in all", least=1)

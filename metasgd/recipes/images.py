@@ -25,6 +25,15 @@ SCRATCH = {
 }
 
 
+def method_or_first_order() -> str:
+    """Return the field ``method`` of a recipe that also trains without second derivatives."""
+    return setting(
+        "meta-sgd",
+        "what is trained: first-order is Meta-SGD without second derivatives, maml holds alpha at task_lr",
+        choices=("meta-sgd", "first-order", "maml"),
+    )
+
+
 def reading_of_queries() -> str:
     """Return the field ``query_statistics`` of a recipe."""
     return setting(

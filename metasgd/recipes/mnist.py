@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metasgd.data import load_mnist
 from metasgd.meta_sgd import MetaSGD
-from metasgd.recipes.images import QUERIES, ImageRecipe, reading_of_queries
+from metasgd.recipes.images import QUERIES, ImageRecipe, method_or_first_order, reading_of_queries
 from metasgd.recipes.recipe import setting
 from metasgd.tasks import Augment, EpisodeSampler, composites, fold_digits, orientations
 
@@ -33,11 +33,7 @@ class MnistRecipe(ImageRecipe):
     fold: int = setting(0, "fold k holds out the digits 2k, ..., 2k + 4, modulo 10, for the test")
     ways: int = setting(5, "classes in a task", least=1)
     shots: int = setting(1, "support examples of a class", least=1)
-    method: str = setting(
-        "meta-sgd",
-        "what is trained: first-order is Meta-SGD without second derivatives, maml holds alpha at task_lr",
-        choices=("meta-sgd", "first-order", "maml"),
-    )
+    method: str = method_or_first_order()
     width: int = setting(32, "filters of each convolution", least=1)
     inner_steps: int = setting(1, "gradient steps on a support set", least=1)
     iterations: int = setting(700, "meta-updates in all", least=1)

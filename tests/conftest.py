@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from metasgd.data import omniglot
+from metasgd.recipes import glyphs
 from metasgd.strategies import pooling
 from metasgd.tools.measure_browser_page import BROWSER
 from tests.data.colour_folders import announce, make_cifar_100, make_miniimagenet
@@ -78,6 +79,18 @@ def float64() -> Iterator[None]:
 def no_channel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``threads`` compute the small pictures of a test in its own way, and not leave them to PyTorch."""
     monkeypatch.setattr(pooling, "SMALL_CHANNEL", 0)
+
+
+@pytest.fixture
+def few_classes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Glyphs of 40 classes in place of 2,000, and of 20 in place of 1,623 characters; no other test meets them."""
+    monkeypatch.setattr(glyphs, "CLASSES", 40)
+    monkeypatch.setattr(glyphs, "CHARACTERS", 20)
+    glyphs.written.cache_clear()
+    glyphs.alike.cache_clear()
+    yield
+    glyphs.written.cache_clear()
+    glyphs.alike.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from metasgd.experiments import EXPERIMENTS, load_results
 from metasgd.experiments.experiment import Setup
 from metasgd.experiments.mnist_comparison import CHOICES, OTHER_GLYPHS, compared, other_glyphs
 from metasgd.experiments.results import Results, StoredCell
-from metasgd.recipes import glyphs
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.tasks.folds import NUM_FOLDS
 from tests.experiments.test_comparison import assert_best
@@ -17,11 +16,8 @@ SMALL = {"width": 4, "iterations": 2}
 
 
 @pytest.fixture
-def setup(monkeypatch) -> Setup:
-    """Glyphs of 40 classes, and few tasks."""
-    monkeypatch.setattr(glyphs, "CLASSES", 40)
-    glyphs.written.cache_clear()
-    glyphs.alike.cache_clear()
+def setup(few_classes) -> Setup:
+    """Few glyphs, and few tasks."""
     return Setup(2, images=load_mnist_sample())
 
 

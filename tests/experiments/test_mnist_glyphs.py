@@ -11,7 +11,6 @@ from metasgd.experiments import EXPERIMENTS, TEST_SEED, load_results, reuse
 from metasgd.experiments.experiment import Setup
 from metasgd.experiments.mnist import CHOICES, HELD_OUT, OWN, SECOND_STEP, by_run, over_runs
 from metasgd.experiments.results import Results, StoredCell
-from metasgd.recipes import glyphs
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.tasks import fold_digits
 from metasgd.tasks.folds import NUM_FOLDS
@@ -20,13 +19,9 @@ SMALL = {"width": 4, "iterations": 2}
 
 
 @pytest.fixture
-def setup(monkeypatch) -> Setup:
-    """Glyphs of 40 classes, and few tasks."""
-    monkeypatch.setattr(glyphs, "CLASSES", 40)
-    monkeypatch.setattr(glyphs, "CHARACTERS", 20)
+def setup(few_classes, monkeypatch) -> Setup:
+    """Few glyphs, and few tasks."""
     monkeypatch.setattr(reuse, "_learners", {})
-    glyphs.written.cache_clear()
-    glyphs.alike.cache_clear()
     return Setup(4, images=load_mnist_sample())
 
 

@@ -22,7 +22,6 @@ from metasgd.data import load_mnist
 from metasgd.gpu import program
 from metasgd.gpu.program import Settings
 from metasgd.models import convnet
-from metasgd.recipes import glyphs
 from metasgd.recipes.glyphs import GlyphsRecipe
 from metasgd.recipes.recipe import UNCLIPPED
 from metasgd.tasks import Deslanted, EpisodeSampler, fold_digits
@@ -38,12 +37,7 @@ EXACT = 1e-11
 SOURCE = Path(inspect.getfile(program)).read_text(encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
-def _few_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipe's glyphs are those of 40 classes, and not kept from other tests."""
-    monkeypatch.setattr(glyphs, "CLASSES", 40)
-    monkeypatch.setattr(glyphs, "written", glyphs.written.__wrapped__)
-    monkeypatch.setattr(glyphs, "alike", glyphs.alike.__wrapped__)
+pytestmark = pytest.mark.usefixtures("few_classes")
 
 
 def flat(values: Any) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metasgd.data import load_mnist_sample
-from metasgd.recipes import glyphs, load_run, meta_train, shipped, weight_files
+from metasgd.recipes import load_run, meta_train, shipped, weight_files
 from metasgd.recipes.contestants import Contestant
 from metasgd.recipes.glyphs import KINDS, GlyphsRecipe
 from metasgd.recipes.recipe import METHODS
@@ -14,17 +14,7 @@ from metasgd.tasks import deslant, fold_digits
 
 SMALL = {"width": 4, "iterations": 2, "meta_batch": 3}
 
-
-@pytest.fixture(autouse=True)
-def _few_classes(monkeypatch):
-    """Glyphs of 40 classes in place of 2,000."""
-    monkeypatch.setattr(glyphs, "CLASSES", 40)
-    monkeypatch.setattr(glyphs, "CHARACTERS", 20)
-    glyphs.written.cache_clear()
-    glyphs.alike.cache_clear()
-    yield
-    glyphs.written.cache_clear()
-    glyphs.alike.cache_clear()
+pytestmark = pytest.mark.usefixtures("few_classes")
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from metasgd import MetaSGD, training
+from metasgd import MetaSGD
 from metasgd.recipes import meta_train, navigation
 from metasgd.recipes.navigation import NAVIGATION_METHODS, NavigationRecipe
-from metasgd.recipes.recipe import METHODS
 from metasgd.tasks.navigation import REWARDS, draw_navigation
 
 SMALL = {"iterations": 3, "meta_batch": 2, "trajectories": 4, "horizon": 5, "hidden": 6}
@@ -65,18 +64,6 @@ def test_a_sample_holds_support_trajectories_of_theta_and_query_trajectories_of_
     assert learner.meta_loss(tasks).item() == pytest.approx(-tasks.query_y[..., 3].mean().item())
 
 
-def test_both_methods_start_from_the_same_policy():
-    starts = [NavigationRecipe(method=method, seed=4).make_learner() for method in METHODS]
-    assert all(torch.equal(starts[0].theta[name], value) for name, value in starts[1].theta.items())
-    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in starts] == [True, False]
-
-
-def test_making_a_policy_leaves_the_global_random_state_alone():
-    before = torch.get_rng_state()
-    NavigationRecipe(**SMALL).make_learner()
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -121,21 +108,6 @@ def test_without_a_rate_nothing_is_adapted(float64):
     assert abs(found["before"].mean - found["after"].mean) < 0.05 * abs(found["before"].mean)
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    """The trajectories of an iteration depend on the learner then, and on (seed, iteration), and on nothing else."""
-    config = NavigationRecipe(**SMALL | {"iterations": 4})
-    whole, _ = meta_train(config, progress=False)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("metasgd.training.iteration_generator", interrupted_at(2))
-        with pytest.raises(KeyboardInterrupt):
-            meta_train(config, out=tmp_path, checkpoint_every=1, progress=False)
-    resumed, history = meta_train(config, out=tmp_path, resume=True, progress=False)
-    assert len(history) == 4
-    assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
-    assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
-
-
 def test_a_run_ends_as_the_iterate_that_does_best_on_goals_of_its_own():
     config = NavigationRecipe(**SMALL | {"iterations": 4, "meta_lr": 0.1})
     learner, history = meta_train(config, validate_every=1, progress=False)
@@ -174,20 +146,3 @@ def test_one_rate_is_learned_for_all_and_first_order_drops_the_second_derivative
     assert rates.unique().numel() == 1
     assert rates[0] != 0.01
     assert [small_learner(method=name)[0].first_order for name in NAVIGATION_METHODS] == [False, False, True, False]
-
-
-def interrupted_at(last):
-    """Return ``iteration_generator``, interrupted at one iteration."""
-    whole = training.iteration_generator
-
-    def generator_of(seed, iteration, device):
-        if iteration == last:
-            raise KeyboardInterrupt
-        return whole(seed, iteration, device)
-
-    return generator_of
-
-
-def test_maml_keeps_its_one_rate():
-    learner, _ = meta_train(NavigationRecipe(method="maml", task_lr=0.01, **SMALL), progress=False)
-    assert all((rate == 0.01).all() for rate in learner.alpha.values())

@@ -164,6 +164,16 @@ def test_a_recipe_makes_the_same_learner_and_leaves_the_global_random_state_alon
     assert_same_learner(first, recipe.make_learner())
 
 
+@pytest.mark.parametrize("name", ["sine", "navigation", "omniglot"])
+def test_maml_starts_where_meta_sgd_starts_and_keeps_its_one_rate(name, data):
+    recipe = replace(SMALL[name], method="maml", task_lr=0.01)
+    ours, maml = SMALL[name].make_learner(), recipe.make_learner()
+    assert all(torch.equal(ours.theta[key], value) for key, value in maml.theta.items())
+    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in (ours, maml)] == [True, False]
+    trained, _ = meta_train(recipe, data(recipe), progress=False)
+    assert all((rate == 0.01).all() for rate in trained.alpha.values())
+
+
 @small
 def test_a_recipe_draws_the_same_tasks_for_training_and_test(recipe, data):
     learner = recipe.make_learner()

@@ -6,15 +6,10 @@ import torch
 from metasgd import plotting
 from metasgd.evaluation import Evaluation
 from metasgd.recipes import meta_train, sine
-from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SineRecipe
 from metasgd.tasks import SineWaveSampler
 
 SMALL = {"iterations": 3, "meta_batch": 2, "train_queries": 4}
-
-
-def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed)
 
 
 def test_sampling_and_making_a_network_leave_the_global_random_state_alone():
@@ -38,23 +33,9 @@ def test_wrong_settings_are_refused(settings, message):
         SineRecipe(**settings)
 
 
-def test_both_methods_start_from_the_same_network_of_the_paper():
-    starts = [SineRecipe(method=method, seed=4).make_learner() for method in METHODS]
-    assert [tuple(value.shape) for value in starts[0].theta.values()] == [
-        (40, 1),
-        (40,),
-        (40, 40),
-        (40,),
-        (1, 40),
-        (1,),
-    ]
-    assert all(torch.equal(starts[0].theta[name], value) for name, value in starts[1].theta.items())
-    assert [any(rate.requires_grad for rate in learner.alpha.values()) for learner in starts] == [True, False]
-
-
-def test_maml_keeps_its_one_rate():
-    learner, _ = meta_train(SineRecipe(method="maml", task_lr=0.01, **SMALL), progress=False)
-    assert all((rate == 0.01).all() for rate in learner.alpha.values())
+def test_the_network_is_that_of_the_paper():
+    shapes = [tuple(value.shape) for value in SineRecipe().make_learner().theta.values()]
+    assert shapes == [(40, 1), (40,), (40, 40), (40,), (1, 40), (1,)]
 
 
 @pytest.mark.parametrize(("clip", "factor"), [(None, 1.0), (100.0, 1.0), (2.5, 0.5)])
@@ -86,31 +67,6 @@ def test_training_lowers_the_error_on_new_curves():
     assert len(history) == 80
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    config = SineRecipe(**SMALL | {"iterations": 4})
-    whole, _ = meta_train(config, progress=False)
-    with monkeypatch.context() as patch:
-        patch.setattr("metasgd.training.iteration_generator", stop_at(2))
-        with pytest.raises(KeyboardInterrupt):
-            meta_train(config, out=tmp_path, checkpoint_every=1, progress=False)
-    resumed, history = meta_train(config, out=tmp_path, resume=True, progress=False)
-    assert len(history) == 4
-    assert all(torch.equal(resumed.theta[name], value) for name, value in whole.theta.items())
-    assert all(torch.equal(resumed.alpha[name], value) for name, value in whole.alpha.items())
-
-
-def stop_at(last):
-    """Return ``iteration_generator``, interrupted at one iteration."""
-    from metasgd.training import iteration_generator
-
-    def interrupted(seed, iteration, device):
-        if iteration == last:
-            raise KeyboardInterrupt
-        return iteration_generator(seed, iteration, device)
-
-    return interrupted
-
-
 def test_runs_side_by_side_are_those_of_one_after_the_other():
     """Another process, and one thread instead of several, may round sums in another order: 1e-5 after 3 updates."""
     configs = {"first": SineRecipe(**SMALL), "second": SineRecipe(method="maml", seed=1, **SMALL)}
@@ -129,7 +85,7 @@ def test_no_step_is_the_initialisation_and_more_steps_leave_the_learner_alone():
     assert len(set(errors)) == 3
     assert errors[1] == sine.error_on_new_curves(learner, 5, num_tasks=30).mean
     assert learner.inner_steps == 1
-    task = SineWaveSampler(5, sine.TEST_QUERIES).sample(20, generator(0))
+    task = SineWaveSampler(5, sine.TEST_QUERIES).sample(20, torch.Generator().manual_seed(0))
     with torch.no_grad():
         first_20 = (learner.predict(task.query_x) - task.query_y).square().mean().item()
     start = sine.error_on_new_curves(learner, 5, steps=0, num_tasks=20, seed=0).mean

@@ -5,6 +5,7 @@ mend it. What a page in ``WAITING`` lacks is told by a skipped test.
 """
 
 import json
+from collections.abc import Iterable
 
 import pytest
 import yaml
@@ -21,9 +22,13 @@ SHOWN = 12  # problems in a message
 on_every_page = pytest.mark.parametrize("page", [*PAGES, "README"])
 
 
-def told(problems: list[str]) -> str:
-    """The first problems, and how many there are."""
-    return "\n".join([f"{len(problems)} problems", *problems[:SHOWN]])
+def has_none(page: str, found: Iterable[str]) -> None:
+    """No problems were found in a page, or it waits for a translator; the first ones are told."""
+    problems = list(found)
+    told = "\n".join([f"{len(problems)} problems", *problems[:SHOWN]])
+    if problems and page in WAITING:
+        pytest.skip(f"{page} waits for a translator: {told}")
+    assert not problems, told
 
 
 def test_both_editions_have_the_same_pages_in_the_same_order() -> None:
@@ -97,19 +102,13 @@ def test_notebook_runs_from_the_same_cache(chapter: str) -> None:
 
 @on_every_page
 def test_every_text_is_translated_and_none_is_behind(page: str) -> None:
-    problems = list(checks.not_up_to_date(page))
-    if problems and page in WAITING:
-        pytest.skip(f"{page} waits for a translator: {told(problems)}")
-    assert not problems, told(problems)
+    has_none(page, checks.not_up_to_date(page))
 
 
 @on_every_page
 def test_translation_has_the_formulas_references_code_and_marks_of_the_english_text(page: str) -> None:
     """And Chinese punctuation, no sentence in English, and the glossary's terms."""
-    problems = list(checks.problems(page))
-    if problems and page in WAITING:
-        pytest.skip(f"{page} waits for a translator: {told(problems)}")
-    assert not problems, told(problems)
+    has_none(page, checks.problems(page))
 
 
 def test_translated_pages_lie_beside_the_english_ones() -> None:

@@ -4,33 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metasgd._core.functional import call_with, places_of_tensors
-
-
-class TwoNames(nn.Module):
-    """A body and a head that are modules themselves, and parts of a third one, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Linear(4, 2)
-        self.net = nn.Sequential(self.body, self.head)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+from tests.strategies.kinds_of_models import TwoNames, tied
 
 
 def one_layer_twice() -> nn.Module:
     layer = nn.Linear(3, 3)
     return nn.Sequential(*nn.ModuleList([layer, nn.Tanh(), layer]), nn.Tanh(), nn.Linear(3, 2))
-
-
-def tied() -> nn.Module:
-    """The weight of the first layer is that of the second, too."""
-    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
-    model[2].weight = model[0].weight
-    return model
 
 
 SHARING = [TwoNames, one_layer_twice, tied]

@@ -118,12 +118,15 @@ def with_symmetric_weight() -> nn.Module:
 
 
 def tied() -> nn.Module:
+    """The weight of the first layer is that of the second, too."""
     model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
     model[2].weight = model[0].weight
     return model
 
 
 class TwoNames(nn.Module):
+    """A body and a head that are modules themselves, and parts of a third one, too."""
+
     def __init__(self) -> None:
         super().__init__()
         self.body, self.head = nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Linear(4, 2)

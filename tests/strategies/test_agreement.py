@@ -20,6 +20,7 @@ from tests.strategies.helpers import (
     relative_error,
     with_options,
 )
+from tests.strategies.kinds_of_models import Complex
 
 
 @EVERY
@@ -57,22 +58,13 @@ def test_autocast_around_several_updates_is_that_of_each(strategy: str, device: 
     assert together == apart
 
 
-class ComplexWeights(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, 2, dtype=torch.complex128))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x.to(torch.complex128) @ self.weight).sin().abs()
-
-
 @pytest.mark.usefixtures("float64", "traced")
 @pytest.mark.parametrize(
     ("strategy", "compile"), [*((name, False) for name in STRATEGIES), ("threads", True), ("batched", True)]
 )
 def test_complex_parameters(strategy: str, compile: bool, device: torch.device) -> None:
     rates = {"weight": 0.1 * torch.randn(3, 2, dtype=torch.complex128)}
-    learner = make_learner(ComplexWeights, device, strategy=strategy, compile=compile, task_lr=rates, inner_steps=2)
+    learner = make_learner(Complex, device, strategy=strategy, compile=compile, task_lr=rates, inner_steps=2)
     tasks = draw_tasks(device)
     meta_gradient(with_options(learner, "loop"), tasks)
     twin = with_options(learner, "loop")

@@ -15,16 +15,10 @@ from PIL import Image
 from metasgd.tools.make_browser_choices import FILE as CHOICES
 from metasgd.tools.make_browser_choices import choices_script
 from metasgd.tools.make_browser_examples import FILE, examples_script
-from tests.book.notebooks import BOOK, cells, path_of
+from tests.book.elements import elements, middle, page_of, same_words, swipe, violations, visits
+from tests.book.notebooks import BOOK
 
 SERVED = BOOK
-COLOURS = {  # those of the book's theme that the page uses
-    "light": "",
-    "dark": "background: #14181e; color: #ced6dd; --pst-color-background: #14181e; --pst-color-text-base: #ced6dd; "
-    "--pst-color-surface: #29313d; --pst-color-border: #48566b",
-}
-LIMIT = 20_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
-
 Stroke = Sequence[tuple[float, float]]
 CIRCLE = [[(0.5 + 0.3 * cos(pi * k / 12), 0.5 + 0.3 * sin(pi * k / 12)) for k in range(25)]]
 CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
@@ -35,51 +29,11 @@ SQUARE = [[(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]]
 SHAPES: list[list[Stroke]] = [CIRCLE, CROSS, LINE]
 
 
-def html(language: str = "en", theme: str = "light") -> str:
-    """The part of the chapter that is HTML, as a page, in the colours of the book's theme."""
-    text = "\n".join(cell.source for cell in cells(path_of(14).stem))
-    body = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[0]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    root = f'<html lang="{language}" data-theme="{theme}" style="{COLOURS[theme]}">'
-    return f"<!doctype html>{root}<head>{head}<title>page</title></head><body><main>{body}</main></body></html>"
-
-
 @pytest.fixture
 def visit(browser, address: str) -> Iterator[Callable]:
     """Open the page; whatever fails on it fails the test."""
-    opened, problems = [], []
-
-    def open_page(
-        width: int = 1000,
-        before: str = "",
-        *,
-        fragment: str = "",
-        language: str = "en",
-        theme: str = "light",
-        **options: object,
-    ) -> "Page":
-        context = browser.new_context(viewport={"width": width, "height": 1000}, **options)
-        opened.append(context)
-        if before:
-            context.add_init_script(before)
-        tab = context.new_page()
-        tab.set_default_timeout(LIMIT)
-        body = html(language, theme)
-        tab.route("**/page.html*", lambda route: route.fulfill(body=body, content_type="text/html; charset=utf-8"))
-        tab.on("request", lambda one: asked(one.url))
-        tab.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
-        tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        tab.goto(address + "page.html" + fragment)
-        return Page(tab)
-
-    def asked(url: str) -> None:
-        if not url.startswith((address, "data:", "blob:", "about:")):
-            problems.append(f"asks another server: {url}")
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert problems == []
+    with visits(browser, address) as open_tab:
+        yield lambda width=1000, **options: Page(open_tab(elements(14)[0], width=width, **options))
 
 
 class Page:
@@ -326,11 +280,8 @@ def test_a_finger_draws(visit) -> None:
     page.tab.click("#adapt-query-clear")
     pad = page.tab.locator('canvas[data-key="query"]')
     pad.scroll_into_view_if_needed()
-    box = pad.bounding_box()
-    devtools = page.tab.context.new_cdp_session(page.tab)
-    for kind, height in (("touchStart", 0.2), ("touchMove", 0.5), ("touchMove", 0.8), ("touchEnd", None)):
-        place = [] if height is None else [{"x": box["x"] + box["width"] / 2, "y": box["y"] + height * box["height"]}]
-        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": place})
+    (x, y), height = middle(pad), pad.bounding_box()["height"]
+    swipe(page.tab, *((x, y + share * height) for share in (-0.3, 0, 0.3)))
     assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
 
 
@@ -383,7 +334,7 @@ def test_a_square_passes_for_a_circle_until_it_is_given(visit) -> None:
 
 def test_it_works_from_a_disk(browser, tmp_path) -> None:
     """Without a server there is no worker and no WebAssembly, and the answer is the same."""
-    (tmp_path / "page.html").write_text(html(), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_of(elements(14)[0]), encoding="utf-8")
     (tmp_path / "_static").symlink_to(BOOK / "_static")
     tab = browser.new_page()
     problems: list[str] = []
@@ -469,7 +420,7 @@ def test_an_address_brings_the_drawings_back(visit) -> None:
     page.tab.wait_for_selector("[role=status]:has-text('holds your drawings')")
     assert page.tab.url == address
     assert len(address) < 500
-    other = visit(fragment="#" + address.split("#")[1]).ready()
+    other = visit(ending="#" + address.split("#")[1]).ready()
     assert "came with the address" in other.message()
     assert other.probabilities() == pytest.approx(shown, abs=0.05)
     assert other.verdict() == page.verdict()
@@ -478,7 +429,7 @@ def test_an_address_brings_the_drawings_back(visit) -> None:
 
 def test_an_address_that_is_damaged_is_refused_with_a_sentence(visit) -> None:
     for fragment in ("#pads=", "#pads=1", "#pads=9AwEJAQaA", "#pads=1AwEJAQaARKKw", "#pads=1%%%"):
-        page = visit(fragment=fragment).ready()
+        page = visit(ending=fragment).ready()
         assert "cannot be read" in page.message()
         assert len(page.probabilities()) == 3
 
@@ -507,19 +458,16 @@ def test_everything_is_saved_as_a_picture(visit, tmp_path) -> None:
     assert dark.sum() > 3 * 100 * 100  # three pads of examples and the large one are nearly black
 
 
-@pytest.mark.parametrize("theme", COLOURS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_keeps_a_screen_reader_out(visit, theme: str) -> None:
     """axe-core finds nothing, with the fold open and all columns shown, and where the answer is none of these."""
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     page = visit(theme=theme, reduced_motion="reduce").ready()
     page.open_more()
     page.draw_examples(SHAPES)
     page.draw("query", LADDER)
     page.whole_loss()
     page.tab.click("#adapt-share")
-    page.tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-    found = page.tab.evaluate("() => axe.run('#adapt', { resultTypes: ['violations'] })")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
+    assert violations(page.tab) == []
 
 
 def test_the_page_speaks_the_language_of_the_book(visit) -> None:
@@ -529,8 +477,4 @@ def test_the_page_speaks_the_language_of_the_book(visit) -> None:
 
 
 def test_both_languages_have_the_same_words_with_the_same_places_for_values(visit) -> None:
-    table = visit().ready().tab.evaluate("metaSgdAdaptWords")
-    assert table.keys() == {"en", "zh"}
-    for key, text in table["en"].items():
-        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", table["zh"][key])), key
-    assert table["en"].keys() == table["zh"].keys()
+    same_words(visit().ready().tab, "metaSgdAdaptWords")

@@ -4,9 +4,7 @@ The page is the chapter's own HTML and the files that ship with the book, withou
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,54 +16,28 @@ from metasgd import MetaSGD, Task
 from metasgd.models import linear
 from metasgd.tasks import Valley
 from metasgd.tools.make_valley_tasks import FILE, tasks_script, valley_tasks
+from tests.book.elements import elements, middle, same_words, swipe, violations, visits
 from tests.book.notebooks import BOOK, cells, path_of, run_tagged
 
 SERVED = BOOK
 FOLDER = BOOK / "_static" / "bend"
-LIMIT = 60_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 ALMOST_EXACT = {"atol": 1e-10, "rtol": 0}  # both compute in float64, where numbers of this size are known to 1e-15
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def html() -> str:
-    """The part of the chapter that is HTML, as a page."""
-    text = "\n".join(cell.source for cell in cells(path_of(2).stem))
-    (body,) = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    dark = (
-        "html[data-theme=dark] { --pst-color-text-base: #ced6dd; --pst-color-background: #121212;"
-        "--pst-color-surface: #29313d; --pst-color-border: #48566b; background: #121212; color: #ced6dd }"
-    )
-    return (
-        f'<!doctype html><html lang="en"><head>{head}<title>page</title><style>{dark}</style></head>'
-        f"<body><main><h1>Bend</h1>{body}</main></body></html>"
-    )
-
-
 @pytest.fixture
 def visit(browser, address: str) -> Iterator[Callable[..., Any]]:
     """Open the page; whatever fails on it, or asks for something elsewhere, fails the test."""
-    opened, problems = [], []
+    with visits(browser, address) as open_tab:
 
-    def open_page(width: int = 800, query: str = "", **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 1400}, **options)
-        opened.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(LIMIT)
-        tab.route("**/page.html*", lambda route: route.fulfill(body=html(), content_type="text/html"))
-        tab.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
-        tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        tab.on("request", lambda one: None if one.url.startswith((address, "data:")) else problems.append(one.url))
-        tab.goto(address + "page.html" + query)
-        if options.get("java_script_enabled", True):
-            tab.wait_for_selector("#bend[data-ready]")
-        return tab
+        def open_page(width: int = 800, **options: Any) -> Any:
+            tab = open_tab(*elements(2), width=width, height=1400, **options)
+            if options.get("java_script_enabled", True):
+                tab.wait_for_selector("#bend[data-ready]")
+            return tab
 
-    yield open_page
-    for context in opened:
-        context.close()
-    assert problems == []
+        yield open_page
 
 
 def value(tab, name: str) -> Any:
@@ -215,8 +187,7 @@ def test_train_reaches_what_the_nine_lines_reach(visit) -> None:
 
 def drag(tab, dot: str, by: tuple[float, float]) -> None:
     """Drag a dot by the mouse, by pixels."""
-    box = tab.locator(f"#bend .bend-{dot} .bend-touch").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle(tab.locator(f"#bend .bend-{dot} .bend-touch"))
     tab.mouse.move(x, y)
     tab.mouse.down()
     tab.mouse.move(x + by[0] / 2, y + by[1] / 2)
@@ -257,16 +228,10 @@ def test_a_finger_drags_a_dot_and_scrolls_elsewhere(visit) -> None:
     tab = visit(375, has_touch=True, is_mobile=True)
     assert tab.evaluate("getComputedStyle(document.querySelector('.bend-tip')).touchAction") == "none"
     assert tab.evaluate("getComputedStyle(document.querySelector('.bend-plane')).touchAction") == "auto"
-    box = tab.locator("#bend .bend-tip .bend-touch").bounding_box()
+    dot = tab.locator("#bend .bend-tip .bend-touch")
+    box, (x, y), before = dot.bounding_box(), middle(dot), place(tab, "tip")
     assert min(box["width"], box["height"]) >= 24
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    before, session = place(tab, "tip"), tab.context.new_cdp_session(tab)
-    for kind, points in (
-        ("touchStart", [{"x": x, "y": y}]),
-        ("touchMove", [{"x": x + 40, "y": y - 10}]),
-        ("touchEnd", []),
-    ):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    swipe(tab, (x, y), (x + 40, y - 10))
     assert place(tab, "tip")[0] > before[0] + 0.5
 
 
@@ -336,7 +301,7 @@ def test_noise_parts_the_losses(visit) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("width", [375, 320])
 def test_it_fits_a_phone(visit, width: int, language: str) -> None:
-    tab = visit(width, query=f"?lang={language}")
+    tab = visit(width, ending=f"?lang={language}")
     tab.click("#bend-train")
     until_trained(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -344,13 +309,7 @@ def test_it_fits_a_phone(visit, width: int, language: str) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(visit, theme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
-    tab = visit()
-    tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-    tab.evaluate(Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8"))
-    found = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    assert found["testEngine"]["name"] == "axe-core"
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+    assert violations(visit(theme=theme)) == []
 
 
 def test_with_less_motion_training_shows_its_end_alone(visit) -> None:
@@ -370,10 +329,7 @@ def test_without_scripts_the_page_leads_to_the_recorded_figure(visit) -> None:
 def test_words_are_the_same_in_both_languages(visit) -> None:
     """Every word in each, with the same values to fill in; and the page speaks the language of its root."""
     tab = visit()
-    words = tab.evaluate("metaSgdBendWords")
-    fields = {language: {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in table.items()}
-              for language, table in words.items()}  # fmt: skip
-    assert fields["en"] == fields["zh"]
+    words = same_words(tab, "metaSgdBendWords")
     used = " ".join((FOLDER / name).read_text(encoding="utf-8") for name in ("bend.js", "plane.js"))
     assert [key for key in words["en"] if f'"{key}"' not in used] == []
-    assert visit(query="?lang=zh").inner_text("#bend-train") == words["zh"]["train"]
+    assert visit(ending="?lang=zh").inner_text("#bend-train") == words["zh"]["train"]

@@ -8,17 +8,17 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
+from tests.book.elements import violations
 from tests.book.notebooks import CHAPTERS
 from tests.book.test_site import (
-    CUT_LINES,
     EXTRA_RULES,
     FIRST_VISIT,
-    LOST_MARKS,
-    OUT_OF_REACH,
+    FORMULAS,
     SITE,
-    at_width,
-    compressed,
+    fits_on_every_screen,
     visit,
+    weights_of,
+    works,
 )
 
 __all__ = ["visit"]  # a fixture
@@ -26,8 +26,6 @@ SERVED = SITE
 ZH = SITE / "zh"
 PAGES = sorted({path.stem for path in ZH.glob("*.html")} - {"index"})
 SAME_TEXT = {"genindex", "py-modindex", "search", "404"}  # pages of the theme, which have no sections of ours
-FORMULAS = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise }"
-SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/zh/")
 on_every_page = pytest.mark.parametrize("name", PAGES)
@@ -39,41 +37,23 @@ def html(edition: str, name: str) -> BeautifulSoup:
     return BeautifulSoup((SITE / edition / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
 
 
-def works(page, problems: list[str]) -> None:
-    """All formulas are set, nothing is wider than the screen, no script failed, axe finds nothing."""
-    page.evaluate(FORMULAS)
-    raw = page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).length")
-    assert raw == 0, f"{raw} formulas are not set"
-    assert page.locator("mjx-merror").count() == 0
-    assert page.evaluate(SIDEWAYS) <= 0, "the page scrolls sideways"
-    assert problems == []
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
-    page.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-    found = page.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", EXTRA_RULES)
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+def works_for_all(page, problems: list[str]) -> None:
+    works(page, problems)
+    assert violations(page, EXTRA_RULES) == []
 
 
 @DESKTOP
 @on_every_page
 def test_page_works_and_fits_on_every_screen(visit, name: str) -> None:
     page, problems = visit(f"zh/{name}.html")
-    works(page, problems)
-    assert page.evaluate(CUT_LINES) == [], "lines of code are cut off"
-    at_width(page, 375)
-    assert page.evaluate(LOST_MARKS) == [], "a mark stands at the start of a line after its formula"
-    for _ in range(20):  # scripts look at all parts some time after a change of width
-        if not page.evaluate(OUT_OF_REACH):
-            break
-        page.wait_for_timeout(100)
-    assert page.evaluate(OUT_OF_REACH) == [], "the Tab key does not reach what scrolls sideways"
-    at_width(page, 320)
-    assert page.evaluate(SIDEWAYS) <= 0, "the page scrolls sideways on a small phone"
+    works_for_all(page, problems)
+    fits_on_every_screen(page)
 
 
 @PHONE
 @on_every_page
 def test_page_works_on_a_phone_in_the_dark(visit, name: str) -> None:
-    works(*visit(f"zh/{name}.html"))
+    works_for_all(*visit(f"zh/{name}.html"))
 
 
 @on_every_page
@@ -141,17 +121,7 @@ def test_switch_leads_to_the_same_section_and_back(visit, place: str) -> None:
     page.wait_for_url(re.compile(r"html/03-formulas\.html#|:\d+/03-formulas\.html#"))
 
 
-@DESKTOP
 @pytest.mark.parametrize("name", ["welcome", "03-formulas", "06-sine-waves"])
-def test_page_is_light(visit, address: str, name: str) -> None:
-    page, _ = visit("zh/search.html")
-    loaded: set[str] = set()
-    context = page.context.browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.on("response", lambda response: loaded.add(response.url.removeprefix(address).split("?")[0]))
-    page.goto(f"{address}zh/{name}.html", wait_until="networkidle")
-    page.evaluate("async () => { await document.fonts.ready }")
-    context.close()
-    weights = {path: compressed(SITE / path) for path in loaded if (SITE / path).is_file()}
-    assert f"zh/{name}.html" in weights
+def test_page_is_light(browser, address: str, name: str) -> None:
+    weights = weights_of(browser, address, f"zh/{name}.html")
     assert sum(weights.values()) < FIRST_VISIT, sorted(weights.items(), key=lambda item: -item[1])[:8]

@@ -17,6 +17,7 @@ from metasgd._core.task import as_list
 from metasgd.experiments.published import SINE_WAVES
 from metasgd.recipes.sine import SineRecipe, up_then_down
 from metasgd.tasks import SineWaveSampler
+from tests.book.elements import LIMIT, elements, middle, page_of, same_words, swipe, violations, visits
 from tests.book.notebooks import BOOK, cells, path_of
 
 SERVED = BOOK
@@ -138,59 +139,25 @@ def test_the_start_is_drawn_as_pytorch_draws_it(script) -> None:
 
 # What a reader does and sees.
 
-LIMIT = 30_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 STATE = "name => document.getElementById('sine').dataset[name]"
-
-
-def html(language: str = "en", theme: str = "light") -> str:
-    """The part of the chapter that is HTML, as a page."""
-    text = "\n".join(cell.source for cell in cells(path_of(6).stem))
-    (body,) = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    colours = "background: #14181e; color: #ced6dd" if theme == "dark" else "background: #fff; color: #222"
-    dark = "--pst-color-text-base: #ced6dd; --pst-color-background: #14181e; --pst-color-border: #48566b; "
-    dark = f"<style>html {{ {dark}--pst-color-surface: #29313d }}</style>" if theme == "dark" else ""
-    return (
-        f'<!doctype html><html lang="{language}" data-theme="{theme}"><head>{head}<title>page</title>{dark}</head>'
-        f'<body style="{colours}"><main><h1>page</h1>{body}</main></body></html>'
-    )
 
 
 @pytest.fixture
 def visit(browser, address: str) -> Iterator[Callable]:
     """Open the page; whatever fails on it, or asks another server, fails the test."""
-    opened, problems = [], []
+    with visits(browser, address) as open_tab:
 
-    def open_page(
-        width: int = 1000,
-        before: str = "",
-        language: str = "en",
-        theme: str = "light",
-        iterations: int | None = None,
-        **options: object,
-    ) -> "Page":
-        context = browser.new_context(viewport={"width": width, "height": 1000}, **options)
-        opened.append(context)
-        if before:
-            context.add_init_script(before)
-        tab = context.new_page()
-        tab.set_default_timeout(LIMIT)
-        page = html(language, theme)
-        tab.route("**/page.html", lambda route: route.fulfill(body=page, content_type="text/html"))
-        if iterations:
-            text = (FOLDER / "meta-train.js").read_text(encoding="utf-8")
-            text = re.sub(r"iterations: \d+", f"iterations: {iterations}", text)
-            tab.route("**/meta-train.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
-        tab.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
-        tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else problems.append(r.url))
-        tab.goto(address + "page.html")
-        return Page(tab)
+        def open_page(width: int = 1000, iterations: int | None = None, **options: object) -> "Page":
+            def train_less(context) -> None:
+                text = (FOLDER / "meta-train.js").read_text(encoding="utf-8")
+                text = re.sub(r"iterations: \d+", f"iterations: {iterations}", text)
+                answer = {"body": text, "content_type": "text/javascript"}
+                context.route("**/meta-train.js", lambda route: route.fulfill(**answer))
 
-    yield open_page
-    for context in opened:
-        context.close()
-    assert problems == []
+            prepare = train_less if iterations else None
+            return Page(open_tab(*elements(6), width=width, prepare=prepare, **options))
+
+        yield open_page
 
 
 class Page:
@@ -246,8 +213,7 @@ class Page:
         """Where the middle of a point is on the screen."""
         point = self.tab.locator(f".sine-of-{method} .sine-point").nth(index)
         point.scroll_into_view_if_needed()
-        box = point.locator(".sine-disc").bounding_box()
-        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        return middle(point.locator(".sine-disc"))
 
     def settle(self) -> None:
         """Wait for two pictures."""
@@ -373,17 +339,8 @@ def test_points_are_moved_by_the_keyboard(visit) -> None:
 
 def test_points_are_moved_and_added_by_touch(visit) -> None:
     page = visit(375, has_touch=True, is_mobile=True).ready()
-    touch = page.tab.context.new_cdp_session(page.tab)
     before, (x, y) = page.points(), page.middle(2)
-
-    def send(kind: str, *places: tuple[float, float]) -> None:
-        points = [{"x": x, "y": y} for x, y in places]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-    send("touchStart", (x, y))
-    send("touchMove", (x + 10, y + 10))
-    send("touchMove", (x + 20, y + 25))
-    send("touchEnd")
+    swipe(page.tab, (x, y), (x + 10, y + 10), (x + 20, y + 25))
     page.settle()
     assert page.points()[2][0] > before[2][0]
     assert page.points()[2][1] < before[2][1]
@@ -404,13 +361,10 @@ def test_page_fits_its_screen_in_both_languages(visit, width: int, language: str
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(visit, theme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     page = visit(theme=theme).ready()
     page.train_until(100)
     page.pause()
-    page.tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-    found = page.tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+    assert violations(page.tab) == []
 
 
 @pytest.mark.parametrize(
@@ -435,7 +389,7 @@ def test_from_disk_in_a_frame_it_trains_in_a_worker(browser, tmp_path: Path) -> 
     """Copied to a folder with what it loads, and shown in a lazily loaded frame."""
     for folder in ("sine", "shared"):
         shutil.copytree(BOOK / "_static" / folder, tmp_path / "_static" / folder)
-    (tmp_path / "page.html").write_text(html(), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_of(*elements(6)), encoding="utf-8")
     (tmp_path / "frame.html").write_text('<iframe src="page.html" loading="lazy" width=900 height=900></iframe>')
     tab = browser.new_page()
     tab.set_default_timeout(LIMIT)
@@ -470,10 +424,7 @@ def test_without_scripts_the_page_says_why_and_leads_to_the_recorded_figure(visi
 
 def test_both_languages_have_the_same_words(script) -> None:
     script.add_script_tag(path=FOLDER / "words.js")
-    english, chinese = script.evaluate("Object.values(metaSgdSineWords)")
-    assert english.keys() == chinese.keys()
-    for name, words in english.items():
-        assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", chinese[name])), name
+    same_words(script, "metaSgdSineWords")
 
 
 def test_the_papers_errors_are_those_of_the_chapter() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.book.elements import violations
 from tests.book.notebooks import BOOK
 
 SITE = SERVED = BOOK / "_build" / "html"
@@ -49,17 +50,29 @@ def visit(request: pytest.FixtureRequest, browser, address: str):
     context.close()
 
 
+FORMULAS = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise }"
+
+
+def works(page, problems: list[str]) -> None:
+    """All formulas are set, nothing is wider than the screen, and nothing went wrong."""
+    page.evaluate(FORMULAS)
+    raw = page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).length")
+    assert raw == 0, f"{raw} formulas are not set"
+    assert page.locator("mjx-merror").count() == 0
+    does_not_scroll_sideways(page)
+    assert problems == []
+
+
+def does_not_scroll_sideways(page) -> None:
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"the page scrolls sideways, by {wide} pixels"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page_works_alone(visit, name: str) -> None:
     """No error, no request that fails or leaves the site, every formula set, nothing wider than the screen."""
     page, problems = visit(name)
-    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
-    raw = page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).length")
-    assert raw == 0, f"{raw} formulas are not set"
-    assert page.locator("mjx-merror").count() == 0
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"the page scrolls sideways, by {wide} pixels"
-    assert problems == []
+    works(page, problems)
 
 
 @pytest.mark.parametrize("visit", [("desktop", "light")], indirect=True)
@@ -226,7 +239,7 @@ def test_button_of_the_header_works(visit, name: str, kind: str, request: pytest
 def at_width(page, width: int) -> None:
     """Give the page another width, and wait until formulas and scripts have settled."""
     page.set_viewport_size({"width": width, "height": 800})
-    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
+    page.evaluate(FORMULAS)
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -255,11 +268,8 @@ OUT_OF_REACH = """() => [...document.querySelectorAll(".bd-article *")].filter(p
 ).map(part => part.outerHTML.slice(0, 200))"""
 
 
-@DESKTOP
-@pytest.mark.parametrize("name", PAGES)
-def test_page_fits_on_every_screen(visit, name: str) -> None:
+def fits_on_every_screen(page) -> None:
     """Its lines of code, its marks after formulas, the Tab key's way to what scrolls, and all on a small phone."""
-    page, _ = visit(name)
     at_width(page, 1280)
     assert page.evaluate(CUT_LINES) == [], "lines of code are cut off"
     at_width(page, 375)
@@ -270,8 +280,13 @@ def test_page_fits_on_every_screen(visit, name: str) -> None:
         page.wait_for_timeout(100)
     assert page.evaluate(OUT_OF_REACH) == [], "the Tab key does not reach what scrolls sideways"
     at_width(page, 320)
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"the page scrolls sideways, by {wide} pixels"
+    does_not_scroll_sideways(page)
+
+
+@DESKTOP
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_on_every_screen(visit, name: str) -> None:
+    fits_on_every_screen(visit(name)[0])
 
 
 # The keyboard.
@@ -360,9 +375,8 @@ def compressed(path: Path) -> int:
     return len(content) if packed else len(gzip.compress(content))
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in HEAVY])
-def test_page_is_light(browser, address: str, name: str) -> None:
-    """At the first visit with all that it loads, and at the next with what no other page has brought."""
+def weights_of(browser, address: str, name: str) -> dict[str, int]:
+    """Return the bytes of each file of the site that a page loads, itself included, at the first visit."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     loaded: set[str] = set()
@@ -372,6 +386,13 @@ def test_page_is_light(browser, address: str, name: str) -> None:
     context.close()
     weights = {path: compressed(SITE / path) for path in loaded if (SITE / path).is_file()}
     assert name in weights
+    return weights
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in HEAVY])
+def test_page_is_light(browser, address: str, name: str) -> None:
+    """At the first visit with all that it loads, and at the next with what no other page has brought."""
+    weights = weights_of(browser, address, name)
     assert not any("fontawesome" in path and path.endswith(("woff2", "ttf")) for path in weights), "a whole icon font"
     assert "_static/icons-solid.woff" in weights
     own = {path: weight for path, weight in weights.items() if not path.startswith("_static/")}
@@ -387,10 +408,6 @@ EXTRA_RULES = {"label-content-name-mismatch": {"enabled": True}}  # which axe-co
 @pytest.mark.parametrize("visit", [("desktop", "light"), ("desktop", "dark")], indirect=True, ids="-".join)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(visit, name: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     page, _ = visit(name)
-    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
-    page.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-    found = page.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", EXTRA_RULES)
-    assert found["testEngine"]["name"] == "axe-core"
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+    page.evaluate(FORMULAS)
+    assert violations(page, EXTRA_RULES) == []

@@ -15,33 +15,12 @@ from torch import Tensor
 from metasgd.recipes.browser import BrowserRecipe
 from metasgd.recipes.browser_file import load_exported
 from metasgd.recipes.sorting import SortingRounds, round_scores
-from tests.book.notebooks import BOOK, cells, path_of
+from tests.book.elements import elements, same_words, violations, visits
+from tests.book.notebooks import BOOK
 
 SERVED = BOOK
 FOLDER = BOOK / "_static" / "sort"
-LIMIT = 20_000  # milliseconds after which a test gives up waiting: far more than the page needs on a busy machine
 ROUND = 7
-# The colours of the book's theme, light and dark.
-THEME = """
-html { --pst-color-text-base: #323232; --pst-color-background: #fff; --pst-color-surface: #f3f4f5;
-  --pst-color-border: #d1d5da }
-html[data-theme=dark] { --pst-color-text-base: #ced6dd; --pst-color-background: #14181e;
-  --pst-color-surface: #29313d; --pst-color-border: #48566b }
-html { background: var(--pst-color-background); color: var(--pst-color-text-base) }
-"""
-
-
-def html(chapter: int = 1) -> str:
-    """All of a chapter that is HTML, as a page."""
-    text = "\n".join(cell.source for cell in cells(path_of(chapter).stem))
-    bodies = re.findall(r"^```\{raw\} html\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert sum('id="sort"' in body for body in bodies) == 1
-    body = "".join(bodies)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    title = f"<title>page</title><style>{THEME}</style>"
-    return (
-        f'<!doctype html><html lang="en"><head>{head}{title}</head><body><main><h1>x</h1>{body}</main></body></html>'
-    )
 
 
 class Page:
@@ -98,38 +77,26 @@ class Page:
 @pytest.fixture
 def visit(browser, address: str) -> Iterator[Callable]:
     """Open the page; whatever fails on it, or asks another server, fails the test."""
-    opened, problems = [], []
+    with visits(browser, address) as open_tab:
 
-    def open_page(
-        width: int = 1000,
-        query: str = f"?round={ROUND}",
-        before: str = "",
-        chapter: int = 1,
-        broken: str = "",
-        **options,
-    ) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 1000}, **options)
-        opened.append(context)
-        if before:
-            context.add_init_script(before)
-        tab, loaded = context.new_page(), []
-        tab.set_default_timeout(LIMIT)
-        tab.route("**/page.html*", lambda route: route.fulfill(body=html(chapter), content_type="text/html"))
-        if broken:
-            context.route(broken, lambda route: route.abort())
-        tab.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
-        tab.on(
-            "console",
-            lambda line: problems.append(line.text) if line.type == "error" and not broken else None,
-        )
-        context.on("request", lambda request: loaded.append(request.url))
-        tab.goto(address + "page.html" + query)
-        return Page(tab, loaded)
+        def open_page(
+            width: int = 1000,
+            ending: str = f"?round={ROUND}",
+            chapter: int = 1,
+            broken: str = "",
+            **options: object,
+        ) -> Page:
+            loaded: list[str] = []
 
-    yield open_page
-    for context in opened:
-        context.close()
-    assert problems == []
+            def prepare(context) -> None:
+                context.on("request", lambda request: loaded.append(request.url))
+                if broken:
+                    context.route(broken, lambda route: route.abort())
+
+            options |= {"prepare": prepare, "expected": "Failed to load resource" if broken else None}
+            return Page(open_tab(*elements(chapter), ending=ending, width=width, **options), loaded)
+
+        yield open_page
 
 
 # Rounds.
@@ -381,29 +348,21 @@ def test_without_scripts_the_page_says_what_the_figure_shows(visit) -> None:
 
 
 def test_a_chinese_page_has_chinese_words_and_every_word_is_in_both_languages(visit) -> None:
-    page = visit(query="?lang=zh")
+    page = visit(ending="?lang=zh")
     assert "开始" in page.wait("waiting").text()
     page.play().finish()
     assert "元训练" in page.text()
     assert "undefined" not in page.text()
-    keys = page.tab.evaluate("Object.values(metaSgdSortWords).map((words) => Object.keys(words))")
-    assert keys[0] == keys[1]
+    same_words(page.tab, "metaSgdSortWords")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 375)])
 def test_axe_finds_nothing(visit, scheme: str, width: int) -> None:
     """In each state: before the round, while it is played, and after it."""
-    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     page = visit(width)
     page.tab.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
-    page.tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-
-    def violations() -> list[object]:
-        found = page.tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        return [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]]
-
-    assert violations() == []
+    assert violations(page.tab) == []
     page.play()
-    assert violations() == []
+    assert violations(page.tab) == []
     page.finish()
-    assert violations() == []
+    assert violations(page.tab) == []

@@ -53,7 +53,7 @@ def claimed(chapter: ModuleType, number: int, verdict: str) -> float:
     """The size of the difference that a claim rests on, and that its verdict is the one of the page."""
     effect = chapter.claims()[number - 1].effect
     assert effect.verdict == verdict
-    return abs(effect.mean)
+    return abs(float(effect.mean))
 
 
 def test_what_learned_rates_are_worth() -> None:

@@ -62,6 +62,14 @@ def test_the_scores_after_the_step_are_inner_products_with_class_means(task) -> 
         assert (scores.argmax(1) == (new @ means.T).argmax(1)).all()
 
 
+def test_with_a_rate_for_each_entry_the_features_count_by_their_rates(task) -> None:
+    features, labels = task
+    of_weights, _, _ = gradients(features, labels)
+    rates = torch.rand(4, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    means = torch.stack([features[labels == label].mean(0) for label in range(4)])
+    torch.testing.assert_close(0 - rates * of_weights, rates * (means - means.mean(0)) / 4)
+
+
 def test_a_temperature_is_another_rate(task) -> None:
     """For the layer of zeros: the scores of the rate a, divided by t, are those of the rate a / t."""
     features, labels = task

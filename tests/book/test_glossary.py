@@ -1,10 +1,10 @@
-"""Every entry of the glossary is complete: both languages, one sentence in each, and the way to a page."""
+"""Every entry of the glossary is complete: both languages, an explanation in each, and the way to a page."""
 
 import re
 
 import pytest
 
-from tests.book.notebooks import BOOK
+from tests.book.notebooks import BOOK, CHAPTERS, text
 
 TEXT = (BOOK / "glossary.md").read_text(encoding="utf-8")
 GROUPS = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", TEXT, re.DOTALL | re.MULTILINE)
@@ -19,7 +19,7 @@ def test_glossary_has_entries_and_no_term_twice() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.splitlines()[0])
-def test_entry_has_two_names_two_sentences_and_a_link(entry: str) -> None:
+def test_entry_has_two_names_two_explanations_and_a_link(entry: str) -> None:
     term, chinese_term, english, blank, chinese = entry.splitlines()
     assert not HAN.search(term + english)
     assert HAN.search(chinese_term)
@@ -49,3 +49,48 @@ def test_the_table_at_the_top_has_the_two_names_of_every_entry_in_alphabetical_o
 )
 def test_terms_that_readers_looked_for_are_there(term: str, chinese: str) -> None:
     assert f"\n{term}\n{chinese}\n  " in TEXT
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.splitlines()[0])
+def test_the_chinese_edition_explains_the_term_in_the_same_words(entry: str) -> None:
+    """There the explanation also has what the English one cites, and the link stands at its end."""
+    term, chinese_term, _, _, chinese = entry.splitlines()
+    edition = (BOOK / "zh" / "glossary.md").read_text(encoding="utf-8")
+    (found,) = re.findall(
+        rf"^{re.escape(term)}\n{re.escape(chinese_term)}\n  (.*)\{{ref\}}`.*>`$", edition, re.MULTILINE
+    )
+    assert re.sub(r" ?\{cite:p\}`[^`]*`", "", found) == chinese.strip()
+
+
+# Letters
+
+LETTERS = re.findall(
+    r"^\| (\$.*?\$) \| (.*) \| (\{ref\}.*) \|$",
+    TEXT[TEXT.index("\n### Letters with more than one meaning\n") : TEXT.index("\n## Learning to learn\n")],
+    re.MULTILINE,
+)
+
+
+def formulas(chapter: str) -> str:
+    """All formulas of a chapter, one a line, without the names of functions and environments."""
+    markdown = text(chapter)
+    found = re.findall(r"\$\$(.*?)\$\$", markdown, re.DOTALL) + re.findall(r"(?<!\$)\$([^$\n]+)\$(?!\$)", markdown)
+    return re.sub(r"\\(?:text|operatorname|mathrm|begin|end|mathbb|mathcal)\{[^}]*\}", " ", "\n".join(found))
+
+
+def has_letter(symbols: str, letter: str) -> bool:
+    if not letter.startswith("\\"):
+        symbols = re.sub(r"\\[A-Za-z]+", " ", symbols)
+    return re.search(rf"(?<![A-Za-z\\]){re.escape(letter)}(?![A-Za-z])", symbols) is not None
+
+
+def test_a_letter_of_the_table_has_two_meanings_or_more_and_a_chapter_has_it_in_its_formulas() -> None:
+    letters = [letter for letter, _, _ in LETTERS]
+    assert len(LETTERS) > 80
+    assert min(map(letters.count, letters)) >= 2
+    assert len({row[:2] for row in LETTERS}) == len(LETTERS)
+    for letter, meaning, links in LETTERS:
+        for number in re.findall(r"\{ref\}`(\d+) <", links):
+            symbols = formulas(CHAPTERS[int(number) - 1])
+            written = re.findall(r"\$([^$]+)\$", letter)
+            assert any(has_letter(symbols, one) for one in written), f"{letter}: {meaning}, chapter {number}"

@@ -1,7 +1,8 @@
-"""What the tests share: the device they run on, float64, a browser, and the full MNIST where there is one."""
+"""What the tests share: the device they run on, float64, browsers, and the full MNIST where there is one."""
 
 import logging
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -23,10 +24,13 @@ from tests.data.colour_folders import announce, make_cifar_100, make_miniimagene
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     torch.set_num_threads(max(1, share))
+    # Two notebooks side by side took fifteen times as long while each one's threads kept the cores busy as they waited.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
+FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()
 
 
@@ -53,15 +57,28 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module in each browser that it names as ``BROWSERS``, save those marked ``chromium_only``."""
+    names = getattr(metafunc.module, "BROWSERS", None)
+    if names and "browser" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("chromium_only")
+        metafunc.parametrize("browser", ["chromium"] if only else names, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """A headless browser; what needs it is skipped where there is none."""
+def browser(request: pytest.FixtureRequest) -> Iterator[object]:
+    """A headless browser, Chromium if none is asked for; what needs it is skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    name = getattr(request, "param", "chromium")
+    program = {"chromium": BROWSER, "firefox": FIREFOX}[name]
+    if program is None:
+        pytest.skip(f"no {name.capitalize()} is installed")
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=arguments)
+        if name == "firefox":
+            started = driver.firefox.launch(executable_path=program, channel="moz-firefox")
+        else:
+            arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+            started = driver.chromium.launch(executable_path=program, args=arguments)
         yield started
         started.close()
 

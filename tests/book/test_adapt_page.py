@@ -19,6 +19,7 @@ from tests.book.elements import elements, middle, page_of, same_words, swipe, vi
 from tests.book.notebooks import BOOK
 
 SERVED = BOOK
+BROWSERS = ["chromium", "firefox"]
 Stroke = Sequence[tuple[float, float]]
 CIRCLE = [[(0.5 + 0.3 * cos(pi * k / 12), 0.5 + 0.3 * sin(pi * k / 12)) for k in range(25)]]
 CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
@@ -213,6 +214,7 @@ def test_without_webassembly_it_computes_in_javascript(visit) -> None:
     assert sum(page.probabilities()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.chromium_only
 def test_without_scripts_the_page_says_why_and_leads_to_the_recorded_figure(visit) -> None:
     page = visit(java_script_enabled=False)
     assert "Scripts are off" in page.tab.inner_text("body")
@@ -274,6 +276,7 @@ def test_pads_stay_where_they_are_while_somebody_draws(visit, width: int) -> Non
         assert pad.bounding_box() == before
 
 
+@pytest.mark.chromium_only
 def test_a_finger_draws(visit) -> None:
     """Touches come as pointer events from the browser itself, as on a phone."""
     page = visit(has_touch=True, is_mobile=True, width=375).ready()
@@ -458,6 +461,7 @@ def test_everything_is_saved_as_a_picture(visit, tmp_path) -> None:
     assert dark.sum() > 3 * 100 * 100  # three pads of examples and the large one are nearly black
 
 
+@pytest.mark.chromium_only
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_keeps_a_screen_reader_out(visit, theme: str) -> None:
     """axe-core finds nothing, with the fold open and all columns shown, and where the answer is none of these."""

@@ -20,6 +20,7 @@ from tests.book.elements import elements, middle, same_words, swipe, violations,
 from tests.book.notebooks import BOOK, cells, path_of, run_tagged
 
 SERVED = BOOK
+BROWSERS = ["chromium", "firefox"]
 FOLDER = BOOK / "_static" / "bend"
 ALMOST_EXACT = {"atol": 1e-10, "rtol": 0}  # both compute in float64, where numbers of this size are known to 1e-15
 
@@ -224,6 +225,7 @@ def test_the_keyboard_moves_each_dot_and_its_place_is_said(visit) -> None:
         assert tab.evaluate("document.activeElement.getAttribute('role')") == "slider"
 
 
+@pytest.mark.chromium_only
 def test_a_finger_drags_a_dot_and_scrolls_elsewhere(visit) -> None:
     tab = visit(375, has_touch=True, is_mobile=True)
     assert tab.evaluate("getComputedStyle(document.querySelector('.bend-tip')).touchAction") == "none"
@@ -312,6 +314,7 @@ def test_axe_finds_nothing(visit, theme: str) -> None:
     assert violations(visit(theme=theme)) == []
 
 
+@pytest.mark.chromium_only
 def test_with_less_motion_training_shows_its_end_alone(visit) -> None:
     """In one go: it has ended when the click returns."""
     tab = visit(reduced_motion="reduce")
@@ -319,6 +322,7 @@ def test_with_less_motion_training_shows_its_end_alone(visit) -> None:
     assert tab.evaluate(f"() => {{ {button}; return document.getElementById('bend').dataset.round }}") == "2000"
 
 
+@pytest.mark.chromium_only
 def test_without_scripts_the_page_leads_to_the_recorded_figure(visit) -> None:
     said = visit(java_script_enabled=False).inner_text("body")
     assert "Scripts are off" in said

@@ -21,6 +21,7 @@ from tests.book.elements import LIMIT, elements, middle, page_of, same_words, sw
 from tests.book.notebooks import BOOK, cells, path_of
 
 SERVED = BOOK
+BROWSERS = ["chromium", "firefox"]
 FOLDER = BOOK / "_static" / "sine"
 EXACT = {"rtol": 0, "atol": 1e-10}  # float64 on both sides; numbers are of the order of 1
 
@@ -337,6 +338,7 @@ def test_points_are_moved_by_the_keyboard(visit) -> None:
     assert page.tab.locator(".sine-of-meta-sgd .sine-point[tabindex]").count() == 9
 
 
+@pytest.mark.chromium_only
 def test_points_are_moved_and_added_by_touch(visit) -> None:
     page = visit(375, has_touch=True, is_mobile=True).ready()
     before, (x, y) = page.points(), page.middle(2)
@@ -401,6 +403,7 @@ def test_from_disk_in_a_frame_it_trains_in_a_worker(browser, tmp_path: Path) -> 
     tab.close()
 
 
+@pytest.mark.chromium_only
 def test_readers_who_asked_for_less_motion_see_few_pictures(visit) -> None:
     """At most one a second while it trains, where others see ten."""
     page = visit(reduced_motion="reduce").ready()
@@ -417,6 +420,7 @@ def test_readers_who_asked_for_less_motion_see_few_pictures(visit) -> None:
     assert page.tab.evaluate("changes") <= 2 + seconds
 
 
+@pytest.mark.chromium_only
 def test_without_scripts_the_page_says_why_and_leads_to_the_recorded_figure(visit) -> None:
     page = visit(java_script_enabled=False)
     assert "Scripts are off" in page.tab.inner_text("body")

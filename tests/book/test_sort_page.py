@@ -19,6 +19,7 @@ from tests.book.elements import elements, same_words, violations, visits
 from tests.book.notebooks import BOOK
 
 SERVED = BOOK
+BROWSERS = ["chromium", "firefox"]
 FOLDER = BOOK / "_static" / "sort"
 ROUND = 7
 
@@ -333,6 +334,7 @@ def test_it_fits_a_phone(visit, width: int) -> None:
     assert 0 <= top <= 400
 
 
+@pytest.mark.chromium_only
 def test_less_motion_shows_the_answers_at_once(visit) -> None:
     """The round is over and nothing has been hidden, which a look at every change of the page would have seen."""
     watch = """new MutationObserver(() => {
@@ -342,6 +344,7 @@ def test_less_motion_shows_the_answers_at_once(visit) -> None:
     assert [page.play().finish().tab.evaluate("window.hidden ?? false") for page in (calm, moving)] == [False, True]
 
 
+@pytest.mark.chromium_only
 def test_without_scripts_the_page_says_what_the_figure_shows(visit) -> None:
     page = visit(java_script_enabled=False)
     assert "Scripts are off" in page.tab.inner_text("body")

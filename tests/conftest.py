@@ -24,7 +24,7 @@ from tests.data.colour_folders import announce, make_cifar_100, make_miniimagene
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     torch.set_num_threads(max(1, share))
-    # Two notebooks side by side took fifteen times as long while each one's threads kept the cores busy as they waited.
+    # Threads that wait must not keep the cores busy: two notebooks side by side would take many times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen

@@ -449,6 +449,7 @@ def test_digits_are_shared_too_and_a_new_address_is_taken_at_once(visit) -> None
     assert page.probabilities() == shown
 
 
+@pytest.mark.chromium_only
 def test_everything_is_saved_as_a_picture(visit, tmp_path) -> None:
     page = visit().ready()
     with page.tab.expect_download() as download:

@@ -346,7 +346,7 @@
     canvas.toBlob((blob) => {
       const link = metaSgdParts.make("a", { href: URL.createObjectURL(blob), download: t("fileName") });
       link.click();
-      URL.revokeObjectURL(link.href);
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a browser may read it after the click
       say(t("saved"));
     });
   }

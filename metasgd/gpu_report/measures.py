@@ -230,23 +230,39 @@ def peak_of(device: torch.device) -> int | None:
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
 
 
-def drawing(device: torch.device, meta_batch: int) -> Values:
-    """Return the milliseconds of drawing a meta-batch, and of two ways to draw the pictures of all classes in it."""
-    settings = replace(CHECKED, classes=200, meta_batch=meta_batch)
-    sampler = program.make_sampler(settings, device)
-    counts = torch.full((meta_batch, 5), 20, device=device)
-    generator = torch.Generator(device).manual_seed(0)
+def drawing(device: torch.device, meta_batch: int, width: int) -> Values:
+    """Return milliseconds: of drawing a meta-batch, of the draws in it in two ways, and of its meta-gradient.
 
-    def by_largest() -> Tensor:
-        return torch.rand((meta_batch, 5, 20), generator=generator, device=device).topk(6).indices
+    The draws are those of classes and of their pictures, as many and from as many as in the recipe of chapter 8: by
+    Floyd's algorithm, or by random numbers of which the largest are taken.
+    """
+    settings = replace(CHECKED, classes=200, width=width, meta_batch=meta_batch)
+    program.set_precision("float32")
+    sampler = program.make_sampler(settings, device)
+    values, model = program.make_start(settings, device)
+    work, tasks = program.make_work(settings, model), program.draw(sampler, settings, 0)
+    generator, classes = torch.Generator(device).manual_seed(0), program.Settings().classes
+    # Half of the tasks are of glyphs, each in four positions, the other half of families of four.
+    draws, half = [], max(1, meta_batch // 2)
+    for shape, most, size in (((half,), 4 * classes, 5), ((half,), classes, 5), *[((half, 5), 20, 6)] * 2):
+        draws.append((torch.full(shape, most, device=device), (*shape, most), size))
+
+    def by_floyd() -> None:
+        for counts, _, size in draws:
+            draw_without_replacement(counts, size, generator)
+
+    def by_largest() -> None:
+        for _, shape, size in draws:
+            torch.rand(shape, generator=generator, device=device).topk(size)
 
     actions: dict[str, Callable[[], Any]] = {
         "whole": lambda: program.draw(sampler, settings, 0),
-        "floyd": lambda: draw_without_replacement(counts, 6, generator),
+        "floyd": by_floyd,
         "largest": by_largest,
+        "meta_gradient": lambda: work(values, tasks),
     }
     times = time_in_rounds(actions, Timing(device, rounds=ROUNDS, seconds=0.05))
-    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    return {name: 1e3 * statistics.median(found) for name, found in times.items()}
 
 
 def profile_of(device: torch.device, meta_batch: int, width: int, shots: int) -> Values:

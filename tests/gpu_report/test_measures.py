@@ -48,6 +48,9 @@ def test_cells_have_different_names_and_begin_with_what_is_right() -> None:
     assert {cell.settings["precision"] for cell in speeds} == {"float32", "tf32", "bfloat16"}
     assert not any("streams" in cell.name or "tf32" in cell.name for cell in make_cells("cpu"))
     assert not any("tf32" in cell.name for cell in make_cells("cuda", has_tf32=False))
+    on_cpu = make_cells("cpu")
+    assert {cell.settings["width"] for cell in on_cpu if cell.kind == "speed"} == {32}
+    assert {cell.seconds for cell in on_cpu} == {6 * cell.seconds for cell in made}
     with_two, with_one = ({cell.kind for cell in make_cells("cuda", gpus=gpus)} for gpus in (2, 1))
     assert with_two - with_one == {"processes"}
 
@@ -147,7 +150,9 @@ def test_profile_has_the_longest_operations_first(device: torch.device) -> None:
 
 
 def test_drawing_is_timed_in_both_ways(device: torch.device) -> None:
-    assert set(measure("drawing", device)) == {"whole", "floyd", "largest"}
+    found = measure("drawing", device)
+    assert set(found) == {"whole", "floyd", "largest", "meta_gradient"}
+    assert min(found.values()) > 0
 
 
 def test_two_processes_and_one_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:

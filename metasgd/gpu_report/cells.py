@@ -102,6 +102,8 @@ def make_cells(device_type: str, sizes: Sizes | None = None, *, has_tf32: bool =
     cells += [accuracy(precision) for precision in precisions[1:]]
     cells += [speed(PROGRAM, meta_batch=sizes.meta_batches[-1]), Cell("profile", all_at_once)]
     cells += [Cell("resume"), Cell("meta_gradient", {"execution": "compiled"}, 60)]
+    in_turn = (*strategies, PROGRAM, PROGRAM_BATCHED, PROGRAM + COMPILED)
+    cells += [Cell("turns", {"contenders": in_turn, **all_at_once}, 120)]
     cells += [speed(name + COMPILED) for name in (PROGRAM, PROGRAM_BATCHED, *strategies[1:])]
     cells += [speed(PROGRAM_BATCHED + COMPILED, precision) for precision in precisions[1:]]
     cells += [Cell("processes", dict(sizes.training), 60)] * (not on_gpu or gpus > 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metasgd.benchmark import timing
-from metasgd.gpu_report import make_cells, measures
+from metasgd.gpu_report import make_cells, measures, timings
 from metasgd.gpu_report.cells import COMPILED, TINY, Cell
 from metasgd.gpu_report.measures import MEASURES
 
@@ -23,7 +23,7 @@ QUICK = {  # one of each kind, but for those that start a compiler or other proc
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(timing.MATMUL_SIZE, "cpu", 64)
-    monkeypatch.setattr(measures, "ROUNDS", 1)
+    monkeypatch.setattr(timings, "ROUNDS", 1)
 
 
 def measure(kind: str, device: torch.device) -> dict[str, Any]:
@@ -105,6 +105,14 @@ def test_speed_has_its_numbers(contender: str, device: torch.device) -> None:
     assert (found["peak_memory_mb"] is None) == (device.type == "cpu")
 
 
+def test_contenders_take_turns_on_one_thread(device: torch.device) -> None:
+    threads, names = torch.get_num_threads(), ("loop", "program, side by side")
+    found = MEASURES["turns"](device, names, meta_batch=2, width=2, shots=1, rounds=2)
+    assert tuple(found) == names
+    assert all(0 < speed["min"] <= speed["median"] <= speed["max"] for speed in found.values())
+    assert torch.get_num_threads() == threads
+
+
 def test_accuracy_is_of_a_trained_learner_on_five_folds(device: torch.device) -> None:
     make_sampler, draw = measures.program.make_sampler, measures.program.draw
     found = measure("accuracy", device)
@@ -175,5 +183,5 @@ def test_two_processes_and_one_are_compared(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_kind_is_measured_here() -> None:
-    assert set(QUICK) == set(MEASURES)
+    assert set(QUICK) | {"turns"} == set(MEASURES)  # which begins with a compiler
     assert isinstance(QUICK["speed"], Cell)

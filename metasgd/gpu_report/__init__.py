@@ -8,19 +8,21 @@ on where it was.
 """
 
 from metasgd.gpu_report.cells import Cell, make_cells
-from metasgd.gpu_report.reading import Report, load_gpu_report, read_report
+from metasgd.gpu_report.reading import Report, load_cpu_report, load_gpu_report, read_report
 from metasgd.gpu_report.run import run_report
-from metasgd.gpu_report.tables import accuracy_table, check_lines, memory_table, speed_table
+from metasgd.gpu_report.tables import accuracy_table, check_lines, memory_table, speed_table, turns_table
 
 __all__ = [
     "Cell",
     "Report",
     "accuracy_table",
     "check_lines",
+    "load_cpu_report",
     "load_gpu_report",
     "make_cells",
     "memory_table",
     "read_report",
     "run_report",
     "speed_table",
+    "turns_table",
 ]

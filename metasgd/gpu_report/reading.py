@@ -8,6 +8,7 @@ from metasgd._core.files import find_file
 from metasgd.experiments.results import load_benchmark
 
 NAME = "benchmark-gpu-report"
+ON_CPU = "benchmark-cpu-report"  # the same command on a CPU
 EARLIER = "benchmark-gpu"  # a run of ``python -m metasgd benchmark`` on a GPU, which stands in until there is a report
 
 
@@ -60,6 +61,18 @@ def load_gpu_report() -> Report:
     """Return the report of a GPU that the book stores; until there is one, what an earlier benchmark has of it."""
     file = find_file("results", f"{NAME}.json")
     return read_report(file) if file is not None else from_benchmark(load_benchmark(EARLIER))
+
+
+def load_cpu_report() -> Report:
+    """Return the report of a CPU that the book stores.
+
+    Raises:
+        FileNotFoundError: it is missing.
+    """
+    file = find_file("results", f"{ON_CPU}.json")
+    if file is None:
+        raise FileNotFoundError(f"there is no {ON_CPU}.json; make it by python -m metasgd gpu-report --device cpu")
+    return read_report(file)
 
 
 def from_benchmark(results: dict[str, Any]) -> Report:

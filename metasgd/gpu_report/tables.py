@@ -56,10 +56,21 @@ def speed_table(report: Report, *, meta_batch: int = 32, width: int = 64, shots:
     return table("tasks per second", PRECISIONS, {name: [text(name, each) for each in PRECISIONS] for name in names})
 
 
+def turns_table(report: Report) -> str:
+    """Return tasks per second of contenders that took turns, their range over rounds, and the ratio to the loop."""
+    found = [cell["values"] for cell in report.find("turns")]
+    rows: dict[str, list[str | None]] = {}
+    for name, speeds in found[0].items() if found else ():
+        span = f"{speeds['min']:.1f} to {speeds['max']:.1f}"
+        rows[name] = [f"{speeds['median']:.1f}", span, f"{speeds['median'] / found[0]['loop']['median']:.2f} x"]
+    return table("tasks per second, taking turns", ["median", "range", "loop"], rows)
+
+
 def speed_text(found: dict[str, float], loop: dict[str, float] | None) -> str:
     """Return a speed, with its ratio to that of the loop if this is known."""
     ratio = f" ({found['median'] / loop['median']:.1f} x)" if loop else ""
-    return f"{found['median']:,.0f}{ratio}"
+    digits = 1 if found["median"] < 10 else 0  # of a CPU, whose tasks take a good part of a second
+    return f"{found['median']:,.{digits}f}{ratio}"
 
 
 def memory_table(report: Report, *, width: int = 64, shots: int = 1) -> str:

@@ -24,7 +24,7 @@ from metasgd.plotting.chapter09 import (
     saved_memory,
     seconds_by_tasks,
 )
-from metasgd.plotting.chapter10 import contender_speeds, memory_curves, precision_errors, time_shares
+from metasgd.plotting.chapter10 import memory_curves, precision_errors, time_shares
 from metasgd.plotting.chapter11 import rate_densities, rate_plane, rate_ranges, scaled_steps
 from metasgd.plotting.chapter12 import beside_published, changed_digits, confusions, ingredient_bars, measure_ranges
 from metasgd.plotting.chapter13 import estimator_means, navigation_curves, navigation_paths
@@ -59,7 +59,6 @@ __all__ = [
     "class_probabilities",
     "confusions",
     "contact_sheet",
-    "contender_speeds",
     "crossing_curves",
     "difference_errors",
     "episodes",

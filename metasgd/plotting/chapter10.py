@@ -1,11 +1,8 @@
-"""The figures of chapter 10: time, precision, memory and speed of the complete program."""
+"""The figures of chapter 10: time, precision and memory of the complete program."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from metasgd.plotting.style import COLOURS, figure, legend_above
 
@@ -82,62 +79,3 @@ def memory_curves(
             axes.set(xlabel=label, ylabel="peak memory [MB]", xlim=(0, None), ylim=(0, top))
             axes.legend(loc="upper left")
     return fig
-
-
-def contender_speeds(panels: Mapping[str, Sequence[Mapping[str, Any]]], ours: Sequence[str]) -> Figure:
-    """Draw the speed of every contender of a benchmark, the median with the range over the rounds (chapter 10).
-
-    The figure is ``fig-gpu-speed``.
-
-    Args:
-        panels: by title, results of the package's benchmark that differ only in the size of their meta-batch.
-        ours: the contenders that are drawn in blue. The others are grey.
-    """
-    names = list(
-        dict.fromkeys(name for results in panels.values() for result in results for name in result["contenders"])
-    )
-    sizes = [result["workload"]["meta_batch"] for results in panels.values() for result in results]
-    markers = {size: "os^Dv"[index % 5] for index, size in enumerate(dict.fromkeys(sizes))}
-    height = 1.3 + (0.3 * len(names) + 0.7) * len(panels)
-    with figure(len(panels), height=height, squeeze=False) as (fig, grid):
-        for axes, (title, results) in zip(grid.flat, panels.items(), strict=False):
-            _draw_speeds(axes, results, names, markers, ours)
-            axes.set_title(title)
-        keys = [
-            Line2D([], [], color=COLOURS["black"], marker=marker, linestyle="", label=str(size))
-            for size, marker in sorted(markers.items())
-        ]
-        legend_above(fig, handles=keys, title="meta-batch")
-    return fig
-
-
-def _draw_speeds(
-    axes: Axes,
-    results: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
-    markers: Mapping[int, str],
-    ours: Sequence[str],
-) -> None:
-    """Draw the speeds in some results of the benchmark, one row for each contender.
-
-    Args:
-        axes: where to draw.
-        results: results of the same unit, which differ in the size of their meta-batch; each is drawn a bit lower.
-            Meta-steps per second have a logarithmic axis.
-        names: the contenders, from the first row to the last.
-        markers: the marker of each size of a meta-batch.
-        ours: the contenders that are drawn in blue. The others are grey.
-    """
-    for index, result in enumerate(results):
-        marker = markers[result["workload"]["meta_batch"]]
-        for name, contender in result["contenders"].items():
-            speed, colour = contender["per_second"], COLOURS["blue" if name in ours else "grey"]
-            place = names.index(name) + 0.2 * (index - (len(results) - 1) / 2)
-            spread = [[speed["median"] - speed["min"]], [speed["max"] - speed["median"]]]
-            axes.errorbar(speed["median"], place, xerr=spread, fmt=marker, markersize=5, color=colour, linewidth=1)
-    unit = results[0]["unit"]
-    axes.set(xscale="log" if unit == "meta-steps" else "linear", xlabel=f"{unit} per second")
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), names)
-    if axes.get_xscale() == "linear":
-        axes.set_xlim(0, None)

@@ -9,6 +9,7 @@ import sys
 import time
 import tokenize
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from metasgd.recipes.recipe import UNCLIPPED
 from metasgd.tasks import Deslanted, EpisodeSampler, fold_digits
 from metasgd.training import iteration_generator, train
 from tests.pretended_gpu import PretendedGPU, pretended_gpu
+from tests.strategies.test_compiler import needs_compiler
 
 __all__ = ["pretended_gpu"]
 
@@ -74,6 +76,14 @@ def expected_sum(learner: MetaSGD, tasks: Task) -> Tensor:
     loss = learner.meta_backward(tasks)
     gradients = flat(value.grad for part in (learner.theta, learner.alpha) for value in part.values())
     return len(tasks.support_x) * torch.cat([gradients, loss[None]])
+
+
+def halved(learner: MetaSGD) -> MetaSGD:
+    """The learner with half of theta and of alpha, in place."""
+    with torch.no_grad():
+        for value in learner.parameters():
+            value.mul_(0.5)
+    return learner
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float = EXACT) -> None:
@@ -288,7 +298,7 @@ class Compiled:
 
 
 def test_compiled_graph_is_the_whole_meta_gradient(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the graph itself in the place of what a compiler makes of it, which takes a minute."""
+    """With the graph itself in the place of what a compiler makes of it, which takes minutes."""
     graphs = []
 
     def compile(graph: Any, **options: Any) -> Any:
@@ -300,12 +310,25 @@ def test_compiled_graph_is_the_whole_meta_gradient(device: torch.device, monkeyp
     learner, tasks = make_loop(device), make_tasks(device, 4)
     work = program.make_work(replace(SMALL, execution="compiled", chunk=2), make_model())
     assert_near(work(values_of(learner), tasks), expected_sum(learner, tasks))
-    values = 0.5 * values_of(learner)
-    with torch.no_grad():
-        for value in learner.parameters():
-            value.mul_(0.5)
-    assert_near(work(values, tasks), expected_sum(learner, tasks))
+    assert_near(work(0.5 * values_of(learner), tasks), expected_sum(halved(learner), tasks))
     assert len(graphs) == 1  # for all chunks of two tasks, and for all values
+
+
+@needs_compiler
+def test_compiled_work_is_that_of_the_plain_loop(device: torch.device) -> None:
+    """By the compiler itself, on a network of one block, as four take minutes; the graph is of all kinds of layers."""
+    torch.manual_seed(1)
+    network = convnet(5, width=2, blocks=1, size=6)
+    learner = MetaSGD(network, strategy="loop", task_lr=(0.05, 0.2), **UNCLIPPED).to(device, torch.float64)
+    shapes = [parameter.shape for parameter in network.parameters()]
+    pictures = (torch.randn(4, 10, 1, 6, 6, dtype=torch.float64, device=device) for _ in range(2))
+    labels = torch.arange(5, device=device).repeat(4, 2)
+    tasks = Task(*(part for x in pictures for part in (x, labels)))
+    work = program.make_work(replace(SMALL, execution="compiled", chunk=2), partial(program.predict, shapes))
+    assert_near(work(values_of(learner), tasks), expected_sum(learner, tasks))
+    one, two = program.cut(tasks, 2)  # and so is what was compiled before, with other tasks
+    tasks = Task(*(torch.cat(parts) for parts in zip(two, one, strict=True)))
+    assert_near(work(0.5 * values_of(learner), tasks), expected_sum(halved(learner), tasks))
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metasgd.benchmark import timing
-from metasgd.gpu_report import make_cells, measures
+from metasgd.gpu_report import make_cells, measures, timings
 from metasgd.gpu_report.cells import COMPILED, TINY, Cell
 from metasgd.gpu_report.measures import MEASURES
 
@@ -23,7 +23,7 @@ QUICK = {  # one of each kind, but for those that start a compiler or other proc
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(timing.MATMUL_SIZE, "cpu", 64)
-    monkeypatch.setattr(measures, "ROUNDS", 1)
+    monkeypatch.setattr(timings, "ROUNDS", 1)
 
 
 def measure(kind: str, device: torch.device) -> dict[str, Any]:
@@ -48,6 +48,9 @@ def test_cells_have_different_names_and_begin_with_what_is_right() -> None:
     assert {cell.settings["precision"] for cell in speeds} == {"float32", "tf32", "bfloat16"}
     assert not any("streams" in cell.name or "tf32" in cell.name for cell in make_cells("cpu"))
     assert not any("tf32" in cell.name for cell in make_cells("cuda", has_tf32=False))
+    on_cpu = make_cells("cpu")
+    assert {cell.settings["width"] for cell in on_cpu if cell.kind == "speed"} == {32}
+    assert {cell.seconds for cell in on_cpu} == {6 * cell.seconds for cell in made}
     with_two, with_one = ({cell.kind for cell in make_cells("cuda", gpus=gpus)} for gpus in (2, 1))
     assert with_two - with_one == {"processes"}
 
@@ -102,6 +105,14 @@ def test_speed_has_its_numbers(contender: str, device: torch.device) -> None:
     assert (found["peak_memory_mb"] is None) == (device.type == "cpu")
 
 
+def test_contenders_take_turns_on_one_thread(device: torch.device) -> None:
+    threads, names = torch.get_num_threads(), ("loop", "program, side by side")
+    found = MEASURES["turns"](device, names, meta_batch=2, width=2, shots=1, rounds=2)
+    assert tuple(found) == names
+    assert all(0 < speed["min"] <= speed["median"] <= speed["max"] for speed in found.values())
+    assert torch.get_num_threads() == threads
+
+
 def test_accuracy_is_of_a_trained_learner_on_five_folds(device: torch.device) -> None:
     make_sampler, draw = measures.program.make_sampler, measures.program.draw
     found = measure("accuracy", device)
@@ -147,7 +158,9 @@ def test_profile_has_the_longest_operations_first(device: torch.device) -> None:
 
 
 def test_drawing_is_timed_in_both_ways(device: torch.device) -> None:
-    assert set(measure("drawing", device)) == {"whole", "floyd", "largest"}
+    found = measure("drawing", device)
+    assert set(found) == {"whole", "floyd", "largest", "meta_gradient"}
+    assert min(found.values()) > 0
 
 
 def test_two_processes_and_one_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,5 +183,5 @@ def test_two_processes_and_one_are_compared(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_kind_is_measured_here() -> None:
-    assert set(QUICK) == set(MEASURES)
+    assert set(QUICK) | {"turns"} == set(MEASURES)  # which begins with a compiler
     assert isinstance(QUICK["speed"], Cell)

@@ -8,8 +8,8 @@ import pytest
 from metasgd._core import files
 from metasgd.experiments import load_benchmark
 from metasgd.experiments.how_made import made_by_run
-from metasgd.gpu_report import load_gpu_report, read_report
-from metasgd.gpu_report.reading import EARLIER, NAME, from_benchmark
+from metasgd.gpu_report import load_cpu_report, load_gpu_report, read_report
+from metasgd.gpu_report.reading import EARLIER, NAME, ON_CPU, from_benchmark
 
 CONTENT = {
     "report": "gpu",
@@ -67,3 +67,10 @@ def test_a_stored_report_comes_before_the_earlier_benchmark(folder: Path) -> Non
     (folder / f"{NAME}.json").write_text(json.dumps(CONTENT))
     assert load_gpu_report().about["device"] == "a GPU"
     assert [run["run"] for run in made_by_run(NAME)] == ["a", "b"]
+
+
+def test_the_report_of_a_cpu_is_that_file_or_is_missed(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gpu-report --device cpu"):
+        load_cpu_report()
+    (folder / f"{ON_CPU}.json").write_text(json.dumps(CONTENT))
+    assert load_cpu_report().value("speed", "x", width=64) == 5

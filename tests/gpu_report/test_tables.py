@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from metasgd.gpu_report import Report, accuracy_table, check_lines, memory_table, speed_table
+from metasgd.gpu_report import Report, accuracy_table, check_lines, memory_table, speed_table, turns_table
 from metasgd.gpu_report.tables import table
 
 
@@ -34,6 +34,22 @@ def test_speeds_stand_in_their_places_with_their_ratio_to_the_loop() -> None:
     assert text.count("Not measured") == 1
     assert "tf32." in text
     assert "batched; batched, compiled; streams;" in text.replace("\n", " ")
+
+
+def test_speeds_of_a_few_tasks_per_second_have_a_decimal() -> None:
+    cells = (speed("loop", "float32", 2.5), speed("batched", "float32", 40.0))
+    text = speed_table(report_of(*cells))
+    assert fields(text, "loop") == ["2.5 (1.0 x)"]
+    assert fields(text, "batched") == ["40 (16.0 x)"]
+
+
+def test_contenders_that_took_turns_stand_beside_the_loop() -> None:
+    speeds = {"loop": 4.0, "program, side by side": 3.0}
+    values = {name: {"median": one, "min": one - 1, "max": one + 2} for name, one in speeds.items()}
+    text = turns_table(report_of(cell("turns", values)))
+    assert fields(text, "loop") == ["4.0", "3.0 to 6.0", "1.00 x"]
+    assert fields(text, "program, side by side") == ["3.0", "2.0 to 5.0", "0.75 x"]
+    assert turns_table(report_of()) == "tasks per second, taking turns: not measured"
 
 
 def test_memory_stands_under_its_meta_batch() -> None:

@@ -1,7 +1,5 @@
 """The figures of chapter 10 show the data they are given."""
 
-from typing import Any
-
 from metasgd import plotting
 
 
@@ -24,20 +22,3 @@ def test_memory_curves_have_a_panel_for_tasks_and_one_for_steps() -> None:
     assert list(left.lines[0].get_ydata()) == [1.0, 4.0]
     assert list(right.lines[0].get_xdata()) == [1, 2]
     assert [axes.get_legend().get_texts()[0].get_text() for axes in (left, right)] == ["whole", "kept"]
-
-
-def test_contender_speeds_show_median_and_range_in_the_row_of_each_contender() -> None:
-    def result(batch: int, **speeds: float) -> dict[str, Any]:
-        rows = {
-            name: {"per_second": {"median": speed, "min": speed - 1, "max": speed + 2}}
-            for name, speed in speeds.items()
-        }
-        return {"workload": {"meta_batch": batch}, "unit": "tasks", "contenders": rows}
-
-    panels = {"32 filters": [result(4, loop=10.0, other=5.0)], "64 filters": [result(4, loop=4.0, other=3.0)]}
-    left, right = plotting.contender_speeds(panels, ours=["loop"]).axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["loop", "other"]
-    assert [bars.lines[0].get_xdata()[0] for bars in left.containers] == [10.0, 5.0]
-    assert [bars.lines[2][0].get_segments()[0][:, 0].tolist() for bars in right.containers] == [[3, 6], [2, 5]]
-    colours = [bars.lines[0].get_color() for bars in left.containers]
-    assert colours == [plotting.COLOURS["blue"], plotting.COLOURS["grey"]]

@@ -10,24 +10,29 @@ function metaSgdSine(Numbers = Float64Array) {
   const RECIPE = { meta_batch: 25, train_queries: 10, task_lr: 0.02, meta_lr: 0.02, clip: 1, warmup: 0.1, iterations: 2000 };
   const relu = (z) => (z > 0 ? z : 0);
 
-  // C = A B, or C + A B, for matrices that lie in arrays from the places c, a, b on. B and C have rows of H numbers;
-  // A has a stride for its rows and one for its columns, so that it can be read transposed. Eight sums stay in
-  // registers at a time: two rows by four columns.
+  // C = A B, or C + A B, for matrices that lie in arrays from the places c, a, b on. B and C have rows of H numbers; A
+  // has a stride for its rows and one for its columns, so that it can be read transposed. About half of it is zero, as
+  // ReLUs are: the other factors of a row are listed first. Then ten sums stay in registers at a time.
+  let factors = new Numbers(H), places = new Int32Array(H);
   function multiply(C, c, A, a, aRow, aColumn, B, b, rows, inner, add) {
-    for (let row = 0; row < rows; row += 2) {
-      const pair = row + 1 < rows, aNext = pair ? aRow : 0, cNext = pair ? H : 0; // the last row may be alone
-      for (let column = 0; column < H; column += 4) {
-        const m = c + row * H + column, n = m + cNext;
-        let i = a + row * aRow, j = b + column;
-        let p0 = add ? C[m] : 0, p1 = add ? C[m + 1] : 0, p2 = add ? C[m + 2] : 0, p3 = add ? C[m + 3] : 0;
-        let q0 = add ? C[n] : 0, q1 = add ? C[n + 1] : 0, q2 = add ? C[n + 2] : 0, q3 = add ? C[n + 3] : 0;
-        for (let k = 0; k < inner; k++, i += aColumn, j += H) {
-          const x = A[i], y = A[i + aNext], r = B[j], s = B[j + 1], t = B[j + 2], u = B[j + 3];
-          p0 += x * r; p1 += x * s; p2 += x * t; p3 += x * u;
-          q0 += y * r; q1 += y * s; q2 += y * t; q3 += y * u;
+    const factor = factors, place = places;
+    for (let row = 0; row < rows; row++) {
+      let count = 0;
+      for (let k = 0, i = a + row * aRow; k < inner; k++, i += aColumn) {
+        factor[count] = A[i]; place[count] = b + k * H;
+        count += A[i] !== 0 ? 1 : 0; // without a branch, which could not be foreseen
+      }
+      for (let m = c + row * H, column = 0; column < H; m += 10, column += 10) {
+        let s0 = add ? C[m] : 0, s1 = add ? C[m + 1] : 0, s2 = add ? C[m + 2] : 0, s3 = add ? C[m + 3] : 0;
+        let s4 = add ? C[m + 4] : 0, s5 = add ? C[m + 5] : 0, s6 = add ? C[m + 6] : 0;
+        let s7 = add ? C[m + 7] : 0, s8 = add ? C[m + 8] : 0, s9 = add ? C[m + 9] : 0;
+        for (let k = 0; k < count; k++) {
+          const x = factor[k], j = place[k] + column;
+          s0 += x * B[j]; s1 += x * B[j + 1]; s2 += x * B[j + 2]; s3 += x * B[j + 3]; s4 += x * B[j + 4];
+          s5 += x * B[j + 5]; s6 += x * B[j + 6]; s7 += x * B[j + 7]; s8 += x * B[j + 8]; s9 += x * B[j + 9];
         }
-        C[m] = p0; C[m + 1] = p1; C[m + 2] = p2; C[m + 3] = p3;
-        C[n] = q0; C[n + 1] = q1; C[n + 2] = q2; C[n + 3] = q3;
+        C[m] = s0; C[m + 1] = s1; C[m + 2] = s2; C[m + 3] = s3; C[m + 4] = s4;
+        C[m + 5] = s5; C[m + 6] = s6; C[m + 7] = s7; C[m + 8] = s8; C[m + 9] = s9;
       }
     }
   }
@@ -93,6 +98,8 @@ function metaSgdSine(Numbers = Float64Array) {
   // Room for a batch of tasks: their support and query points, what becomes of them, and of one task its support
   // gradient g, its adapted parameters, the gradient v of the query loss there, and the direction alpha * v.
   function room(tasks, shots, queries) {
+    const longest = Math.max(tasks * shots, queries); // sum of a product
+    if (longest > places.length) [factors, places] = [new Numbers(longest), new Int32Array(longest)];
     const made = { tasks, shots, queries, support: pass(tasks * shots), query: pass(tasks * queries), dot: pass(tasks * shots) };
     for (const name of ["g", "adapted", "v", "direction", "gradTheta", "gradAlpha"]) made[name] = new Numbers(SIZE);
     return made;
@@ -157,12 +164,9 @@ function metaSgdSine(Numbers = Float64Array) {
     ahead(dot.h2, dot.h1, theta, 0, all, true);
     for (let p = 0; p < all; p++) {
       let sum = dot.output[p];
-      for (let i = 0, j = p * H; i < H; i++, j++) {
-        sum += theta[W3 + i] * (dot.h2[j] = s.h2[j] > 0 ? dot.h2[j] : 0);
-      }
+      for (let i = 0, j = p * H; i < H; i++, j++) sum += theta[W3 + i] * (dot.h2[j] = s.h2[j] > 0 ? dot.h2[j] : 0);
       dot.slope[p] = (2 / shots) * sum;
-      for (let i = 0, j = p * H; i < H; i++, j++)
-        dot.d2[j] = s.h2[j] > 0 ? dot.d2[j] + dot.slope[p] * theta[W3 + i] : 0;
+      for (let i = 0, j = p * H; i < H; i++, j++) dot.d2[j] = s.h2[j] > 0 ? dot.d2[j] + dot.slope[p] * theta[W3 + i] : 0;
     }
     back(dot.d1, dot.d2, theta, 0, all, true);
     u.fill(0); // from here on H (alpha * v)
@@ -224,10 +228,7 @@ function metaSgdSine(Numbers = Float64Array) {
   }
 
   // A network's start, as PyTorch draws it: uniform within 1 / sqrt(inputs of the layer).
-  function start(random) {
-    const bound = (i) => (i < W2 ? 1 : 1 / Math.sqrt(H));
-    return Numbers.from({ length: SIZE }, (_, i) => (2 * random() - 1) * bound(i));
-  }
+  const start = (random) => Numbers.from({ length: SIZE }, (_, i) => (2 * random() - 1) * (i < W2 ? 1 : 1 / Math.sqrt(H)));
 
   // A curve y = amplitude * sin(frequency * x + phase), drawn as in the chapter.
   const curve = (random) => ({ amplitude: 0.1 + 4.9 * random(), frequency: 0.8 + 0.4 * random(), phase: Math.PI * random() });

@@ -13,6 +13,8 @@ import pytest
 from tests.book.notebooks import cells, path_of
 
 LIMIT = 60_000  # milliseconds after which a test gives up waiting: far more than a page needs on a busy machine
+AFTER_TRANSITIONS = """() => Promise.all(document.getAnimations().map((one) =>
+    one instanceof CSSTransition ? one.finished.catch(() => null) : null)).then(() => null)"""
 # The colours of the book's theme, light and dark.
 THEME = """
 html { --pst-color-text-base: #323232; --pst-color-background: #fff; --pst-color-surface: #f3f4f5;
@@ -117,6 +119,7 @@ def violations(tab, rules: Mapping[str, Any] | None = None) -> list[tuple[str, l
     ``rules`` are axe-core's settings of single rules.
     """
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    tab.evaluate(AFTER_TRANSITIONS)  # colours on their way to those of a dark page have too little contrast
     tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
     found = tab.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", dict(rules or {}))
     assert found["testEngine"]["name"] == "axe-core"

@@ -4,6 +4,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from metasgd.benchmark import Workload
 from metasgd.benchmark.contender import META_LR
 from metasgd.benchmark.line_up import make_start
 from metasgd.benchmark.measure import spread
+from metasgd.benchmark.run import limited_to
 from metasgd.benchmark.timing import flops_per_task, matmul_action, synchronize, time_in_rounds
 from metasgd.benchmark.workloads import make_tasks
 from metasgd.gpu import program
@@ -105,21 +107,19 @@ def turns(
     On a CPU, tasks per second of one core: the seconds are those that the process computes, on one thread.
     """
     workload = Workload("convnet", meta_batch, shots, 15, width)
-    threads, clock = torch.get_num_threads(), time.perf_counter
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-        clock = time.process_time
-    steps = {name: make_step(device, name, "float32", workload) for name in contenders}
+    on_cpu = device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):  # the first prepares
-        for name, step in steps.items():
-            synchronize(device)
-            started = clock()
-            step()
-            synchronize(device)
-            if turn:
-                times[name].append(clock() - started)
-    torch.set_num_threads(threads)
+    with limited_to(1) if on_cpu else nullcontext():
+        steps = {name: make_step(device, name, "float32", workload) for name in contenders}
+        for turn in range(rounds + 1):  # the first prepares
+            for name, step in steps.items():
+                synchronize(device)
+                started = clock()
+                step()
+                synchronize(device)
+                if turn:
+                    times[name].append(clock() - started)
     return {name: spread([meta_batch / seconds for seconds in found]) for name, found in times.items()}
 
 

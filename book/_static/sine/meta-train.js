@@ -15,6 +15,7 @@ function metaSgdSine(Numbers = Float64Array) {
   // ReLUs are: the other factors of a row are listed first. Then ten sums stay in registers at a time.
   let factors = new Numbers(H), places = new Int32Array(H);
   function multiply(C, c, A, a, aRow, aColumn, B, b, rows, inner, add) {
+    if (inner > places.length) [factors, places] = [new Numbers(inner), new Int32Array(inner)];
     const factor = factors, place = places;
     for (let row = 0; row < rows; row++) {
       let count = 0;
@@ -98,8 +99,6 @@ function metaSgdSine(Numbers = Float64Array) {
   // Room for a batch of tasks: their support and query points, what becomes of them, and of one task its support
   // gradient g, its adapted parameters, the gradient v of the query loss there, and the direction alpha * v.
   function room(tasks, shots, queries) {
-    const longest = Math.max(tasks * shots, queries); // sum of a product
-    if (longest > places.length) [factors, places] = [new Numbers(longest), new Int32Array(longest)];
     const made = { tasks, shots, queries, support: pass(tasks * shots), query: pass(tasks * queries), dot: pass(tasks * shots) };
     for (const name of ["g", "adapted", "v", "direction", "gradTheta", "gradAlpha"]) made[name] = new Numbers(SIZE);
     return made;

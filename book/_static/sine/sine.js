@@ -48,12 +48,10 @@
   }
 
   function begin(root) {
-    const { wordsOf, make, button, hint, status, lessMotion } = metaSgdParts;
+    const { wordsOf, make, button, numeral, hint, status, lessMotion } = metaSgdParts;
     const words = wordsOf(metaSgdSineWords), sine = metaSgdSine(), { RECIPE } = sine;
-    const digits = (value, places = 2) => {
-      const written = Number.isFinite(value) ? value.toFixed(value >= 100 ? 0 : places) : "∞";
-      return (Number(written) === 0 ? written.replace("-", "") : written).replace("-", "−");
-    };
+    const digits = (value, places = 2) =>
+      numeral(Number.isFinite(value) ? value.toFixed(value >= 100 ? 0 : places) : "∞");
 
     // -------------------------------------------------------------------------------------------------- the state
     const state = { run: 0, seed: 0, shots: 10, curve: FIRST_CURVE, points: [], chosen: 0, shown: "both", drawn: 0 };

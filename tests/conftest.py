@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from PIL import Image, ImageDraw
 from metasgd.data import omniglot
 from metasgd.recipes import glyphs
 from metasgd.strategies import pooling
-from metasgd.tools.measure_browser_page import BROWSER
+from metasgd.tools.measure_browser_page import BROWSER, first_installed
 from tests.data.colour_folders import announce, make_cifar_100, make_miniimagenet
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
@@ -30,7 +29,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the core
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "torchvision"
-FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+FIREFOX = first_installed("firefox-esr", "firefox")
 MNIST_FOLDER = Path(os.environ.get("METASGD_DATA") or BESIDE_THE_CHECKOUT).expanduser()
 
 

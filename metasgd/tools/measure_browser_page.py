@@ -27,8 +27,14 @@ VISITS = 5  # of the page
 ROUNDS = 20  # steps that are timed for each backend and number of shots
 WARM_UP_ROUNDS = 5  # steps before them, in which the backend compiles
 WAYS = 5
-# The browser that is installed (None: there is none).
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+
+
+def first_installed(*programs: str) -> str | None:
+    """Return the path of the first of some programs that is installed, or None."""
+    return next(filter(None, map(shutil.which, programs)), None)
+
+
+BROWSER = first_installed("chromium", "google-chrome", "chromium-browser")
 # A JavaScript function that times steps. A round takes one Meta-SGD step on `ways` x `shots` pictures and classifies
 # one more picture, which is what a reader waits for after drawing a stroke. Its time ends when the result can be read.
 TIME_STEPS_JS = """async ([backend, ways, shots, rounds]) => {

@@ -48,10 +48,11 @@ def own_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def assert_same(one: MetaSGD, other: MetaSGD) -> None:
-    torch.testing.assert_close(one.predict_tasks(tasks(9)), other.predict_tasks(tasks(9)), rtol=0, atol=0)
+    """The same numbers, and predictions that are the same but for rounding: the strategies may differ."""
     for key, value in one.state_dict().items():
         if isinstance(value, Tensor):
             assert torch.equal(value, other.state_dict()[key])
+    torch.testing.assert_close(one.predict_tasks(tasks(9)), other.predict_tasks(tasks(9)))
 
 
 LEARNERS = {

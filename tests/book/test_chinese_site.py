@@ -8,20 +8,21 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.book.elements import violations
 from tests.book.notebooks import CHAPTERS
 from tests.book.test_site import (
-    EXTRA_RULES,
-    FIRST_VISIT,
     FORMULAS,
     SITE,
+    Visit,
     fits_on_every_screen,
+    is_light,
+    nothing_for_axe,
+    on_desktop,
+    on_phone,
     visit,
-    weights_of,
     works,
 )
 
-__all__ = ["visit"]  # a fixture
+__all__ = ["on_desktop", "on_phone", "visit"]  # fixtures
 SERVED = SITE
 ZH = SITE / "zh"
 PAGES = sorted({path.stem for path in ZH.glob("*.html")} - {"index"})
@@ -30,30 +31,27 @@ SAME_TEXT = {"genindex", "py-modindex", "search", "404"}  # pages of the theme, 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/zh/")
 on_every_page = pytest.mark.parametrize("name", PAGES)
 DESKTOP = pytest.mark.parametrize("visit", [("desktop", "light")], indirect=True, ids=["desktop"])
-PHONE = pytest.mark.parametrize("visit", [("phone", "dark")], indirect=True, ids=["phone"])
+ADDRESSES = [f"zh/{name}.html" for name in PAGES]
+every_page_on_desktop = pytest.mark.parametrize("on_desktop", ADDRESSES, ids=PAGES, indirect=True, scope="module")
+every_page_on_a_phone = pytest.mark.parametrize("on_phone", ADDRESSES, ids=PAGES, indirect=True, scope="module")
 
 
 def html(edition: str, name: str) -> BeautifulSoup:
     return BeautifulSoup((SITE / edition / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
 
 
-def works_for_all(page, problems: list[str]) -> None:
-    works(page, problems)
-    assert violations(page, EXTRA_RULES) == []
+@every_page_on_desktop
+def test_page_works_and_fits_on_every_screen(on_desktop: Visit) -> None:
+    works(on_desktop)
+    fits_on_every_screen(on_desktop.page)
+    nothing_for_axe(on_desktop.page, "light")
+    is_light(on_desktop)
 
 
-@DESKTOP
-@on_every_page
-def test_page_works_and_fits_on_every_screen(visit, name: str) -> None:
-    page, problems = visit(f"zh/{name}.html")
-    works_for_all(page, problems)
-    fits_on_every_screen(page)
-
-
-@PHONE
-@on_every_page
-def test_page_works_on_a_phone_in_the_dark(visit, name: str) -> None:
-    works_for_all(*visit(f"zh/{name}.html"))
+@every_page_on_a_phone
+def test_page_works_on_a_phone_in_the_dark(on_phone: Visit) -> None:
+    works(on_phone)
+    nothing_for_axe(on_phone.page, "dark")
 
 
 @on_every_page
@@ -119,9 +117,3 @@ def test_switch_leads_to_the_same_section_and_back(visit, place: str) -> None:
     assert page.locator(f"section[id='{sections[3]}']").count() == 1
     page.locator("a.metasgd-language").first.click()
     page.wait_for_url(re.compile(r"html/03-formulas\.html#|:\d+/03-formulas\.html#"))
-
-
-@pytest.mark.parametrize("name", ["welcome", "03-formulas", "06-sine-waves"])
-def test_page_is_light(browser, address: str, name: str) -> None:
-    weights = weights_of(browser, address, f"zh/{name}.html")
-    assert sum(weights.values()) < FIRST_VISIT, sorted(weights.items(), key=lambda item: -item[1])[:8]

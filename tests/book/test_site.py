@@ -4,7 +4,10 @@ Skipped where the book has not been built or no Chromium is installed; `.ci/run`
 """
 
 import gzip
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,49 +21,101 @@ CONTROL = ":is(a, button, input, label, select, summary, [onclick], [role=button
 HEADER = ":is(header, .bd-header, .bd-header-article)"
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the book has not been built: jupyter-book build book/")
+every_page_on_desktop = pytest.mark.parametrize("on_desktop", PAGES, indirect=True, scope="module")
+every_page_on_a_phone = pytest.mark.parametrize("on_phone", PAGES, indirect=True, scope="module")
+
+
+class Visit:
+    """A page on one screen, and everything that went wrong on it.
+
+    Attributes:
+        page: the tab.
+        problems: what went wrong, one line each; a page has none.
+        loaded: the paths of the files of the site that were loaded, so far.
+        at_first: those that were when the page had just been opened.
+    """
+
+    def __init__(self, context, address: str) -> None:
+        self.address = address
+        self.problems: list[str] = []
+        self.loaded: set[str] = set()
+        self.at_first: set[str] = set()
+        context.route("**/*", self.only_this_site)
+        self.page = page = context.new_page()
+        page.on("pageerror", lambda error: self.problems.append(f"a script fails: {error}"))
+        page.on(
+            "console", lambda line: self.problems.append(f"console: {line.text}") if line.type == "error" else None
+        )
+        page.on("response", self.note)
+        page.on("requestfailed", lambda r: self.problems.append(f"request fails: {r.url}"))
+
+    def only_this_site(self, route) -> None:
+        if route.request.url.startswith((self.address, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.problems.append(f"asks another server: {route.request.url}")
+            route.abort()
+
+    def note(self, response) -> None:
+        self.loaded.add(response.url.removeprefix(self.address).split("?")[0])
+        if response.status >= 400:
+            self.problems.append(f"status {response.status}: {response.url}")
+
+    def open(self, name: str, until: str = "load"):
+        """Open a page of the site, and return the tab and the list of problems."""
+        self.page.goto(self.address + name, wait_until=until, timeout=120_000)  # the reference is long
+        return self.page, self.problems
+
+
+@contextmanager
+def visited(browser, address: str, screen: str, scheme: str) -> Iterator[Visit]:
+    """A visit by someone who has not seen the site before, on one screen, in light or dark colours."""
+    width, height = SCREENS[screen]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    yield Visit(context, address)
+    context.close()
 
 
 @pytest.fixture(params=[(screen, scheme) for screen in SCREENS for scheme in ("light", "dark")], ids="-".join)
-def visit(request: pytest.FixtureRequest, browser, address: str):
+def visit(request: pytest.FixtureRequest, browser, address: str) -> Iterator[Callable[[str], tuple[Any, list[str]]]]:
     """Open a page on one screen, and return it with everything that went wrong on it."""
-    screen, scheme = request.param
-    width, height = SCREENS[screen]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    problems: list[str] = []
+    with visited(browser, address, *request.param) as one:
+        yield one.open
 
-    def only_this_site(route) -> None:
-        if route.request.url.startswith((address, "data:", "blob:")):
-            route.continue_()
-        else:
-            problems.append(f"asks another server: {route.request.url}")
-            route.abort()
 
-    context.route("**/*", only_this_site)
-    page = context.new_page()
-    page.on("pageerror", lambda error: problems.append(f"a script fails: {error}"))
-    page.on("console", lambda line: problems.append(f"console: {line.text}") if line.type == "error" else None)
-    page.on("response", lambda r: problems.append(f"status {r.status}: {r.url}") if r.status >= 400 else None)
-    page.on("requestfailed", lambda r: problems.append(f"request fails: {r.url}"))
+# All that is asked of every page is asked at the same two visits: to load a page takes longer than to test it.
 
-    def opened(name: str):
-        page.goto(address + name, wait_until="load", timeout=120_000)  # the reference is long, a machine may be busy
-        return page, problems
 
-    yield opened
-    context.close()
+@pytest.fixture(scope="module")
+def on_desktop(request: pytest.FixtureRequest, browser, address: str) -> Iterator[Visit]:
+    """A page on a desktop; every test finds it 1280 pixels wide, and leaves it so."""
+    with visited(browser, address, "desktop", "light") as one:
+        one.open(request.param, until="networkidle")
+        one.page.evaluate("async () => { await document.fonts.ready }")
+        one.at_first = set(one.loaded)
+        yield one
+
+
+@pytest.fixture(scope="module")
+def on_phone(request: pytest.FixtureRequest, browser, address: str) -> Iterator[Visit]:
+    """A page on a phone, in dark colours."""
+    with visited(browser, address, "phone", "dark") as one:
+        one.open(request.param)
+        yield one
 
 
 FORMULAS = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise }"
 
 
-def works(page, problems: list[str]) -> None:
+def works(visit: Visit) -> None:
     """All formulas are set, nothing is wider than the screen, and nothing went wrong."""
+    page = visit.page
     page.evaluate(FORMULAS)
     raw = page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).length")
     assert raw == 0, f"{raw} formulas are not set"
     assert page.locator("mjx-merror").count() == 0
     does_not_scroll_sideways(page)
-    assert problems == []
+    assert visit.problems == []
 
 
 def does_not_scroll_sideways(page) -> None:
@@ -68,11 +123,15 @@ def does_not_scroll_sideways(page) -> None:
     assert wide <= 0, f"the page scrolls sideways, by {wide} pixels"
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_works_alone(visit, name: str) -> None:
+@every_page_on_desktop
+def test_page_works_alone(on_desktop: Visit) -> None:
     """No error, no request that fails or leaves the site, every formula set, nothing wider than the screen."""
-    page, problems = visit(name)
-    works(page, problems)
+    works(on_desktop)
+
+
+@every_page_on_a_phone
+def test_page_works_alone_on_a_phone_in_the_dark(on_phone: Visit) -> None:
+    works(on_phone)
 
 
 @pytest.mark.parametrize("visit", [("desktop", "light")], indirect=True)
@@ -281,12 +340,12 @@ def fits_on_every_screen(page) -> None:
     assert page.evaluate(OUT_OF_REACH) == [], "the Tab key does not reach what scrolls sideways"
     at_width(page, 320)
     does_not_scroll_sideways(page)
+    at_width(page, 1280)
 
 
-@DESKTOP
-@pytest.mark.parametrize("name", PAGES)
-def test_page_fits_on_every_screen(visit, name: str) -> None:
-    fits_on_every_screen(visit(name)[0])
+@every_page_on_desktop
+def test_page_fits_on_every_screen(on_desktop: Visit) -> None:
+    fits_on_every_screen(on_desktop.page)
 
 
 # The keyboard.
@@ -295,7 +354,7 @@ def test_page_fits_on_every_screen(visit, name: str) -> None:
 @PHONE
 def test_a_wide_formula_is_a_tab_stop_and_scrolls_and_no_other_formula_is_one(visit) -> None:
     page, _ = visit("03-formulas.html")
-    at_width(page, 375)
+    at_width(page, 320)
     page.wait_for_selector("mjx-container[data-scrolls]")
     stops = page.locator(".bd-article :is(.math, mjx-container)[tabindex]")
     assert stops.evaluate_all("all => all.every(stop => stop.scrollWidth > stop.clientWidth)")
@@ -375,39 +434,45 @@ def compressed(path: Path) -> int:
     return len(content) if packed else len(gzip.compress(content))
 
 
-def weights_of(browser, address: str, name: str) -> dict[str, int]:
-    """Return the bytes of each file of the site that a page loads, itself included, at the first visit."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    loaded: set[str] = set()
-    page.on("response", lambda response: loaded.add(response.url.removeprefix(address).split("?")[0]))
-    page.goto(address + name, wait_until="networkidle")
-    page.evaluate("async () => { await document.fonts.ready }")
-    context.close()
-    weights = {path: compressed(SITE / path) for path in loaded if (SITE / path).is_file()}
-    assert name in weights
-    return weights
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in HEAVY])
-def test_page_is_light(browser, address: str, name: str) -> None:
-    """At the first visit with all that it loads, and at the next with what no other page has brought."""
-    weights = weights_of(browser, address, name)
+def is_light(visit: Visit) -> None:
+    """A page is, at the first visit with all that it loads, and at the next with what no other page has brought."""
+    weights = {path: compressed(SITE / path) for path in visit.at_first if (SITE / path).is_file()}
+    address = visit.page.url.removeprefix(visit.address)
+    assert address in weights
     assert not any("fontawesome" in path and path.endswith(("woff2", "ttf")) for path in weights), "a whole icon font"
-    assert "_static/icons-solid.woff" in weights
-    own = {path: weight for path, weight in weights.items() if not path.startswith("_static/")}
+    assert any(path.endswith("_static/icons-solid.woff") for path in weights)
+    if Path(address).name in HEAVY:
+        return
+    own = {path: weight for path, weight in weights.items() if "_static/" not in path}
     assert sum(weights.values()) < FIRST_VISIT, sorted(weights.items(), key=lambda item: -item[1])[:8]
     assert sum(own.values()) < NEXT_VISIT, sorted(own.items(), key=lambda item: -item[1])[:8]
+
+
+@every_page_on_desktop
+def test_page_is_light(on_desktop: Visit) -> None:
+    is_light(on_desktop)
 
 
 # Accessibility, by axe-core. What the theme and its companions do wrong is mended, so no rule is left out.
 
 EXTRA_RULES = {"label-content-name-mismatch": {"enabled": True}}  # which axe-core does not yet have on by default
+RULES_OF_COLOURS = ["color-contrast", "link-in-text-block"]
 
 
-@pytest.mark.parametrize("visit", [("desktop", "light"), ("desktop", "dark")], indirect=True, ids="-".join)
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(visit, name: str) -> None:
-    page, _ = visit(name)
+def nothing_for_axe(page, scheme: str, only: Sequence[str] | None = None) -> None:
+    """The page follows a reader whose system changes its colours, and axe-core finds nothing in these."""
     page.evaluate(FORMULAS)
-    assert violations(page, EXTRA_RULES) == []
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    assert violations(page, EXTRA_RULES, only) == []
+
+
+@every_page_on_desktop
+def test_axe_finds_nothing(on_desktop: Visit) -> None:
+    nothing_for_axe(on_desktop.page, "light")
+
+
+@every_page_on_desktop
+def test_axe_finds_nothing_in_the_dark(on_desktop: Visit) -> None:
+    """By the rules that look at colours; whatever the others look at is the same page."""
+    nothing_for_axe(on_desktop.page, "dark", only=RULES_OF_COLOURS)

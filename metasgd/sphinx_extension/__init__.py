@@ -9,6 +9,7 @@
 | ``typography`` | formulas that keep their full stop, the language of Chinese passages, what a folded box holds |
 | ``access`` | what programs that read a page aloud need |
 | ``rerun`` | notebooks are run again when the code that they use has changed |
+| ``side_by_side`` | notebooks are run two at a time |
 | ``words`` | what the extension itself says, in the language of the book |
 | ``chinese`` | search and lines of a book in Chinese |
 | ``translation`` | captions, descriptions and addresses of a translated page |
@@ -29,12 +30,26 @@ from metasgd.sphinx_extension import (
     reading,
     rerun,
     sharing,
+    side_by_side,
     translation,
     typography,
     weight,
 )
 
-PARTS = (translation, names, buttons, typography, reading, sharing, access, weight, rerun, chinese, editions)
+PARTS = (
+    translation,
+    names,
+    buttons,
+    typography,
+    reading,
+    sharing,
+    access,
+    weight,
+    rerun,
+    side_by_side,
+    chinese,
+    editions,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

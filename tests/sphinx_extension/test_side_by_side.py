@@ -1,0 +1,54 @@
+"""Notebooks of a book are run two at a time, and those that measure by themselves."""
+
+import nbformat
+import pytest
+
+WAIT = """
+import os, pathlib, time
+pathlib.Path("{own}.running").touch()
+for _ in range(600):
+    if pathlib.Path("{other}.running").exists():
+        break
+    time.sleep(0.1)
+else:
+    raise RuntimeError("{other} has not been started")
+pathlib.Path("{own}.policy").write_text(os.environ.get("OMP_WAIT_POLICY", "none"))
+"""
+ALONE = """
+import os, pathlib
+assert all(pathlib.Path(name + ".policy").exists() for name in ("first", "second")), "the others are not done"
+pathlib.Path("third.policy").write_text(os.environ.get("OMP_WAIT_POLICY", "none"))
+"""
+
+
+def notebook(title: str, code: str) -> str:
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    made.cells = [nbformat.v4.new_markdown_cell(f"# {title}"), nbformat.v4.new_code_cell(code)]
+    return nbformat.writes(made)
+
+
+def test_two_run_at_once_and_one_that_measures_by_itself(build, tmp_path, monkeypatch) -> None:
+    """Two notebooks wait for each other, with threads that sleep meanwhile; the third comes when both are done."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    contents = "\n```{toctree}\nsecond\nthird\n```\n"
+    pages = {
+        "first.ipynb": notebook("First" + contents, WAIT.format(own="first", other="second")),
+        "second.ipynb": notebook("Second", WAIT.format(own="second", other="first")),
+        "third.ipynb": notebook("Third", ALONE),
+    }
+    settings = {"nb_execution_mode": "cache", "nb_execution_raise_on_error": True}
+    build(pages, notebooks_that_measure=["third"], **settings)
+    policies = [(tmp_path / f"{name}.policy").read_text() for name in ("first", "second", "third")]
+    assert policies == ["PASSIVE", "PASSIVE", "none"]
+
+
+def test_a_notebook_that_fails_ends_the_build(build) -> None:
+    with pytest.raises(Exception, match=r"first\.ipynb"):
+        build({"first.ipynb": notebook("First", "1 / 0")}, nb_execution_mode="cache", nb_execution_raise_on_error=True)
+
+
+def test_what_a_notebook_prints_is_shown_and_it_has_run_once(build, tmp_path) -> None:
+    code = "with open('runs.txt', 'a') as file:\n    file.write('x')\nprint('printed', 1 + 1)"
+    site = build({"first.ipynb": notebook("First", code)}, nb_execution_mode="cache")
+    assert "printed 2" in (site / "first.html").read_text(encoding="utf-8")
+    assert (tmp_path / "runs.txt").read_text() == "x"

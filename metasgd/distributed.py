@@ -72,7 +72,7 @@ class World(NamedTuple):
     control_group: Any = None
 
     def meta_update(self, learner: MetaSGD, tasks: Tasks) -> dict[str, float]:
-        """Take one meta-step; this process computes the meta-gradient of its own shard of the tasks.
+        """Take one meta-update; this process computes the meta-gradient of its own shard of the tasks.
 
         Args:
             learner: the same on all processes.
@@ -224,7 +224,7 @@ class World(NamedTuple):
 def current_world() -> Iterator[World]:
     """Yield the processes of the initialised process group, or a world of this process alone if there is none.
 
-    With several processes, Ctrl-C does not break off a meta-step: all stop before the next one. It may come twice,
+    With several processes, Ctrl-C does not break off a meta-update: all stop before the next one. It may come twice,
     from the terminal and from torchrun, which hands it on.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
@@ -294,7 +294,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     """Join the process group that torchrun started, for the body of a ``with``; without torchrun, do nothing.
 
     When one process dies, torchrun sends SIGTERM to the others. Inside this context the signal does not kill a process
-    in the middle of a meta-step; instead, the run stops before the next one. After an error the process should end:
+    in the middle of a meta-update; instead, the run stops before the next one. After an error the process should end:
     neither the signal handler nor the group is restored then, so that the signal does not cut off the error message
     and nothing waits for a process that is gone.
 

@@ -131,7 +131,7 @@ class Flatten(nn.Flatten):
 def without_running_statistics(model: nn.Module) -> nn.Module:
     """Let every batch norm of a model normalise each batch by its own statistics, which is what adaptation needs.
 
-    Running statistics are collected over batches in training and used afterwards. Within a meta-step they would mix
+    Running statistics are collected over batches in training and used afterwards. Within a meta-update they would mix
     the tasks, so ``MetaSGD`` refuses them (chapter 9). Without them, the support set is normalised by the support set
     and the query set by the query set, in training and in evaluation mode. A pretrained network computes another
     function then; ``freeze_running_statistics`` keeps the one it has.

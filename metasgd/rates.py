@@ -34,7 +34,7 @@ class SharedRates(MetaSGD):
         shared: which entries share a rate: ``"tensor"`` (a weight and its bias have a rate each),
             ``"layer"`` (all entries of a module), ``"all"``, or None (no entries).
         adapts: ``adapts(name) -> bool`` says which parameters adapt, or a list of their names (None: all).
-        nonnegative: set a rate that a meta-step has made negative to zero. A later step may raise it again.
+        nonnegative: set a rate that a meta-update has made negative to zero. A later step may raise it again.
         options: see ``MetaSGD``. If ``task_lr`` gives different numbers to entries that share a rate, the rate starts
             at their mean.
 

@@ -91,7 +91,7 @@ class RunInProgress:
             logger.info(f"stopped by {self.stop.callback} after iteration {self.done}: {self.stop.reason}")
 
     def meta_update(self, tasks: Tasks) -> dict[str, float]:
-        """Take one meta-step and return its metrics; if it fails, save the state before it.
+        """Take one meta-update and return its metrics; if it fails, save the state before it.
 
         Raises:
             FloatingPointError, metasgd.distributed.GroupError, metasgd.distributed.Terminated: the step failed.

@@ -1,4 +1,4 @@
-"""The learner as an object: how it starts, what a meta-step changes, what it saves and what it refuses."""
+"""The learner as an object: how it starts, what a meta-update changes, what it saves and what it refuses."""
 
 import copy
 import io
@@ -109,7 +109,7 @@ def test_forward_adapts_and_then_predicts(device: torch.device) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What a meta-step changes
+# What a meta-update changes
 
 
 @pytest.mark.parametrize(("alpha_lr", "gamma"), [(GAMMA, GAMMA), (None, BETA), (0, 0)])

@@ -164,8 +164,8 @@ def check_finite(
     """
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     # A norm is finite only if all numbers are. One copy and one norm are cheap, while testing every gradient by itself
-    # would take longer than the whole meta-step of a small network. The squares of finite numbers may overflow, hence
-    # the second test.
+    # would take longer than the whole meta-update of a small network. The squares of finite numbers may overflow, and
+    # so there is a second test.
     numbers = torch.cat([gradient.reshape(-1) for gradient in gradients])
     norm: float = torch.linalg.vector_norm(numbers).item()
     if math.isfinite(loss) and (math.isfinite(norm) or numbers.isfinite().all()):

@@ -14,7 +14,7 @@ from metasgd._core.task import Tasks, as_list
 from metasgd._core.trainable import check_trained
 
 JUMP = 100  # times the recent losses, from which on a loss is warned of
-MEMORY = 0.9  # of the mean of recent losses, for one meta-step
+MEMORY = 0.9  # of the mean of recent losses, for one meta-update
 
 
 def variables_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -69,7 +69,7 @@ class JumpWatch:
         self.has_warned = False
 
     def see(self, loss: float) -> None:
-        """Take note of the loss of a meta-step."""
+        """Take note of the loss of a meta-update."""
         size = abs(loss)
         if self.recent is None:
             self.recent = self.start = size
@@ -78,7 +78,8 @@ class JumpWatch:
             self.has_warned = True
             warnings.warn(
                 f"the meta-loss jumped from about {self.recent:.3g} to {loss:.3g}: an inner step went too far; lower "
-                "task_lr or inner_steps, or clip gradients (inner_max_norm shortens inner steps, max_norm meta-steps)",
+                "task_lr or inner_steps, or clip gradients (inner_max_norm shortens inner steps, max_norm the "
+                "meta-gradient)",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -86,7 +87,7 @@ class JumpWatch:
 
 
 def why_not_finite(learner: Any, loss: float, tasks: Tasks) -> str:
-    """Say what is not finite in a meta-step, and why, as far as it can be known."""
+    """Say what is not finite in a meta-update, and why, as far as it can be known."""
     is_first = not learner.meta_optimizer.state
     rates = "task_lr" if is_first else "meta_lr, alpha_lr or task_lr"
     advice = (

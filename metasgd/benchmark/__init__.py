@@ -1,6 +1,6 @@
-"""Measure the speed and the memory of a meta-step, beside other libraries in the same run (chapters 9 and 10).
+"""Measure the speed and the memory of a meta-update, beside other libraries in the same run (chapters 9 and 10).
 
-**What is measured.** A whole meta-step: the adaptation to every task, the exact meta-gradient, and the outer step of
+**What is measured.** A whole meta-update: the adaptation to every task, the exact meta-gradient, and the outer step of
 Adam. There are two kinds of workload. ``convnet`` has 5-way tasks from MNIST, with 15 queries a class, and the
 four-block convnet; its speed is given in tasks per second. ``sine`` has tasks with ten support and ten query points of
 a sine wave, and a 1-40-40-1 network; its speed is given in meta-steps per second.

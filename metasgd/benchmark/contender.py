@@ -1,4 +1,4 @@
-"""What a contender of the benchmark is: a way to take a meta-step, from a start that is common to all (chapter 9)."""
+"""What a contender of the benchmark is: a way to take a meta-update, from a start common to all (chapter 9)."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -33,10 +33,10 @@ class Start(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """A way to take a meta-step.
+    """A way to take a meta-update.
 
     Attributes:
-        step: takes a whole meta-step on prepared tasks and returns its loss as a Python number, so it returns only
+        step: takes a whole meta-update on prepared tasks and returns its loss as a Python number, so it returns only
             when the step is finished.
         gradients: returns the meta-gradient at the present theta and alpha for prepared tasks, without taking a step.
         prepare: turns a batch of tasks into what ``step`` and ``gradients`` take. This time is not measured.

@@ -14,7 +14,7 @@ from metasgd.benchmark.contender import META_LR, Contender, Gradients, Start
 
 
 def jax_contender(start: Start, over_tasks: str) -> Contender:
-    """Return Meta-SGD in plain JAX, with the whole meta-step in one ``jit``.
+    """Return Meta-SGD in plain JAX, with the whole meta-update in one ``jit``.
 
     Args:
         start: a network of layers that ``jax_forward`` knows, and the mean squared error or the cross-entropy.
@@ -82,7 +82,7 @@ def jax_value_and_grad(start: Start, over_tasks: str, jax: Any) -> Callable[[Any
 
 
 def jax_adam_step(value_and_grad: Callable[[Any, Any], Any], jax: Any) -> Any:
-    """Return the meta-step as one compiled JAX function.
+    """Return the meta-update as one compiled JAX function.
 
     It takes (theta, alpha), Adam's moments, the number of the step (from 1) and the tasks. It returns the loss and
     the new values of the first three.

@@ -16,7 +16,7 @@ from metasgd.benchmark.report import describe_error, print_progress
 from metasgd.benchmark.timing import flops_per_task, matmul_action, sampling_action, time_in_rounds
 from metasgd.benchmark.workloads import Settings, Workload, make_tasks
 
-# A workload so small that its compiled meta-step holds hardly more memory than the compiler itself.
+# A workload so small that its compiled meta-update holds hardly more memory than the compiler itself.
 TINY = {"meta_batch": 1, "shots": 1, "queries": 1, "width": 2}
 
 
@@ -73,10 +73,10 @@ def measure(workload: Workload, names: Sequence[str], settings: Settings) -> dic
 def start_contenders(
     workload: Workload, names: Sequence[str], settings: Settings
 ) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
-    """Build the contenders and let each take one meta-step.
+    """Build the contenders and let each take one meta-update.
 
     Returns:
-        The meta-step of each contender that works, and for each contender that fails and may fail, the reason.
+        The meta-update of each contender that works, and for each contender that fails and may fail, the reason.
     """
     steps: dict[str, Callable[[], float]] = {}
     failed: dict[str, str] = {}
@@ -95,7 +95,7 @@ def start_contenders(
 
 
 def make_step(name: str, workload: Workload, settings: Settings) -> Callable[[], float]:
-    """Return the meta-step of a contender, which takes the meta-batches of the workload in turn."""
+    """Return the meta-update of a contender, which takes the meta-batches of the workload in turn."""
     contender = build_contender(name, workload, settings)
     batches = make_tasks(workload, settings, torch.float32)
     prepared = itertools.cycle([contender.prepare(batch) for batch in batches])

@@ -1,4 +1,4 @@
-"""The peers of the benchmark: the same meta-step by other libraries, as their users write it (chapter 9).
+"""The peers of the benchmark: the same meta-update by other libraries, as their users write it (chapter 9).
 
 The package needs none of these libraries. Each is imported when its contender is built, so a library that is not
 installed costs nothing. All peers have the common start, the loss and the outer optimiser, and compute the exact
@@ -36,7 +36,7 @@ class Peer(NamedTuple):
 
 
 def torch_contender(start: Start, make_task_loss: TaskLossMaker) -> Contender:
-    """Return the meta-step that users of a PyTorch library write: a loop over tasks, each with its backward pass."""
+    """Return the meta-update that users of a PyTorch library write: a loop over tasks, each with its backward pass."""
     network = copy.deepcopy(start.network)
     rates = [nn.Parameter(rate.clone()) for rate in start.rates.values()]
     theta = list(network.parameters())

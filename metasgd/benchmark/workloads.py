@@ -19,7 +19,7 @@ class Workload:
 
     Args:
         kind: ``"convnet"`` (5-way classification of MNIST digits) or ``"sine"`` (regression of sine waves).
-        meta_batch: tasks in a meta-step.
+        meta_batch: tasks in a meta-update.
         shots: support examples, of each class for ``"convnet"``.
         queries: query examples, of each class for ``"convnet"``.
         width: filters of a convolution, or neurons of a hidden layer.
@@ -62,7 +62,7 @@ class Settings:
     """What all workloads of a run have in common.
 
     Args:
-        device: where the meta-steps are computed.
+        device: where the meta-updates are computed.
         rounds: how many times each contender is timed.
         seconds: how many seconds a contender runs in a round, at least.
         memory: whether the peak memory is measured, too.

@@ -1,4 +1,4 @@
-"""The command ``benchmark``: measure the speed and memory of a meta-step."""
+"""The command ``benchmark``: measure the speed and memory of a meta-update."""
 
 import argparse
 import itertools
@@ -18,7 +18,7 @@ def add_benchmark(commands: Any) -> None:
     default = benchmark.Settings(torch.device("cpu"))
     command = commands.add_parser(
         "benchmark",
-        help="measure the speed and memory of a meta-step, beside other libraries",
+        help="measure the speed and memory of a meta-update, beside other libraries",
         description="Check every meta-gradient against the plain loop, then measure all strategies, and the peers "
         "that are installed, in\ninterleaved rounds. Prints tables, and one JSON object. The defaults take some "
         "minutes; run it on a machine that\ndoes nothing else.",

@@ -1,8 +1,8 @@
 """The experiment ``browser-page``: what chapter 14's page sets beside the step, and how far it can be trusted.
 
-Its numbers are chosen on tasks of glyphs, and tested on tasks of characters and digits, which chose nothing: the
-single rate of the smallest negative log-likelihood, the scale of the cosines with class means, and the cosine below
-which a drawing is called none of the symbols.
+Its numbers are chosen on tasks of glyphs, and tested on tasks of characters and digits, which had no part in any
+choice: the single rate of the smallest negative log-likelihood, the scale of the cosines with class means, and the
+cosine below which a drawing is called none of the symbols.
 """
 
 from collections.abc import Callable, Iterator

@@ -61,6 +61,8 @@ SINE_WAVES_HALF_WIDTHS = {
     },
 }
 SINE_WAVES_CURVES = 240_000
+# Curves of a test, and query points of each, spread evenly over [-5, 5].
+SINE_WAVES_TEST = {"curves": 100, "points": 100}
 # Accuracy on Omniglot, by method and (ways, shots): the second table of Li et al. 2017 (chapter 12).
 OMNIGLOT = {
     "Meta-SGD": {(5, 1): 0.9953, (5, 5): 0.9993, (20, 1): 0.9593, (20, 5): 0.9897},
@@ -115,6 +117,13 @@ SOURCES = {
         "section on regression",
         "curves that a run was meta-trained on, four a meta-update",
         QUOTED,
+        (6,),
+    ),
+    "SINE_WAVES_TEST": Source(
+        "li2017metasgd",
+        "section on regression",
+        "curves of a test, and query points of each",
+        FROM_MEMORY,
         (6,),
     ),
     "OMNIGLOT": Source("li2017metasgd", "table 2", "accuracy on Omniglot", QUOTED, (12,)),

@@ -44,7 +44,7 @@ def map_over_chunks(
 ) -> Iterator[Result]:
     """Yield ``function(snapshot, chunk)`` for the chunks of all batches, in order.
 
-    If a GPU runs out of memory, the size of the chunks is halved, from then on and in later meta-steps.
+    If a GPU runs out of memory, the size of the chunks is halved, from then on and in later meta-updates.
 
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory for a single task.

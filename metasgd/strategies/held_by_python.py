@@ -61,7 +61,7 @@ class HeldByPython:
 
         Returns:
             None, with a warning at the first time, if compilation is of no use: there have been too many keys already,
-            or the loss reads what every meta-step changes.
+            or the loss reads what every meta-update changes.
         """
         losses = (learner.loss_fn, getattr(learner, "query_loss_fn", None))
         found = self._found

@@ -1,4 +1,4 @@
-"""What all tasks of a meta-step share: the tensors and settings of a learner, as they are when the step begins."""
+"""What all tasks of a meta-update share: the tensors and settings of a learner, as they are when the step begins."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LearnerSnapshot(NamedTuple):
         query_model: the same function for query sets, which need one derivative only.
         is_batch: whether the functions of a snapshot and tasks are given a batch of tasks, with a leading dimension of
             tasks on every tensor, or one task.
-        num_tasks: in the meta-step, over which the mean is taken.
+        num_tasks: in the meta-update, over which the mean is taken.
         variables: theta and alpha themselves, whose ``.grad`` is wanted.
         names: of the parameters that adapt.
         theta: the values of these parameters.

@@ -44,7 +44,7 @@ def recorded_meta_gradients(snapshot: LearnerSnapshot, batches: list[Task]) -> I
     """Yield the sum of the meta-gradients of each chunk of tasks, in order.
 
     A graph holds its memory as long as it is kept. So if a GPU runs out of memory, all graphs are given up, and chunks
-    of half the size are recorded, from then on and in later meta-steps.
+    of half the size are recorded, from then on and in later meta-updates.
 
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory for a single task.

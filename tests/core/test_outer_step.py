@@ -111,7 +111,7 @@ def test_a_long_meta_gradient_is_shortened(max_norm):
 
 
 def scaled(losses: list[float]):
-    """A loss whose meta-losses are the given numbers, one meta-step after the other."""
+    """A loss whose meta-losses are the given numbers, one meta-update after the other."""
     remaining = iter(losses)
     state = {"calls": 0}
 
@@ -125,7 +125,7 @@ def scaled(losses: list[float]):
 
 
 def warned(losses: list[float]) -> list[int]:
-    """The numbers of the meta-steps that give a warning."""
+    """The numbers of the meta-updates that give a warning."""
     learner = MetaSGD(net(), scaled(losses), strategy="loop")
     found = []
     for number in range(len(losses)):

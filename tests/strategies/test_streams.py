@@ -47,7 +47,7 @@ def on_a_pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_recording_by_streams_is_the_loop(
     build: object, shape: tuple[int, ...], float64: None, pretended_gpu: PretendedGPU, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for other tasks and after a meta-step, with the recording of the first time."""
+    """Also for other tasks and after a meta-update, with the recording of the first time."""
     on_a_pretended_gpu(monkeypatch)
     learner = make_learner(build, CPU, strategy="streams")
     for seed in (0, 1):

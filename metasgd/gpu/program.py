@@ -264,6 +264,7 @@ def main() -> None:
         getattr(torch, device.type).set_device(int(os.environ["LOCAL_RANK"]))
         backend = "nccl" if device.type == "cuda" else "gloo"
         torch.distributed.init_process_group(backend)
+    print(f"process {RANK} of {COUNT} runs on {device}")
     values, _ = train(settings, device, path)
     for fold in range(5)[RANK::COUNT]:  # processes share the tests, too
         right = accuracy(settings, values, fold).mean()

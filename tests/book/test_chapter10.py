@@ -9,7 +9,9 @@ from pathlib import Path
 
 from torch.autograd.profiler_util import FunctionEvent
 
+from metasgd._core.files import find_file
 from metasgd.gpu import program
+from metasgd.gpu_report.reading import NAME
 from tests.book.notebooks import cells, in_every_chapter, path_of, tagged_source
 
 SOURCE = Path(inspect.getfile(program)).read_text(encoding="utf-8")
@@ -63,3 +65,11 @@ def test_times_of_the_profiler_exist_for_every_device() -> None:
     names = set(re.findall(r"self_\w+_time_total", source))
     assert names == {"self_cpu_time_total", "self_device_time_total"}
     assert all(hasattr(FunctionEvent, name) for name in names)
+
+
+def test_page_says_that_no_report_of_a_gpu_is_stored_as_long_as_there_is_none() -> None:
+    """Whoever stores one rewrites what the head of the page and its last section say of it."""
+    text = "\n".join(cell.source for cell in cells(path_of(10).stem) if cell.cell_type == "markdown")
+    missing = find_file("results", f"{NAME}.json") is None
+    for words in ("so far of the package on one card", "No report of one is stored yet"):
+        assert (words in text) == missing

@@ -23,7 +23,9 @@ from tests.data.colour_folders import announce, make_cifar_100, make_miniimagene
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     torch.set_num_threads(max(1, share))
-    # Threads that wait must not keep the cores busy: two notebooks side by side would take many times as long.
+    # So do the programs and notebooks that they start, whose waiting threads must not keep the cores busy, either: two
+    # notebooks side by side would take many times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 mpl.use("Agg")  # figures are drawn into memory, as a machine that only tests has no screen

@@ -28,7 +28,6 @@ from metasgd.sphinx_extension.rerun import cache_folder
 from metasgd.sphinx_extension.translation import original_folder
 
 AT_ONCE = 2  # each may take more than one core, and a gigabyte of memory
-POLICY = "OMP_WAIT_POLICY"
 
 
 def connect(app: Sphinx) -> None:
@@ -61,7 +60,7 @@ def run_notebooks(app: Sphinx, env: Any, pages: list[str]) -> None:
                     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
                     logging.getLogger(__name__).info("ran %s in %.0f seconds", page, seconds)
 
-    with waiting_threads_sleep():
+    with share_of_the_cores():
         run_and_keep(others, AT_ONCE)
     run_and_keep(measuring, 1)
 
@@ -88,14 +87,19 @@ def is_known(cache: JupyterCacheAbstract, path: str) -> bool:
 
 
 @contextmanager
-def waiting_threads_sleep() -> Iterator[None]:
-    """Let programs that are started here wait for one another's threads without keeping the cores busy.
+def share_of_the_cores() -> Iterator[None]:
+    """Give programs that are started here a share of the cores, and let their threads sleep while they wait.
 
-    PyTorch's threads on a CPU are OpenMP's, which by default look again and again whether there is something to do.
-    Two notebooks side by side would take many times as long.
+    PyTorch's threads on a CPU are OpenMP's. By default every program has as many as there are cores, and those that
+    wait look again and again whether there is something to do: two notebooks side by side would take many times as
+    long. What the user has set stays.
     """
-    before = os.environ.get(POLICY)
-    os.environ.setdefault(POLICY, "PASSIVE")
-    yield
-    if before is None:
-        del os.environ[POLICY]
+    cores = max(1, (os.cpu_count() or 1) // AT_ONCE)
+    ours = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+    ours = {name: value for name, value in ours.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]

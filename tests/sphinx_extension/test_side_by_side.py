@@ -1,5 +1,7 @@
 """Notebooks of a book are run two at a time, and those that measure by themselves."""
 
+import os
+
 import nbformat
 import pytest
 
@@ -12,12 +14,12 @@ for _ in range(600):
     time.sleep(0.1)
 else:
     raise RuntimeError("{other} has not been started")
-pathlib.Path("{own}.policy").write_text(os.environ.get("OMP_WAIT_POLICY", "none"))
+pathlib.Path("{own}.threads").write_text(os.environ.get("OMP_NUM_THREADS", "all"))
 """
 ALONE = """
 import os, pathlib
-assert all(pathlib.Path(name + ".policy").exists() for name in ("first", "second")), "the others are not done"
-pathlib.Path("third.policy").write_text(os.environ.get("OMP_WAIT_POLICY", "none"))
+assert all(pathlib.Path(name + ".threads").exists() for name in ("first", "second")), "the others are not done"
+pathlib.Path("third.threads").write_text(os.environ.get("OMP_NUM_THREADS", "all"))
 """
 
 
@@ -28,8 +30,9 @@ def notebook(title: str, code: str) -> str:
 
 
 def test_two_run_at_once_and_one_that_measures_by_itself(build, tmp_path, monkeypatch) -> None:
-    """Two notebooks wait for each other, with threads that sleep meanwhile; the third comes when both are done."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    """Two notebooks wait for each other, each with half the cores; the third has all, and comes when both are done."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     contents = "\n```{toctree}\nsecond\nthird\n```\n"
     pages = {
         "first.ipynb": notebook("First" + contents, WAIT.format(own="first", other="second")),
@@ -38,8 +41,9 @@ def test_two_run_at_once_and_one_that_measures_by_itself(build, tmp_path, monkey
     }
     settings = {"nb_execution_mode": "cache", "nb_execution_raise_on_error": True}
     build(pages, notebooks_that_measure=["third"], **settings)
-    policies = [(tmp_path / f"{name}.policy").read_text() for name in ("first", "second", "third")]
-    assert policies == ["PASSIVE", "PASSIVE", "none"]
+    threads = [(tmp_path / f"{name}.threads").read_text() for name in ("first", "second", "third")]
+    assert threads == ["4", "4", "all"]
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_a_notebook_that_fails_ends_the_build(build) -> None:

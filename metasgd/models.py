@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
+from metasgd._core.private_torch import AnyNorm
 from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.slant import deslant
 
@@ -149,7 +149,7 @@ def without_running_statistics(model: nn.Module) -> nn.Module:
     (True, False)
     """
     for _, module in keep_statistics(model):
-        if isinstance(module, _NormBase):
+        if isinstance(module, AnyNorm):
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
     return model

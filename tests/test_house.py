@@ -117,3 +117,49 @@ def test_what_is_no_module_at_the_top_is_known() -> None:
 def test_every_folder_of_tests_is_a_package(folder: Path) -> None:
     """So that two folders may each have a test file of the same name."""
     assert (folder / "__init__.py").is_file()
+
+
+PRIVATE = PACKAGE / "_core" / "private_torch.py"
+OF_ADAM = {"_init_group"}  # methods of PyTorch's classes, which no import shows
+
+
+def private_names(source: str) -> set[str]:
+    """Return the names of PyTorch in a file that begin with an underscore, or lie in a module that does."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "torch":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.partition(".")[0] == "torch"]
+        elif isinstance(node, ast.Attribute):
+            names = [written] if (written := ast.unparse(node)).startswith("torch.") or node.attr in OF_ADAM else []
+        else:
+            continue
+        found |= {name for name in names if any(part.startswith("_") and part[:2] != "__" for part in name.split("."))}
+    return {name for name in found if not name.startswith("torch.ops.")}  # operators are public by their schema
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from torch.utils._pytree import tree_map",
+        "from torch import _weight_norm",
+        "import torch._inductor",
+        "torch._foreach_add(a, b)",
+        "torch._C._nn.hardsigmoid",
+        "self._init_group(group)",
+    ],
+)
+def test_private_names_are_found(source: str) -> None:
+    assert private_names(source)
+
+
+def test_public_names_are_not_taken_for_private() -> None:
+    assert not private_names("import torch\nfrom torch.nn import Module\ntorch.__version__\nself._plan(torch.ones(2))")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_that_pytorch_may_change_stand_in_one_file(path: Path) -> None:
+    """Tools that try PyTorch itself apart: nothing else of the package needs them."""
+    if path != PRIVATE and path.parent.name != "tools":
+        assert not private_names(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metasgd._core.cpu_threads import one_core_if_small
+from metasgd._core.private_torch import FAST_ADAM, foreach_add_, state_of_group
 
 KERNEL_SETTINGS = ("lr", "betas", "weight_decay", "eps", "amsgrad", "maximize")
 
@@ -32,14 +33,14 @@ class FusedAdam(torch.optim.Adam):
         ):
             tensors: list[list[Tensor]] = [[] for _ in range(6)]  # parameters, gradients, ..., steps
             for group in groups:
-                self._init_group(group, *tensors)  # type: ignore[no-untyped-call]
+                state_of_group(self, group, tensors)
             if not tensors[0]:  # no parameter has a gradient
                 continue
             options = dict(settings)
             beta1, beta2 = options.pop("betas")
-            torch._foreach_add_(tensors[-1], 1)
+            foreach_add_(tensors[-1], 1)
             with one_core_if_small(tensors[0][0].device, sum(parameter.numel() for parameter in tensors[0])):
-                torch._fused_adam_(*tensors, beta1=beta1, beta2=beta2, **options)
+                FAST_ADAM(*tensors, beta1=beta1, beta2=beta2, **options)
         return None
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
 
 from metasgd._core.learner import LossFn
+from metasgd._core.private_torch import AnyLoss
 from metasgd._core.running_statistics import check_statistics, keep_statistics
 from metasgd._core.task import Task, Tasks, as_list, check_parts
 from metasgd._core.trees import Tree, check_same_structure, tensors_of
@@ -132,7 +132,7 @@ def check_takes_tensors(loss_fn: LossFn, prediction: Any, target: Tree) -> None:
     """
     if isinstance(prediction, Tensor) and isinstance(target, Tensor):
         return
-    if isinstance(loss_fn, _Loss) or getattr(loss_fn, "__module__", None) in ("torch.nn.functional", "torch._C._nn"):
+    if isinstance(loss_fn, AnyLoss) or getattr(loss_fn, "__module__", None) in ("torch.nn.functional", "torch._C._nn"):
         name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
         what, value = ("the targets are", target) if isinstance(prediction, Tensor) else ("the output is", prediction)
         raise ValueError(

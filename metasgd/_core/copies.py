@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map
+
+from metasgd._core.private_torch import disable_current_modes, tree_flatten, tree_map
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -27,7 +27,7 @@ class DetachResults(TorchFunctionMode):
         """Copy a tensor that was computed, and call any other function as it is."""
         if function is Tensor.__deepcopy__ and not args[0].is_leaf:
             tensor, memo = args
-            with _disable_current_modes():  # a compiler that traces the copy takes it for a constant
+            with disable_current_modes():  # a compiler that traces the copy takes it for a constant
                 memo[id(tensor)] = tensor.detach().clone()
             return memo[id(tensor)]
         return function(*args, **(kwargs or {}))

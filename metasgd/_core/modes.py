@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from metasgd._core.running_statistics import uses_the_batch
+from metasgd._core.trees import map_tensors
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ def outside_inference(method: Callable[Arguments, Result]) -> Callable[Arguments
         if not torch.is_inference_mode_enabled():
             return method(*args, **kwargs)
         with torch.inference_mode(False), torch.no_grad():
-            copies = pytree.tree_map_only(Tensor, ordinary, (args, kwargs))
+            copies = map_tensors(ordinary, (args, kwargs))
             result: Result = method(*copies[0], **copies[1])
             return result
 
@@ -73,7 +73,7 @@ def with_gradients(method: Callable[Arguments, Result]) -> Callable[Arguments, R
         if torch.is_grad_enabled():  # which it never is under inference mode
             return method(*args, **kwargs)
         with torch.inference_mode(False), torch.enable_grad():
-            copies = pytree.tree_map_only(Tensor, ordinary, (args, kwargs))
+            copies = map_tensors(ordinary, (args, kwargs))
             result: Result = method(*copies[0], **copies[1])
             return result
 

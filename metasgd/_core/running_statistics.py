@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.instancenorm import _InstanceNorm
+
+from metasgd._core.private_torch import AnyInstanceNorm, AnyNorm
 
 NamedModules = list[tuple[str, nn.Module]]
 
@@ -21,9 +21,9 @@ def overwrites(module: nn.Module) -> bool:
     then even does so in evaluation mode. A module of another make is taken for one that does so in training mode if it
     has a momentum or counts batches, as ``torchvision.ops.FrozenBatchNorm2d`` does not.
     """
-    if isinstance(module, _InstanceNorm):
+    if isinstance(module, AnyInstanceNorm):
         return module.training or not module.track_running_stats
-    if isinstance(module, _NormBase):
+    if isinstance(module, AnyNorm):
         return module.training and module.track_running_stats
     return module.training and (
         hasattr(module, "momentum") or getattr(module, "num_batches_tracked", None) is not None
@@ -32,7 +32,7 @@ def overwrites(module: nn.Module) -> bool:
 
 def uses_the_batch(module: nn.Module) -> bool:
     """Tell whether a module is batch norm that keeps statistics, but normalises by the batch in training mode."""
-    return isinstance(module, _NormBase) and not module.track_running_stats and module.running_mean is not None
+    return isinstance(module, AnyNorm) and not module.track_running_stats and module.running_mean is not None
 
 
 def check_statistics(modules: Iterable[tuple[str, nn.Module]]) -> None:

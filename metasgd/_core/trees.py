@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from metasgd._core.private_torch import tree_flatten, tree_map, tree_unflatten
 
 Tree: TypeAlias = Any  # a tensor, or a dict, list, tuple or named tuple of trees
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metasgd._core.learner import TensorFunction
+from metasgd._core.private_torch import inductor_compile
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -60,8 +61,6 @@ def copy_of(tensor: Tensor) -> Tensor:
 
 def compile_by_inductor(graph: GraphModule, inputs: Sequence[Tensor], options: dict[str, Any]) -> TensorFunction:
     """Return a graph compiled and called once. Its derivatives are in the graph, so that it needs no autograd."""
-    from torch._inductor import compile as inductor_compile  # takes seconds to import
-
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="torch._inductor")  # hints on TF32, and on sums on a GPU
         compiled = inductor_compile(graph, list(inputs), options=options)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metasgd._core.learner import TensorFunction
+from metasgd._core.private_torch import foreach_add, foreach_copy_
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,10 +46,10 @@ def record_cuda_graph(function: TensorFunction, inputs: Sequence[Tensor]) -> Ten
 
     def replay(*tensors: Tensor) -> list[Tensor]:
         for indices in by_dtype.values():
-            torch._foreach_copy_([own[i] for i in indices], [tensors[i] for i in indices])
+            foreach_copy_([own[i] for i in indices], [tensors[i] for i in indices])
         graph.replay()
         # The next call overwrites the results. Adding zero copies all of them by a single kernel.
-        return list(torch._foreach_add(results, 0.0))
+        return list(foreach_add(results, 0.0))
 
     return replay
 

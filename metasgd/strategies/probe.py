@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from metasgd._core.checks import check_takes_tensors
 from metasgd._core.copies import copy_of_module, nothing_kept
 from metasgd._core.functional import call_with
 from metasgd._core.learner import Learner
+from metasgd._core.private_torch import TorchDispatchMode
 from metasgd._core.task import Task
 from metasgd._core.trees import Tree, map_tensors, tensors_of
 from metasgd.strategies.precision import forward_precision

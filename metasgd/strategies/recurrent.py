@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metasgd._core.private_torch import PACK_PADDED_SEQUENCE
+
 State = tuple[Tensor, ...]
 
 
@@ -193,5 +195,5 @@ RECURRENT_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.gru_cell: cell_by(gru_step),
     torch.rnn_tanh_cell: cell_by(tanh_step),
     torch.rnn_relu_cell: cell_by(relu_step),
-    torch._pack_padded_sequence: refuse_packed_sequences,
+    PACK_PADDED_SEQUENCE: refuse_packed_sequences,
 }

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from metasgd._core.private_torch import HARDSIGMOID, WEIGHT_NORM, WEIGHT_NORM_INTERFACE
 from metasgd.strategies.batch_norm import by_channel, compilable_batch_norm, fast_batch_norm
 from metasgd.strategies.pooling import compilable_max_pool2d, fast_max_pool2d
 from metasgd.strategies.recurrent import DIFFERENTIABLE_FUNCTIONS, RECURRENT_FUNCTIONS
@@ -239,11 +240,11 @@ def refused_numbers(*args: Any, **kwargs: Any) -> Any:
 # What PyTorch has wrong, or lacks, under every strategy.
 RIGHT_FUNCTIONS: dict[Function, Function] = {
     F.hardsigmoid: hardsigmoid,
-    torch._C._nn.hardsigmoid: hardsigmoid,
-    torch._weight_norm: weight_norm,
+    HARDSIGMOID: hardsigmoid,
+    WEIGHT_NORM: weight_norm,
     torch.ops.aten._weight_norm: weight_norm,
     torch.ops.aten._weight_norm.default: weight_norm,
-    torch._weight_norm_interface: weight_norm_interface,
+    WEIGHT_NORM_INTERFACE: weight_norm_interface,
     torch.ops.aten._weight_norm_interface: weight_norm_interface,
     torch.ops.aten._weight_norm_interface.default: weight_norm_interface,
     torch.native_layer_norm: native_layer_norm,

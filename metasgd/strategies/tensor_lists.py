@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
+from metasgd._core.private_torch import foreach_add, foreach_div, foreach_mul, foreach_sub
 
 
 class ListArithmetic(NamedTuple):
@@ -17,7 +17,7 @@ class ListArithmetic(NamedTuple):
 
 # In one call for the whole list: each call leaves Python and comes back, and each time it may have to wait until
 # another thread lets go of Python.
-FOREACH = ListArithmetic(torch._foreach_add, torch._foreach_sub, torch._foreach_mul, torch._foreach_div)
+FOREACH = ListArithmetic(foreach_add, foreach_sub, foreach_mul, foreach_div)
 # Tensor by tensor, for a compiler, which can merge each operation with those before and after it.
 TENSOR_BY_TENSOR = ListArithmetic(
     lambda a, b: [x + y for x, y in zip(a, b, strict=True)],

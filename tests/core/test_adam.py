@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metasgd._core import adam as adam_module
 from metasgd._core.adam import FusedAdam
 
 Make = Callable[..., torch.optim.Optimizer]
@@ -101,13 +102,13 @@ def test_a_closure_is_called_with_gradients(fused: bool, device: torch.device) -
 def test_little_work_is_done_on_one_core(small: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tensors of six numbers each."""
     monkeypatch.setattr("metasgd._core.cpu_threads.MAX_WORK_FOR_ONE_CORE", small)
-    kernel, cores = torch._fused_adam_, []
+    kernel, cores = adam_module.FAST_ADAM, []
 
     def counting(*tensors: list[Tensor], **settings: Any) -> None:
         cores.append(torch.get_num_threads())
         kernel(*tensors, **settings)
 
-    monkeypatch.setattr(torch, "_fused_adam_", counting)
+    monkeypatch.setattr(adam_module, "FAST_ADAM", counting)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

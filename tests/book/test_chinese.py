@@ -56,6 +56,7 @@ OWN = {
     "repository.path_to_book",
     "sphinx.config.language",
     "sphinx.config.metasgd_original",
+    "sphinx.config.notebooks_that_measure",  # the translation takes what the English notebooks have printed
     "sphinx.config.html_static_path",
     "sphinx.config.html_css_files",
     "sphinx.config.html_js_files",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -91,6 +92,14 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Take SIGINT as a terminal's program does; one that a shell runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -469,14 +469,6 @@ class InterruptedSampler(LinearRegressionSampler):
         return super().sample(num_tasks, generator)
 
 
-@pytest.fixture
-def heeds_ctrl_c():
-    """Take SIGINT as a terminal's program does; one that a shell runs in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_saves_and_says_so(tmp_path):
     sampler = InterruptedSampler([1.0, 2.0], [1.0, 0.5], dtype=torch.float64)

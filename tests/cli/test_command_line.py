@@ -466,6 +466,7 @@ def test_the_recorded_command_makes_the_whole_file_whichever_part_came_last(monk
     assert typed_command() == "python -m metasgd experiment sine --threads 1"
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_is_one_line_and_status_130_and_the_run_goes_on(capsys, monkeypatch):
     update, calls = MetaSGD.meta_update, []
 

@@ -196,9 +196,8 @@ def make_work(settings: Settings, model: Model) -> Work:
     work: Work = partial(meta_gradient, model)
     if settings.execution == "compiled":
         work = by_size(compiled, work)
-    work = in_streams(work, settings)
-    as_it_is = settings.execution == "plain"
-    return by_size((lambda work, *_: work) if as_it_is else recorded, work)
+    make = recorded if settings.execution != "plain" else lambda work, *_: work
+    return by_size(make, in_streams(work, settings))
 
 
 def train(settings: Settings, device: torch.device, path: str) -> list[Tensor]:

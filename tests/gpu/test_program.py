@@ -93,7 +93,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = EXACT) -> No
 # The whole
 
 
-def test_it_has_at_most_200_lines_of_code() -> None:
+def test_it_has_less_than_200_lines_of_code() -> None:
     """Blank lines, comments and docstrings are not code."""
     no_code = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     tokens = tokenize.generate_tokens(io.StringIO(SOURCE).readline)
@@ -101,7 +101,7 @@ def test_it_has_at_most_200_lines_of_code() -> None:
     for node in ast.walk(ast.parse(SOURCE)):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    assert len(lines) <= 200
+    assert len(lines) < 200
     assert max(map(len, SOURCE.splitlines())) <= 79
 
 

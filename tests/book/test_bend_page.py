@@ -164,9 +164,8 @@ def test_tasks_are_those_that_the_chapter_draws() -> None:
     torch.testing.assert_close(tasks["training"][0], draw(64, seed=0))
     torch.testing.assert_close(tasks["fresh"][0], draw(200, seed=1))
     shipped, made = (numbers(text) for text in ((FOLDER / FILE).read_text(), tasks_script()))
-    torch.testing.assert_close(
-        shipped, made, **ALMOST_EXACT
-    )  # PyTorch draws alike on all processors, but for rounding
+    # PyTorch draws alike on all processors, but for rounding.
+    torch.testing.assert_close(shipped, made, **ALMOST_EXACT)
 
 
 def numbers(script: str) -> dict[str, Tensor]:

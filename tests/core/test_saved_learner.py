@@ -48,11 +48,10 @@ def own_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def assert_same(one: MetaSGD, other: MetaSGD) -> None:
-    """The same numbers, and predictions that are the same but for rounding: the strategies may differ."""
+    torch.testing.assert_close(one.predict_tasks(tasks(9)), other.predict_tasks(tasks(9)), rtol=0, atol=0)
     for key, value in one.state_dict().items():
         if isinstance(value, Tensor):
             assert torch.equal(value, other.state_dict()[key])
-    torch.testing.assert_close(one.predict_tasks(tasks(9)), other.predict_tasks(tasks(9)))
 
 
 LEARNERS = {
@@ -98,9 +97,10 @@ def test_a_run_is_loaded_at_its_best_or_at_its_last_iterate(tmp_path: Path) -> N
 
     train(learner, Sampler(), 3, validate=validate, validate_every=1, out=tmp_path, progress=False)
     for path in (tmp_path, tmp_path / CHECKPOINT):
-        assert_same(MetaSGD.load(path, net()), states[1])
-        assert_same(MetaSGD.load(path, net(), which="best"), states[1])
-        assert_same(MetaSGD.load(path, net(), which="last"), states[2])
+        load = functools.partial(MetaSGD.load, path, strategy="loop")  # by which the states compute, to the last bit
+        assert_same(load(net()), states[1])
+        assert_same(load(net(), which="best"), states[1])
+        assert_same(load(net(), which="last"), states[2])
 
 
 def test_a_run_without_validation_has_a_last_iterate_only(tmp_path: Path) -> None:

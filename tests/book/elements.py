@@ -4,7 +4,7 @@ Such a page is the chapter's own HTML and the files that ship with the book, wit
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,18 +115,15 @@ def swipe(tab, *places: tuple[float, float]) -> None:
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-def violations(
-    tab, rules: Mapping[str, Any] | None = None, only: Sequence[str] | None = None
-) -> list[tuple[str, list[Any]]]:
+def violations(tab, rules: Mapping[str, Any] | None = None) -> list[tuple[str, list[Any]]]:
     """Return the rules of axe-core that a page breaks, each with three elements that do; skip where there is no axe.
 
-    ``rules`` are axe-core's settings of single rules; where ``only`` is given, the page is held to these alone.
+    ``rules`` are axe-core's settings of single rules.
     """
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     tab.evaluate(AFTER_TRANSITIONS)  # colours on their way to those of a dark page have too little contrast
     tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
-    options = {"resultTypes": ["violations"], **({"rules": dict(rules or {})} if only is None else {"runOnly": only})}
-    found = tab.evaluate("options => axe.run(document, options)", options)
+    found = tab.evaluate("rules => axe.run(document, { rules, resultTypes: ['violations'] })", dict(rules or {}))
     assert found["testEngine"]["name"] == "axe-core"
     return [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found["violations"]]
 

@@ -44,14 +44,14 @@ def html(edition: str, name: str) -> BeautifulSoup:
 def test_page_works_and_fits_on_every_screen(on_desktop: Visit) -> None:
     works(on_desktop)
     fits_on_every_screen(on_desktop.page)
-    nothing_for_axe(on_desktop.page, "light")
+    nothing_for_axe(on_desktop)
     is_light(on_desktop)
 
 
 @every_page_on_a_phone
 def test_page_works_on_a_phone_in_the_dark(on_phone: Visit) -> None:
     works(on_phone)
-    nothing_for_axe(on_phone.page, "dark")
+    nothing_for_axe(on_phone)
 
 
 @on_every_page

@@ -39,7 +39,7 @@ __all__ = [
     "tree_unflatten",
 ]
 
-# Dicts, lists and tuples of tensors, nested. There is no public way that torch.func would not walk differently.
+# The three functions on trees walk dicts, lists and tuples of tensors as torch.func does, which has no public way.
 # TorchDispatchMode sees every operator that a model calls, also in its derivatives.
 disable_current_modes = _disable_current_modes  # a compiler does not see what is done inside
 

@@ -52,7 +52,7 @@ def forget_outdated(
     kept. ``found`` is filled with the digest of each notebook. A page is also read again where the other edition has
     run its code since this one read it.
     """
-    if app.config.values.get("nb_execution_mode") is None or app.config.nb_execution_mode != "cache":
+    if not keeps_outputs(app):
         return []
     paths = {page: original_of(app, page) for page in env.found_docs}
     sources = {page: path.read_text(encoding="utf-8") for page, path in paths.items()}
@@ -86,6 +86,11 @@ def remember(app: Sphinx, exception: Exception | None, *, found: dict[str, str])
     if folder.is_dir():
         record = found if original_folder(app) is None else read_record(folder) | found
         (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def keeps_outputs(app: Sphinx) -> bool:
+    """Return whether the book keeps what notebooks printed, and does not run them at every build."""
+    return "nb_execution_mode" in app.config.values and app.config.nb_execution_mode == "cache"
 
 
 def cache_folder(app: Sphinx) -> Path:

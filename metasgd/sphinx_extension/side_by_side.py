@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from metasgd.sphinx_extension.rerun import cache_folder
+from metasgd.sphinx_extension.rerun import cache_folder, keeps_outputs
 from metasgd.sphinx_extension.translation import original_folder
 
 AT_ONCE = 2  # each may take more than one core, and a gigabyte of memory
@@ -38,9 +38,7 @@ def connect(app: Sphinx) -> None:
 
 def run_notebooks(app: Sphinx, env: Any, pages: list[str]) -> None:
     """Run those of the pages that are notebooks and that the cache does not hold; a translation runs nothing."""
-    if app.config.values.get("nb_execution_mode") is None or app.config.nb_execution_mode != "cache":
-        return
-    if original_folder(app) is not None:
+    if not keeps_outputs(app) or original_folder(app) is not None:
         return
     cache = get_cache(cache_folder(app))
     files = {page: str(env.doc2path(page)) for page in pages}

@@ -49,10 +49,3 @@ def test_two_run_at_once_and_one_that_measures_by_itself(build, tmp_path, monkey
 def test_a_notebook_that_fails_ends_the_build(build) -> None:
     with pytest.raises(Exception, match=r"first\.ipynb"):
         build({"first.ipynb": notebook("First", "1 / 0")}, nb_execution_mode="cache", nb_execution_raise_on_error=True)
-
-
-def test_what_a_notebook_prints_is_shown_and_it_has_run_once(build, tmp_path) -> None:
-    code = "with open('runs.txt', 'a') as file:\n    file.write('x')\nprint('printed', 1 + 1)"
-    site = build({"first.ipynb": notebook("First", code)}, nb_execution_mode="cache")
-    assert "printed 2" in (site / "first.html").read_text(encoding="utf-8")
-    assert (tmp_path / "runs.txt").read_text() == "x"

@@ -71,7 +71,15 @@ def state_of_group(optimizer: torch.optim.Adam, group: dict[str, Any], tensors: 
 
 
 def inductor_compile(*args: Any, **kwargs: Any) -> Any:
-    """Compile a graph of operators, by the part of ``torch.compile`` that makes kernels."""
-    from torch._inductor import compile as compile_graph  # takes seconds to import
+    """Compile a graph of operators, by the part of ``torch.compile`` that makes kernels.
 
-    return compile_graph(*args, **kwargs)
+    What is compiled is kept on the disk, for the next process, in the folder of ``torch.compile``. This asks for an
+    environment of symbolic shapes, which ``torch.compile`` always has, and which stays empty here.
+    """
+    from torch._guards import TracingContext, tracing  # these imports take seconds
+    from torch._inductor import compile as compile_graph
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
+        return compile_graph(*args, **kwargs)

@@ -3,11 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from metasgd.strategies.compiler import compile_or_warn, thin_product
 from metasgd.strategies.function_cache import FunctionCache
@@ -102,6 +105,36 @@ def test_a_row_or_a_column_as_a_sum_is_the_same_product(float64: None) -> None:
     compiled = FunctionCache(compile_or_warn).get_or_make("products", products, flat)
     assert compiled is not None
     torch.testing.assert_close(list(compiled(*flat)), products(*flat), rtol=1e-14, atol=1e-14)
+
+
+@needs_compiler
+def test_what_was_compiled_is_found_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second function is made as in a new process, which holds nothing in memory."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    x, found = torch.linspace(0, 1, 50), []
+    for _ in range(2):
+        counters["inductor"].clear()
+        compiled = compile_or_warn(lambda x: (x.sin() + 1).sum(), [x])
+        assert compiled is not None
+        torch.testing.assert_close(compiled(x), (x.sin() + 1).sum())
+        found.append({how: counters["inductor"][f"fxgraph_cache_{how}"] for how in ("miss", "hit", "bypass")})
+    assert found == [{"miss": 1, "hit": 0, "bypass": 0}, {"miss": 0, "hit": 1, "bypass": 0}]
+
+
+@needs_compiler
+def test_what_differs_by_a_constant_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    x = torch.linspace(0, 1, 50)
+
+    def expected(kept: Tensor, factor: float, x: Tensor) -> Tensor:
+        return factor * x + kept
+
+    for kept in (torch.ones(50), torch.full((50,), 2.0)):  # a tensor that the graph takes for a constant
+        for factor in (2.0, 3.0):
+            function = partial(expected, kept, factor)
+            compiled = compile_or_warn(function, [x])
+            assert compiled is not None
+            torch.testing.assert_close(compiled(x), function(x))
 
 
 def test_what_cannot_be_compiled_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from metasgd._core.student import student_interval
-from metasgd.evaluation import Evaluation
+from metasgd.evaluation import Evaluation, interval
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
 from metasgd.experiments.published import SINE_WAVES
-from metasgd.experiments.results import SQUARED_ERROR, Results, score_record
+from metasgd.experiments.results import SMALLER_ERROR, SQUARED_ERROR, Results, score_record
 from metasgd.experiments.reuse import meta_train_cell
 from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
@@ -30,6 +30,7 @@ SINE_RATES: dict[str, dict[str, float]] = {
     "meta-sgd": {"meta_lr": 0.03, "task_lr": 0.02},
     "maml": {"meta_lr": 0.06, "task_lr": 0.02},
 }
+REPEATED = 10  # steps of a learner that was trained for one
 SINE_CHANGE_SEEDS = 2  # runs of each change of an ingredient
 # The recipe's ingredients, each replaced by what one would choose without thinking, or by what the paper has.
 SINE_PLAIN: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     """Return the runs that tuned the rates, those of the paper's table, and those that change an ingredient.
 
     The first and the last are tested on curves of their own, and the first have seeds of their own, too. The table is
-    made once more by a few longer runs.
+    made once more by a few longer runs. The runs of the table with ten points are also tested with repeated steps.
 
     Args:
         seed: of the first run of the table.
@@ -71,6 +72,9 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
             settings: dict[str, Any] = {"shots": shots, "method": method, "seed": start}
             settings |= SINE_RATES[method] | short if part == "table" else changes
             cells[f"{part}-{method}-{shots}points-seed{start}"] = sine_cell(part, SineRecipe(**settings))
+    for method, start in product(METHODS, range(seed, seed + SINE_SEEDS)):
+        settings = {"method": method, "seed": start, **SINE_RATES[method], **short}
+        cells[f"repeated-{method}-seed{start}"] = repeated_cell(SineRecipe(**settings))
     for name, change in SINE_CHANGES.items():
         for start in range(seed, seed + SINE_CHANGE_SEEDS):
             recipe = SineRecipe(**short | {"seed": start} | change)
@@ -83,6 +87,12 @@ def sine_cell(part: str, recipe: SineRecipe, **fields: Any) -> Cell:
     task_seed = {"table": TEST_SEED + recipe.seed, "longer": TEST_SEED}.get(part, VALIDATION_SEED)
     tested = (recipe.shots,) if part == "tuning" else SHOTS
     return Cell(part, recipe, partial(run_sine, recipe, task_seed, tested), fields | {"task_seed": task_seed})
+
+
+def repeated_cell(recipe: SineRecipe) -> Cell:
+    """Return the cell of one run that is tested with repeated steps."""
+    task_seed = TEST_SEED + recipe.seed
+    return Cell("repeated", recipe, partial(run_repeated, recipe, task_seed), {"task_seed": task_seed})
 
 
 def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: Setup, folder: Path) -> dict[str, Any]:
@@ -102,6 +112,28 @@ def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: S
         error = error_on_new_curves(learner, shots, num_tasks=setup.tasks, seed=task_seed)
         scores.append(score_record(error, SQUARED_ERROR, method=recipe.method, data="sine waves", shots=shots))
     return {"scores": scores, "loss_curve": loss_curve(history)}
+
+
+def run_repeated(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:
+    """Train one run, and return on which fraction of new curves repeated steps leave a smaller error than the first.
+
+    A mean over curves would not do: where the steps run away, a single curve decides it.
+    """
+    alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
+    learner, _ = meta_train_cell(recipe, None, alike, setup, folder)
+    once, often = (
+        error_on_new_curves(learner, recipe.shots, steps=steps, num_tasks=setup.tasks, seed=task_seed).per_task
+        for steps in (1, REPEATED)
+    )
+    smaller = interval((often < once).double())
+    said: dict[str, Any] = {"method": recipe.method, "data": "sine waves", "shots": recipe.shots}
+    return {"scores": [score_record(smaller, SMALLER_ERROR, variant=f"{REPEATED} steps", **said)]}
+
+
+def repeated(results: Results, method: str) -> Tensor:
+    """Return on which fraction of curves repeated steps leave a smaller error than one, float64 of shape (runs,)."""
+    scores = results.scores(part="repeated", method=method)
+    return torch.tensor([score.mean for score in scores], dtype=torch.float64)
 
 
 def sine_runs(results: Results, method: str, trained: int, tested: int, part: str = "table") -> Tensor:

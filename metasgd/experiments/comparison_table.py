@@ -17,6 +17,7 @@ METHOD_LABELS = {
     "three-steps": "Meta-SGD, three steps",
     "first-order": "Meta-SGD, first order",
     "maml": "MAML",
+    "maml-three-steps": "MAML, three steps",
     "first-order-maml": "MAML, first order",
     "anil": "ANIL",
     "reptile": "Reptile",

@@ -25,8 +25,10 @@ OTHER_GLYPHS = 1000  # the seed of the glyphs on which settings are chosen
 CHOICES: dict[str, Choice] = {
     "meta-sgd": Choice(0.1, 3e-3),
     "layer-rates": Choice(0.03, 3e-3),
+    "three-steps": Choice(0.1, 0.01),
     "first-order": Choice(0.03, 3e-3),
     "maml": Choice(0.1, 3e-3),
+    "maml-three-steps": Choice(0.1, 3e-3),
     "first-order-maml": Choice(0.1, 3e-3),
     "anil": Choice(0.3, 3e-3),
     "protonet": Choice(None, 0.01),

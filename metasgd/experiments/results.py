@@ -22,7 +22,7 @@ from metasgd.strategies.query_statistics import QUERIES, SUPPORT, SUPPORT_AND_QU
 FORMAT = 2
 ACCURACY, SQUARED_ERROR, MEAN_RETURN = "accuracy", "mean squared error", "mean return"
 NLL, CALIBRATION_ERROR = "negative log-likelihood", "expected calibration error"
-SMALLER_ERROR = "smaller error"  # the fraction of tasks on which it is smaller
+SMALLER_ERROR, LARGER_ERROR = "smaller error", "larger error"  # the fractions of tasks on which it is
 READINGS = {
     QUERIES: "together",
     SUPPORT: "by the support set",
@@ -38,7 +38,8 @@ class Score:
 
     Attributes:
         metric: ``"accuracy"``, ``"mean squared error"``, ``"mean return"``, ``"negative log-likelihood"``,
-            ``"expected calibration error"``, ``"smaller error"``, ``"false alarms"`` or ``"misses"``.
+            ``"expected calibration error"``, ``"smaller error"``, ``"larger error"``, ``"false alarms"`` or
+            ``"misses"``.
         method: what was tested, e.g. ``"meta-sgd"``.
         data: what the test tasks are drawn from, e.g. ``"held-out digits"``.
         ways: classes of a test task (None: they have none).

@@ -13,7 +13,7 @@ from metasgd._core.student import student_interval
 from metasgd.evaluation import Evaluation, interval
 from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cells, Experiment, Setup, loss_curve
 from metasgd.experiments.published import SINE_WAVES
-from metasgd.experiments.results import SMALLER_ERROR, SQUARED_ERROR, Results, score_record
+from metasgd.experiments.results import LARGER_ERROR, SMALLER_ERROR, SQUARED_ERROR, Results, score_record
 from metasgd.experiments.reuse import meta_train_cell
 from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
@@ -115,24 +115,36 @@ def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: S
 
 
 def run_repeated(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:
-    """Train one run, and return on which fraction of new curves repeated steps leave a smaller error than the first.
+    """Train one run, and return on which fraction of new curves repeated steps help, and on which they harm.
 
-    A mean over curves would not do: where the steps run away, a single curve decides it.
+    They help where they leave a smaller error than the first step alone, and harm where they leave a larger one than
+    no step at all. A mean error would not do: where the steps run away, a single curve decides it.
     """
     alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
     learner, _ = meta_train_cell(recipe, None, alike, setup, folder)
-    once, often = (
+    never, once, often = (
         error_on_new_curves(learner, recipe.shots, steps=steps, num_tasks=setup.tasks, seed=task_seed).per_task
-        for steps in (1, REPEATED)
+        for steps in (0, 1, REPEATED)
     )
-    smaller = interval((often < once).double())
+    found = {SMALLER_ERROR: (1, often < once), LARGER_ERROR: (0, ~(often <= never))}  # what is no number is larger
     said: dict[str, Any] = {"method": recipe.method, "data": "sine waves", "shots": recipe.shots}
-    return {"scores": [score_record(smaller, SMALLER_ERROR, variant=f"{REPEATED} steps", **said)]}
+    return {
+        "scores": [
+            score_record(interval(curves.double()), metric, settings={"steps": REPEATED, "than": steps}, **said)
+            for metric, (steps, curves) in found.items()
+        ]
+    }
 
 
-def repeated(results: Results, method: str) -> Tensor:
-    """Return on which fraction of curves repeated steps leave a smaller error than one, float64 of shape (runs,)."""
-    scores = results.scores(part="repeated", method=method)
+def repeated(results: Results, method: str, metric: str) -> Tensor:
+    """Return on which fraction of curves repeated steps help or harm, float64 of shape (runs,).
+
+    Args:
+        results: those of this experiment.
+        method: ``"meta-sgd"`` or ``"maml"``.
+        metric: ``SMALLER_ERROR`` than after one step, or ``LARGER_ERROR`` than before it.
+    """
+    scores = results.scores(part="repeated", method=method, metric=metric)
     return torch.tensor([score.mean for score in scores], dtype=torch.float64)
 
 

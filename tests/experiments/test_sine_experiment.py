@@ -2,13 +2,16 @@
 
 import itertools
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
 
 from metasgd.cli import main
+from metasgd.evaluation import Evaluation
 from metasgd.experiments import EXPERIMENTS, TEST_SEED, VALIDATION_SEED, load_results, reuse, sine
 from metasgd.experiments.claims import paired
 from metasgd.experiments.experiment import Setup
@@ -31,7 +34,7 @@ def test_the_experiment_runs_at_small_size_and_prints_the_table(tmp_path, capsys
     out = json.loads(capsys.readouterr().out)
     stored = read_results(tmp_path / "sine.json")
     check_results(stored)
-    assert len(stored) == 2 * (2 * 3 * 2) + (1 + 2) + 2 * 2
+    assert len(stored) == 2 * (2 * 3 * 2) + 2 * 2 + (1 + 2) + 2 * 2
     assert "images" not in stored.header
     (cell,) = (cell for cell in stored if cell.name == "table-maml-20points-seed1")
     assert (cell.config["shots"], cell.config["method"], cell.config["seed"]) == (20, "maml", 1)
@@ -58,6 +61,11 @@ def check_results(results):
     for cell in results:
         assert cell["recipe"] == "sine"
         assert SineRecipe.from_config(cell.config).shots == cell.config["shots"]
+        assert cell.provenance.keys() >= PROVENANCE
+        assert "task_seed" in cell
+        if cell["part"] == "repeated":
+            check_repeated(cell)
+            continue
         tested = [cell.config["shots"]] if cell["part"] == "tuning" else list(SHOTS)
         assert [score.shots for score in cell.scores()] == tested
         for score in cell.scores():
@@ -65,9 +73,31 @@ def check_results(results):
             assert 0 < score.mean < 10
             assert score.half_width > 0
             assert score.tasks == results.header["tasks"]
-        assert cell.provenance.keys() >= PROVENANCE
-        assert "task_seed" in cell
         assert all(loss > 0 for loss in cell["loss_curve"]["mean_loss"])
+
+
+def check_repeated(cell):
+    """The schema of a run whose steps were repeated: two fractions of curves."""
+    smaller, larger = cell.scores()
+    assert (smaller.metric, smaller.settings) == ("smaller error", {"steps": sine.REPEATED, "than": 1})
+    assert (larger.metric, larger.settings) == ("larger error", {"steps": sine.REPEATED, "than": 0})
+    assert 0 <= smaller.mean <= 1
+    assert 0 <= larger.mean <= 1
+
+
+def test_repeated_steps_are_counted_curve_by_curve(tmp_path, monkeypatch):
+    """Of four curves, ten steps help on the first two, and harm on the last two, where they run away."""
+    errors = {0: [2.0, 2.0, 2.0, 2.0], 1: [1.0, 1.0, 1.0, 1.0], sine.REPEATED: [0.5, 0.9, math.inf, math.nan]}
+
+    def made_up(learner, shots, *, steps, num_tasks, seed):
+        return Evaluation(0.0, 0.0, torch.tensor(errors[steps]))
+
+    monkeypatch.setattr(sine, "error_on_new_curves", made_up)
+    found = sine.run_repeated(SineRecipe(iterations=1), TEST_SEED, Setup(tasks=4), tmp_path)
+    assert [(score["metric"], score["mean"]) for score in found["scores"]] == [
+        ("smaller error", 0.5),
+        ("larger error", 0.5),
+    ]
 
 
 def test_the_stored_results_are_complete():
@@ -129,8 +159,8 @@ def test_the_curves_of_a_seed_are_those_of_both_methods_and_of_no_other_seed(met
 
 def test_settings_were_chosen_on_other_curves_and_by_other_runs_than_those_of_the_table():
     cells = load_results("sine")
-    table = [cell for cell in cells if cell["part"] == "table"]
-    others = [cell for cell in cells if cell["part"] not in ("table", "longer")]
+    table = [cell for cell in cells if cell["part"] in ("table", "repeated")]
+    others = [cell for cell in cells if cell["part"] not in ("table", "repeated", "longer")]
     assert all(cell["task_seed"] == TEST_SEED + cell.config["seed"] for cell in table)
     assert {cell["task_seed"] for cell in others} == {VALIDATION_SEED}
     assert VALIDATION_SEED not in {cell["task_seed"] for cell in table}

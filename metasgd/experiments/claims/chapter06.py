@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metasgd.experiments.claims.claim import Claim, Effect, paired
+from metasgd.experiments.claims.claim import Claim, Effect, over, paired
 from metasgd.experiments.published import SINE_WAVES
-from metasgd.experiments.results import Results, load_results
-from metasgd.experiments.sine import SINE_PLAIN, sine_runs, sine_tuning
+from metasgd.experiments.results import LARGER_ERROR, SMALLER_ERROR, Results, load_results
+from metasgd.experiments.sine import SINE_PLAIN, repeated, sine_runs, sine_tuning
 from metasgd.recipes.sine import SHOTS
 
 ENTRIES = list(product(SHOTS, SHOTS))  # of the table: points of meta-training, and of the test
@@ -19,7 +19,12 @@ ERRORS: dict[str, Any] = {"scale": 1.0, "unit": "", "smaller_is_better": True}
 def claims() -> list[Claim]:
     """Return the claims of the chapter, in the order of its table."""
     results = load_results("sine")
-    return [*claims_of_the_table(results), *claims_of_the_settings(results), *claims_of_the_points(results)]
+    return [
+        *claims_of_the_table(results),
+        *claims_of_the_settings(results),
+        *claims_of_the_points(results),
+        *claims_of_repeated_steps(results),
+    ]
 
 
 def claims_of_the_table(results: Results) -> list[Claim]:
@@ -70,7 +75,7 @@ def claims_of_the_settings(results: Results) -> list[Claim]:
 
 
 def claims_of_the_points(results: Results) -> list[Claim]:
-    """Return those about numbers of points and steps that were not those of meta-training."""
+    """Return those about numbers of points that were not those of meta-training."""
     found = []
     for tested, other in ((20, 5), (5, 20)):
         own, others = (sine_runs(results, "meta-sgd", trained, tested) for trained in (tested, other))
@@ -79,8 +84,25 @@ def claims_of_the_points(results: Results) -> list[Claim]:
         )
         effect = paired(own, others, comparisons=2, **ERRORS)
         found.append(Claim(text, "run", effect, "start, budget and test curves", "several runs"))
-    text = "Repeated, Meta-SGD's step runs away, where MAML's goes on improving."
-    return [*found, Claim(text, "run", None, "one run of each, made on this page", "one run")]
+    return found
+
+
+def claims_of_repeated_steps(results: Results) -> list[Claim]:
+    """Return those about steps that are repeated ten times, by the share of new curves on which they help or harm."""
+    controls, comparisons = "start, training curves, budget and test curves; trained for one step", 2
+    helped = repeated(results, "maml", SMALLER_ERROR)
+    harmed = [repeated(results, method, LARGER_ERROR) for method in ("meta-sgd", "maml")]
+    return [
+        Claim(
+            "Ten of MAML's steps are {verdict} one: the share of curves with a smaller error, against half.",
+            "run", over(helped, against=0.5, comparisons=comparisons, unit="points"), controls, "several runs",
+        ),
+        Claim(
+            "Where steps are repeated ten times, Meta-SGD is {verdict} MAML: the share of curves with a larger error "
+            "than before the first step.",
+            "run", paired(*harmed, comparisons=comparisons, smaller_is_better=True), controls, "several runs",
+        ),
+    ]  # fmt: skip
 
 
 def whole_table(results: Results, method: str) -> Tensor:

@@ -72,10 +72,10 @@ class MetaSGD(SavedLearner):
             recorded once for each size of tasks and then replayed, without the model's Python code), or ``"auto"``,
             which chooses by device, model and ``compile``.
         compile: compile the whole meta-gradient by Inductor, the compiler behind ``torch.compile``, once for each size
-            of tasks. It takes about a minute, and needs a C++ compiler on a CPU; without one, a warning is given and
-            nothing is compiled. It is compiled anew when something changes that the code of the model or the loss
-            reads (attributes, global variables, contents, but not the time, say), and, where that happens all the
-            time, given up with a warning.
+            of tasks. It takes about a minute, and in later processes seconds, as PyTorch keeps the result on the disk.
+            On a CPU it needs a C++ compiler; without one, a warning is given and nothing is compiled. It is compiled
+            anew when something changes that the code of the model or the loss reads (attributes, global variables,
+            contents, but not the time, say), and, where that happens all the time, given up with a warning.
         chunk: the number of tasks computed at a time (None: as many as fit into memory, or, by ``"threads"``, one on
             each core unless they are large).
         precision: ``"float32"`` (as the tensors are), ``"tf32"`` (NVIDIA GPUs) or ``"bfloat16"`` (by autocast).

@@ -148,7 +148,9 @@ def add_device(parser: Any) -> None:
 def add_execution(parser: Any) -> None:
     """Add what commands that train take."""
     parser.add_argument(
-        "--compile", action="store_true", help="compile the meta-gradient: a minute at first, then faster (chapter 10)"
+        "--compile",
+        action="store_true",
+        help="compile the meta-gradient: a minute at first, or seconds if it is known, then faster (chapter 10)",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32", help="of the meta-gradient; tf32 on NVIDIA GPUs alone"

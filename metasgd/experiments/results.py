@@ -37,9 +37,7 @@ class Score:
     """One number of a results file, and what it measures.
 
     Attributes:
-        metric: ``"accuracy"``, ``"mean squared error"``, ``"mean return"``, ``"negative log-likelihood"``,
-            ``"expected calibration error"``, ``"smaller error"``, ``"larger error"``, ``"false alarms"`` or
-            ``"misses"``.
+        metric: one of those above, ``"false alarms"`` or ``"misses"``.
         method: what was tested, e.g. ``"meta-sgd"``.
         data: what the test tasks are drawn from, e.g. ``"held-out digits"``.
         ways: classes of a test task (None: they have none).

@@ -37,7 +37,7 @@ class Score:
     """One number of a results file, and what it measures.
 
     Attributes:
-        metric: one of those above, ``"false alarms"`` or ``"misses"``.
+        metric: what was measured, e.g. ``"accuracy"`` or ``"mean squared error"``.
         method: what was tested, e.g. ``"meta-sgd"``.
         data: what the test tasks are drawn from, e.g. ``"held-out digits"``.
         ways: classes of a test task (None: they have none).

@@ -18,6 +18,7 @@ from metasgd.experiments.mnist_scratch import MNIST_SCRATCH
 from metasgd.experiments.mnist_tuning import MNIST_TUNING
 from metasgd.experiments.navigation import NAVIGATION
 from metasgd.experiments.navigation_rewards import NAVIGATION_REWARDS
+from metasgd.experiments.navigation_variants import NAVIGATION_VARIANTS
 from metasgd.experiments.omniglot import OMNIGLOT
 from metasgd.experiments.omniglot_comparison import OMNIGLOT_COMPARISON
 from metasgd.experiments.omniglot_errors import OMNIGLOT_ERRORS
@@ -49,6 +50,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         LINEAR,
         NAVIGATION,
         NAVIGATION_REWARDS,
+        NAVIGATION_VARIANTS,
         MNIST,
         MNIST_COMPARISON,
         MNIST_FOLDS,

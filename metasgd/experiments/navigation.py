@@ -59,10 +59,10 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     return cells
 
 
-def navigation_cell(part: str, settings: Mapping[str, Any]) -> Cell:
-    """Return a cell, which is tested on the goals of its part."""
+def navigation_cell(part: str, settings: Mapping[str, Any], **fields: Any) -> Cell:
+    """Return a cell, which is tested on the goals of its part, and what sets it apart beside its settings."""
     recipe, task_seed = NavigationRecipe(**settings), VALIDATION_SEED if part == "tuning" else TEST_SEED
-    return Cell(part, recipe, partial(run_navigation, recipe, task_seed), {"task_seed": task_seed})
+    return Cell(part, recipe, partial(run_navigation, recipe, task_seed), fields | {"task_seed": task_seed})
 
 
 def run_navigation(recipe: NavigationRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from statistics import fmean
 from types import ModuleType
 from typing import Any
 
-from metasgd.experiments.claims import chapter08, chapter11, chapter12
+from metasgd.experiments.claims import chapter08, chapter11, chapter12, paired
 from metasgd.experiments.mnist_comparison import compared
 from metasgd.experiments.results import load_benchmark, load_results
 from metasgd.tools.translations.pages import sections
@@ -105,7 +105,12 @@ def test_what_first_order_and_further_steps_do() -> None:
         "what-does-first-order-lose",
         after_glyphs("first-order"), after_glyphs("meta-sgd"), on_digits("first-order"), on_digits("meta-sgd"),
     )  # fmt: skip
-    says("how-many-inner-steps", on_digits("three-steps"), on_digits("meta-sgd"))
+    says(
+        "how-many-inner-steps",
+        after_glyphs("three-steps"), after_glyphs("meta-sgd"), on_digits("three-steps"), on_digits("meta-sgd"),
+    )  # fmt: skip
+    glyphs = compared(load_results("mnist-comparison"), 1)
+    assert paired(glyphs["three-steps"], glyphs["meta-sgd"]).verdict == "not separated from"
 
 
 def test_the_table_of_reptile_and_prototypes() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metasgd._core.student import student_interval
+from metasgd.evaluation import Evaluation
 from metasgd.experiments.character_scores import PIXELS, Table, learner_label, tabulate, whole_runs
 from metasgd.experiments.comparison import COMPARED_SEEDS
 from metasgd.experiments.experiment import Cell, Cells, Experiment
@@ -74,20 +76,22 @@ def ten_ways(results: Results) -> Tensor:
     return torch.tensor([score.mean for score in scores], dtype=torch.float64)
 
 
-def ladder(results: Results) -> dict[str, dict[int, Tensor]]:
+def ladder(results: Results) -> dict[str, dict[int, Evaluation]]:
     """Return what each ingredient adds on the way from Omniglot to MNIST.
 
     Returns:
-        by rung, then by shots, the accuracies as float64 of shape (runs,), in the order of seeds.
+        by rung, then by shots, the accuracy over runs: its mean, half the width of its 95% interval by Student's t,
+        and that of each run, in the order of seeds.
     """
     rungs: dict[str, dict[int, list[float]]] = {}
     for score in results.scores(part="ladder", method="meta-sgd", variant=None):
         assert score.shots is not None  # tests of images have shots
         rungs.setdefault(score.cell["rung"], {}).setdefault(score.shots, []).append(score.mean)
-    return {
-        rung: {shots: torch.tensor(means, dtype=torch.float64) for shots, means in by_shots.items()}
-        for rung, by_shots in rungs.items()
-    }
+    found: dict[str, dict[int, Evaluation]] = {}
+    for rung, by_shots in rungs.items():
+        runs = {shots: torch.tensor(means, dtype=torch.float64) for shots, means in by_shots.items()}
+        found[rung] = {shots: Evaluation(*student_interval(means), means) for shots, means in runs.items()}
+    return found
 
 
 OMNIGLOT_MNIST = Experiment(

@@ -6,7 +6,7 @@ import pytest
 
 from metasgd.experiments import load_results
 from metasgd.experiments.omniglot import omniglot_table
-from metasgd.experiments.omniglot_mnist import ladder, mnist_table
+from metasgd.experiments.omniglot_mnist import ladder, mnist_table, ten_ways
 from metasgd.experiments.published import OMNIGLOT, OMNIGLOT_INTERVALS
 from metasgd.experiments.results import Results, StoredCell
 
@@ -49,12 +49,18 @@ def test_the_table_of_omniglot_has_a_row_for_each_method_and_all_its_settings():
 
 
 def test_the_table_of_mnist_leaves_out_the_ladder():
-    cells = {"5way": cell("varied", 5, "meta-sgd", 0.8), "b": cell("redrawn", 5, "meta-sgd", 0.6, "ladder")}
-    cells["b"]["rung"] = "redrawn"
+    cells = {"5way": cell("varied", 5, "meta-sgd", 0.8), "10way-seed0": cell("varied", 10, "meta-sgd", 0.7, "ten ways")}
+    cells |= {f"b{seed}": cell("redrawn", 5, "meta-sgd", 0.6 + 0.02 * seed, "ladder") for seed in (0, 1)}
+    cells["b0"]["rung"] = cells["b1"]["rung"] = "redrawn"
     table = mnist_table(results_of(cells))
     assert set(table) == {"Meta-SGD", "nearest class mean"}
     assert table["Meta-SGD"][5, 1].mean == 0.8
-    assert {name: scores[1].mean for name, scores in ladder(results_of(cells)).items()} == {"redrawn": 0.6}
+    assert ten_ways(results_of(cells)).tolist() == [0.7]
+    (rung,) = ladder(results_of(cells)).items()
+    assert rung[0] == "redrawn"
+    assert rung[1][1].per_task.tolist() == [0.6, 0.62]
+    assert (rung[1][1].mean, rung[1][5].mean) == (pytest.approx(0.61), pytest.approx(0.71))
+    assert rung[1][1].half_width == pytest.approx(12.706 * 0.01, abs=1e-5)  # Student's t with one degree of freedom
 
 
 def test_the_table_of_mnist_names_learners_by_what_sets_them_apart():
@@ -82,14 +88,14 @@ def test_the_table_of_mnist_names_learners_by_what_sets_them_apart():
 def test_every_number_of_the_tables_stands_in_the_file(name):
     """Whichever runs the file holds: each entry is one of its accuracies, and each whole run has its entry."""
     results = load_results(name)
-    stored = {(score.mean, score.half_width) for score in results.scores()}
+    table_runs = results.select(part="table")
+    stored = {(score.mean, score.half_width) for score in table_runs.scores()}
     table = omniglot_table(results) if name == "omniglot" else mnist_table(results)
     shown = {(score.mean, score.half_width) for row in table.values() for score in row.values()}
-    shown |= {(score.mean, score.half_width) for rung in ladder(results).values() for score in rung.values()}
     assert shown <= stored
     own = {
         (score.mean, score.half_width)
-        for score in results.scores()
+        for score in table_runs.scores()
         if score.method != "nearest class mean" and score.variant != "fewer ways"
     }
     assert own <= shown

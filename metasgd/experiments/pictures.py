@@ -80,9 +80,9 @@ def measures(pictures: Tensor) -> dict[str, Tensor]:
 def stroke_width(ink: Tensor) -> Tensor:
     """Return twice the ink, divided by the length of its edge.
 
-    A stroke of length l and width w has the area l w and, far from its ends, an edge of length 2 l. The edge's length
-    is the total variation, the sum of the lengths of the brightness's gradients; it needs no threshold. A line thinner
-    than a pixel measures one pixel.
+    The area of a stroke is its length times its width, and its edge, but for the ends, is twice its length. The edge's
+    length is the total variation, the sum of the lengths of the brightness's gradients; it needs no threshold. A line
+    thinner than a pixel measures one pixel.
 
     Args:
         ink: (pictures, height, width), in 0..1.

@@ -122,11 +122,11 @@ def run_sine_rates(method: str, recipe: SineRecipe, setup: Setup, folder: Path) 
 
 
 def quadratic_model(learner: MetaSGD, tasks: Task, *, chunk: int = 32) -> tuple[Tensor, Tensor]:
-    """Return b and M of the objective's quadratic model in the rates, around rates of zero (chapter 11).
+    """Return slope and curvature of the objective's quadratic model in the rates, around rates of zero (chapter 11).
 
-    J(alpha) - J(0) is about -b alpha + alpha M alpha / 2, with b_j = E[v_j g_j] and M_jk = E[g_j H_jk g_k]: g is the
+    J(alpha) - J(0) is about -E[v * g] alpha + alpha M alpha / 2, with M_jk = E[g_j H_jk g_k]: g is the
     gradient of a support set, v and H are gradient and Hessian of the query loss, all at the learner's theta. Rates
-    enter J with g held fixed, so -b and M are its gradient and its Hessian there.
+    enter J with g held fixed, so -E[v * g] and M are its gradient and its Hessian there.
 
     Args:
         learner: whose model has no buffers that its forward pass changes.
@@ -134,7 +134,7 @@ def quadratic_model(learner: MetaSGD, tasks: Task, *, chunk: int = 32) -> tuple[
         chunk: columns of M that are computed at a time.
 
     Returns:
-        b of shape (P,) and the symmetric M of shape (P, P), P being the number of parameters, in the order of theta.
+        E[v * g] of shape (P,) and the symmetric M of shape (P, P), with P the number of parameters, in theta's order.
     """
     shapes = {name: value.shape for name, value in learner.theta.items()}
     theta = torch.cat([value.detach().flatten() for value in learner.theta.values()])
@@ -155,11 +155,11 @@ def quadratic_model(learner: MetaSGD, tasks: Task, *, chunk: int = 32) -> tuple[
     gradient = grad(objective)
     below, pull_back, *_ = vjp(gradient, zero)
     columns = vmap(lambda direction: pull_back(direction)[0], chunk_size=chunk)
-    b = -below.detach()
-    alive = b != 0  # all other rows and columns of M are zero, since g is
+    slope = -below.detach()
+    alive = slope != 0  # all other rows and columns of M are zero, since g is
     curvature = torch.zeros(len(theta), len(theta), dtype=theta.dtype, device=theta.device)
     curvature[alive] = columns(torch.eye(len(theta), dtype=theta.dtype, device=theta.device)[alive])
-    return b, (curvature + curvature.T).detach() / 2
+    return slope, (curvature + curvature.T).detach() / 2
 
 
 def signs_and_curvature(learner: MetaSGD, sampler: SineWaveSampler) -> dict[str, Any]:
@@ -176,15 +176,15 @@ def signs_and_curvature(learner: MetaSGD, sampler: SineWaveSampler) -> dict[str,
     """
     device = device_of(learner)
     tasks = sampler.sample(MODEL_TASKS, torch.Generator(device).manual_seed(MODEL_SEED))
-    b, matrix = (part.double().cpu() for part in quadratic_model(learner, tasks))
+    slope, matrix = (part.double().cpu() for part in quadratic_model(learner, tasks))
     rates = torch.cat([rate.detach().flatten() for rate in learner.alpha.values()]).cpu()
-    alive = b != 0
-    b, matrix, negative = b[alive], matrix[alive][:, alive], rates[alive] < 0
+    alive = slope != 0
+    slope, matrix, negative = slope[alive], matrix[alive][:, alive], rates[alive] < 0
     values, vectors = torch.linalg.eigh(matrix)
     largest = values[-1].item()
-    projected = vectors.T @ b
-    common = b.sum() / matrix.sum()
-    orders = {"common rate": order_of(b - common * matrix.sum(1), negative)}
+    projected = vectors.T @ slope
+    common = slope.sum() / matrix.sum()
+    orders = {"common rate": order_of(slope - common * matrix.sum(1), negative)}
     for ridge in RIDGES:
         shifted = values + ridge * largest
         if shifted.min() > 0:

@@ -92,10 +92,10 @@ def predict(shapes: list[torch.Size], theta: Tensor, x: Tensor) -> Tensor:
     parts = theta.split([shape.numel() for shape in shapes])
     *blocks, weight, bias = map(Tensor.view, parts, shapes)
     while blocks:
-        filters, shift, gamma, beta, *blocks = blocks
-        x = F.conv2d(x, filters, shift, padding=1)
+        filters, offset, scale, shift, *blocks = blocks
+        x = F.conv2d(x, filters, offset, padding=1)
         x = F.batch_norm(x, None, None, training=True)
-        x = x * gamma[:, None, None] + beta[:, None, None]  # for vmap
+        x = x * scale[:, None, None] + shift[:, None, None]  # for vmap
         x = F.relu(F.max_pool2d(x, 2))
     return F.linear(x.flatten(1), weight, bias).to(theta.dtype)
 
@@ -110,8 +110,8 @@ def meta_gradient(model: Model, values: Tensor, tasks: Task) -> Tensor:
     g = vmap(func.grad(loss), (None, 0, 0))(theta, *tasks[:2])
     adapted = values[0] - alpha * g.detach()
     v, losses = vmap(func.grad_and_value(loss))(adapted, *tasks[2:])
-    (Hu,) = torch.autograd.grad(g, theta, alpha * v)
-    in_theta, in_alpha = v.sum(0) - Hu, -(v * g.detach()).sum(0)
+    (Hz,) = torch.autograd.grad(g, theta, alpha * v)
+    in_theta, in_alpha = v.sum(0) - Hz, -(v * g.detach()).sum(0)
     return torch.cat([in_theta, in_alpha, losses.sum(0, keepdim=True)])
 
 

@@ -24,7 +24,7 @@ def error_factors(rates: Tensor, factors: Mapping[str, Tensor], crossing: tuple[
         for (label, values), colour in zip(factors.items(), ("orange", "green"), strict=True):
             axes.plot(rates, values, color=COLOURS[colour], label=label)
         axes.plot(*crossing, "o", color=COLOURS["black"], markersize=8, label="best compromise", zorder=4)
-        axes.set(xlabel="rate $a$", ylabel="factor of the error", xlim=(0, rates[-1].item()), ylim=(0, 1.5))
+        axes.set(xlabel=r"rate $\eta$", ylabel="factor of the error", xlim=(0, rates[-1].item()), ylim=(0, 1.5))
         legend_above(fig)
     return fig
 

@@ -182,7 +182,7 @@ class NavigationSampler:
         self.learner, self.recipe, self.device = learner, recipe, torch.device(device)
 
     def sample(self, num_tasks: int, generator: torch.Generator | None = None) -> Task:
-        """Draw a batch of tasks, with positions (B, N * H, 2) and targets (B, N * H, 4) in both sets.
+        """Draw a batch of tasks, with positions (B, K * T, 2) and targets (B, K * T, 4) in both sets.
 
         Raises:
             ValueError: no generator.

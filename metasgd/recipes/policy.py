@@ -83,7 +83,7 @@ def explore(
 
 
 def advantages(trajectories: Trajectories) -> Tensor:
-    """Return the advantage of each action, shape (B, N, H); zero after the end of a trajectory (chapter 13).
+    """Return the advantage of each action, shape (B, K, T); zero after the end of a trajectory (chapter 13).
 
     It is the sum of the rewards that followed the action, less a baseline: a polynomial of position and time, fitted
     by least squares to the sums of rewards in the other half of the task's trajectories. So the baseline does not
@@ -99,7 +99,7 @@ def advantages(trajectories: Trajectories) -> Tensor:
 
 
 def _features(trajectories: Trajectories) -> Tensor:
-    """Return the terms of the baseline's polynomial, (B, N, H, terms) in float64, zero after the end."""
+    """Return the terms of the baseline's polynomial, (B, K, T, terms) in float64, zero after the end."""
     position = trajectories.positions.double()
     horizon = position.shape[2]
     left = torch.linspace(1, 1 / horizon, horizon, dtype=torch.float64, device=position.device)
@@ -117,7 +117,7 @@ def _least_squares(x: Tensor, y: Tensor, ridge: float = 1e-3) -> Tensor:
 
 
 def as_examples(trajectories: Trajectories) -> tuple[Tensor, Tensor]:
-    """Return trajectories as inputs and targets of a ``Task``: positions (B, N * H, 2), and (B, N * H, 4).
+    """Return trajectories as inputs and targets of a ``Task``: positions (B, K * T, 2), and (B, K * T, 4).
 
     A target holds the action (2 numbers), its advantage and the reward after it. Rows are trajectory by trajectory, in
     the order of time.
@@ -139,8 +139,8 @@ def magic_box(log_probability: Tensor) -> Tensor:
 def policy_loss(horizon: int, estimator: str = "dice") -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of a policy on trajectories: minus the mean reward, with the policy gradient as its gradient.
 
-    The loss takes a policy's outputs (N * H, 2 d) and targets (N * H, d + 2) as ``as_examples`` makes them. It is
-    minus the return divided by H, so that good rates do not depend on the horizon.
+    The loss takes a policy's outputs (K * T, 2 d) and targets (K * T, d + 2) as ``as_examples`` makes them. It is
+    minus the return divided by T, so that good rates do not depend on the horizon.
 
     The estimators have the same value and the same gradient. They differ in the second derivative, which the inner
     step brings into the meta-gradient (chapter 13). ``"dice"`` takes into account that the parameters decide which

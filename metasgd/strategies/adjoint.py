@@ -1,12 +1,12 @@
 """The meta-gradient by the two identities of chapter 3, without differentiating through the inner steps.
 
-The inner steps visit the points theta_s, s = 0, ..., S - 1, with support gradients g_s, and end at theta_S, where the
+The inner steps visit the points theta_t, t = 0, ..., T - 1, with support gradients g_t, and end at theta_T, where the
 query loss has the gradient v. The adjoint method goes back over the steps, the last one first:
 
-    the gradient in alpha grows by  -v * g_s,        and then        v becomes  v - H_s (alpha * v),
+    the gradient in alpha grows by  -v * g_t,        and then        v becomes  v - H_t (alpha * v),
 
-where H_s is the Hessian of the support loss at theta_s. When all steps are done, v is the gradient in theta. If the
-learner clips inner steps (``inner_max_norm``), g_s is the clipped gradient, and H_s the transpose of its Jacobian.
+where H_t is the Hessian of the support loss at theta_t. When all steps are done, v is the gradient in theta. If the
+learner clips inner steps (``inner_max_norm``), g_t is the clipped gradient, and H_t the transpose of its Jacobian.
 
 So the query set needs an ordinary backward pass only, and each step a graph of its own, which can be thrown away on
 the way forward and built again on the way back (``recompute``).
@@ -53,7 +53,7 @@ def meta_gradient_by_a_copy(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradi
 def uncompiled_meta_gradient(snapshot: LearnerSnapshot, tasks: Task) -> MetaGradient:
     """Go forward over the inner steps and back again, as the docstring of this module says.
 
-    A batch is summed over its tasks. In the names of the formulas: ``params`` is theta_s, ``g`` is g_s, ``v`` is v.
+    A batch is summed over its tasks. In the names of the formulas: ``params`` is theta_t, ``g`` is g_t, ``v`` is v.
     """
     learner, recompute, lists = snapshot.learner, snapshot.learner.execution.recompute, snapshot.lists
     support = tasks[:2]
@@ -169,14 +169,14 @@ def loss_and_gradients(snapshot: LearnerSnapshot, params: Tensors, tasks: Task) 
 
 
 def hessian_vector_product(g: Tensors, params: Tensors, direction: Tensors) -> Tensors:
-    """Return H u for u = ``direction``, as the derivative in the parameters of the sum of g * u.
+    """Return H z for z = ``direction``, as the derivative in the parameters of the sum of g * z.
 
     Args:
         g: the gradient of a loss in the parameters, with its graph.
         params: the parameters.
-        direction: u, in the shapes of g.
+        direction: z, in the shapes of g.
     """
-    pairs = [(gradient, u) for gradient, u in zip(g, direction, strict=True) if gradient.requires_grad]
+    pairs = [(gradient, z) for gradient, z in zip(g, direction, strict=True) if gradient.requires_grad]
     if not pairs:  # a loss that is linear in its parameters
         return [torch.zeros_like(p) for p in params]
     differentiable, weights = zip(*pairs, strict=True)

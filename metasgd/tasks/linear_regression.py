@@ -16,9 +16,9 @@ class LinearRegressionSampler:
     normal with mean ``weight_mean[i]`` and standard deviation ``weight_scale[i]``.
 
     Args:
-        input_scale: one standard deviation for each of the d input coordinates.
-        weight_scale: one standard deviation for each of the d weights; 0 for a weight that is the same in all tasks.
-        weight_mean: one mean for each of the d weights (None: zeros).
+        input_scale: one standard deviation for each of the n input coordinates.
+        weight_scale: one standard deviation for each of the n weights; 0 for a weight that is the same in all tasks.
+        weight_mean: one mean for each of the n weights (None: zeros).
         noise: the standard deviation of the noise in y.
         shots: support examples of a task.
         queries: query examples of a task.
@@ -72,7 +72,7 @@ class LinearRegressionSampler:
             generator: on the sampler's device (None: the sampler's own, seeded at its construction).
 
         Returns:
-            Inputs of shape (B, examples, d) and targets of shape (B, examples, 1).
+            Inputs of shape (B, examples, n) and targets of shape (B, examples, 1).
         """
         generator = generator or self._generator
 
@@ -88,7 +88,7 @@ class LinearRegressionSampler:
         return Task(support_x, support_y, query_x, query_y)
 
     def best_alpha(self) -> Tensor:
-        r"""Return the alpha of shape (d,) that minimises the expected query loss after one inner step (chapter 4).
+        r"""Return the alpha of shape (n,) that minimises the expected query loss after one inner step (chapter 4).
 
         The loss is the mean squared error, and theta is the mean of the weights. With input variances
         :math:`\lambda_i`, weight variances :math:`d_i`, noise variance :math:`\sigma^2` and K shots, :math:`\alpha_i =
@@ -99,13 +99,13 @@ class LinearRegressionSampler:
     def expected_query_loss(self, alpha: Tensor | float, theta: Tensor | None = None) -> Tensor:
         r"""Return the mean squared error on the query set after one inner step, expected over tasks (chapter 4).
 
-        With :math:`q_i = d_i + (\theta_i - m_i)^2` for weights of mean :math:`m_i`, and :math:`b_i =
+        With :math:`q_i = d_i + (\theta_i - m_i)^2` for weights of mean :math:`m_i`, and :math:`V_i =
         \lambda_i q_i (1 + 1/K) + (\sum_j \lambda_j q_j + \sigma^2) / K`, it is :math:`\sigma^2 + \sum_i \lambda_i
-        (q_i - 4 \alpha_i \lambda_i q_i + 4 \alpha_i^2 \lambda_i b_i)`: a scalar, differentiable in both arguments.
+        (q_i - 4 \alpha_i \lambda_i q_i + 4 \alpha_i^2 \lambda_i V_i)`: a scalar, differentiable in both arguments.
 
         Args:
-            alpha: the rates, shape (d,), or one rate for all.
-            theta: where the step starts, shape (d,) (None: the mean of the weights).
+            alpha: the rates, shape (n,), or one rate for all.
+            theta: where the step starts, shape (n,) (None: the mean of the weights).
         """
         start = self.weight_mean if theta is None else theta
         spread = self.weight_scale**2 + (start - self.weight_mean) ** 2
@@ -130,6 +130,6 @@ class LinearRegressionSampler:
         return self.noise**2 * (1 + size / spare) if spare > 0 else math.inf
 
     def _gradient_power(self, spread: Tensor) -> Tensor:
-        """Return b of chapter 4, E[g_i^2] / (4 lambda_i) for a support gradient g and E[(theta - w)^2] = spread."""
+        """Return V of chapter 4, E[g_i^2] / (4 lambda_i) for a support gradient g and E[(theta - w)^2] = spread."""
         signal = self.input_scale**2 * spread
         return signal * (1 + 1 / self.shots) + (signal.sum() + self.noise**2) / self.shots

@@ -29,15 +29,15 @@ class NavigationTasks(NamedTuple):
 
 
 class Trajectories(NamedTuple):
-    """N trajectories of H actions in each of B tasks.
+    """K trajectories of T actions in each of B tasks.
 
     Attributes:
-        positions: the observation before each action, of shape (B, N, H, 2).
+        positions: the observation before each action, of shape (B, K, T, 2).
         actions: the actions of the policy, before the environment clips them, in units of ``MAX_SPEED``, of shape
-            (B, N, H, 2).
-        rewards: minus the squared distance to the goal after each action, or minus the distance, of shape (B, N, H);
+            (B, K, T, 2).
+        rewards: minus the squared distance to the goal after each action, or minus the distance, of shape (B, K, T);
             zero after the end.
-        alive: False for the actions after the end of a trajectory, which do not count; bool of shape (B, N, H).
+        alive: False for the actions after the end of a trajectory, which do not count; bool of shape (B, K, T).
     """
 
     positions: Tensor
@@ -47,7 +47,7 @@ class Trajectories(NamedTuple):
 
     @property
     def returns(self) -> Tensor:
-        """The sum of the rewards of each trajectory, of shape (B, N)."""
+        """The sum of the rewards of each trajectory, of shape (B, K)."""
         return self.rewards.sum(-1)
 
 
@@ -89,7 +89,7 @@ def move(
     latter case it stays there, and its further rewards are zero.
 
     Args:
-        act: the agent. It takes positions of shape (B, N, 2) and returns velocities of the same shape, in units of
+        act: the agent. It takes positions of shape (B, K, 2) and returns velocities of the same shape, in units of
             ``MAX_SPEED``.
         tasks: the starts and the goals of B tasks.
         count: the number of trajectories in each task, N.
@@ -168,8 +168,8 @@ def probe(tasks: NavigationTasks, reward: str = "squared distance") -> Trajector
 def locate(tried: Trajectories, reward: str = "squared distance") -> Tensor:
     """Return the goals, of shape (B, 2), from the three rewards of ``probe``: they are exact but for rounding.
 
-    With d_k the distance from the place p_k, ``d_k^2 = |p_k|^2 - 2 p_k.g + |g|^2``. The difference of two such
-    equations is linear in g, and two differences determine it. Distances are squared first. Where a trajectory ended
+    With the reward r at the place x, ``-r = |x|^2 - 2 x.goal + |goal|^2``. The difference of two such equations is
+    linear in the goal, and two differences determine it. Distances are squared first. Where a trajectory ended
     before its third action, the agent has met the goal, and the goal is where it is, to within ``GOAL_RADIUS``
     (chapter 13).
 

@@ -51,7 +51,7 @@ def test_the_gradient_of_a_layer_of_zeros_is_the_mean_less_the_class_means_over_
 
 
 def test_the_scores_after_the_step_are_inner_products_with_class_means(task) -> None:
-    """eq-browser-head: a / N times (class mean - mean) . phi; a class wins by the inner product with its mean."""
+    """eq-browser-head: eta / N times (class mean - mean) . phi; a class wins by the inner product with its mean."""
     features, labels = task
     of_weights, of_biases, _ = gradients(features, labels)
     new = torch.randn(50, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_with_a_rate_for_each_entry_the_features_count_by_their_rates(task) -> N
 
 
 def test_a_temperature_is_another_rate(task) -> None:
-    """For the layer of zeros: the scores of the rate a, divided by t, are those of the rate a / t."""
+    """For the layer of zeros: the scores of a rate, divided by a number, are those of the rate divided by it."""
     features, labels = task
     of_weights, _, _ = gradients(features, labels)
     torch.testing.assert_close(features @ (-2.0 * of_weights).T / 5, features @ (-0.4 * of_weights).T)

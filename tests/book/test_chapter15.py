@@ -49,7 +49,7 @@ def test_error_grows_with_the_square_of_the_shift(float64: None) -> None:
 def test_the_inverse_of_the_gram_matrix_is_that_of_a_distance(float64: None, degrees: int) -> None:
     """eq-where-least-squares: 1 / (X^T X)^-1_ii is the squared distance of column i from the span of the others.
 
-    Its mean is that of chi-squared with k = K - n + 1 degrees of freedom, and the mean of its inverse 1 / (k - 2),
+    Its mean is that of chi-squared with K - n + 1 degrees of freedom, and the mean of its inverse 1 / (K - n - 1),
     within five standard errors of 200,000 draws.
     """
     weights = 4

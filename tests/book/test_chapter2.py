@@ -27,11 +27,11 @@ def test_gradient_is_that_of_the_loss(chapter: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "optimizer", "its_options"),
     [
-        ("sgd_map", {"a": 0.03}, torch.optim.SGD, {"lr": 0.03}),
-        ("momentum_map", {"a": 0.05, "mu": 0.5}, torch.optim.SGD, {"lr": 0.05, "momentum": 0.5}),
+        ("sgd_map", {"eta": 0.03}, torch.optim.SGD, {"lr": 0.03}),
+        ("momentum_map", {"eta": 0.05, "mu": 0.5}, torch.optim.SGD, {"lr": 0.05, "momentum": 0.5}),
         (
             "adam_map",
-            {"a": 0.4, "mu1": 0.5, "mu2": 0.8, "eps": 1e-3},
+            {"eta": 0.4, "mu1": 0.5, "mu2": 0.8, "eps": 1e-3},
             torch.optim.Adam,
             {"lr": 0.4, "betas": (0.5, 0.8), "eps": 1e-3},
         ),

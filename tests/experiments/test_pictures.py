@@ -20,7 +20,7 @@ def bar(length: int = 20, width: int = 3) -> torch.Tensor:
 
 
 def test_a_bar_measures_its_width_less_its_ends():
-    """2 A / E with E = 2 l + 2 w, but for one corner, where a gradient of two steps has the length sqrt(2), not 2."""
+    """2 area / edge, with edge = 2 (length + width), less one corner, where a gradient is sqrt(2) long and not 2."""
     expected = 2 * 20 * 3 / (2 * 20 + 2 * 3 - (2 - math.sqrt(2)))
     assert pictures.stroke_width(bar()).item() == pytest.approx(expected, rel=1e-5)
 

@@ -48,13 +48,13 @@ def tiny_tasks(count=5):
 
 
 def test_the_quadratic_model_has_the_differences_of_the_objective_at_rates_of_zero():
-    """J(alpha) with each support gradient g taken once, at theta: its central differences are -b and M.
+    """J(alpha) with each support gradient g taken once, at theta: its central differences are -E[v * g] and M.
 
     The third derivatives of a tanh network are of order one, so differences of 1e-4 leave an error of about 1e-8 in
-    b, and about 1e-7 in M, whose differences are divided by 1e-4 after rounding at 1e-15.
+    E[v * g], and about 1e-7 in M, whose differences are divided by 1e-4 after rounding at 1e-15.
     """
     learner, tasks = tiny_learner(), tiny_tasks()
-    b, matrix = quadratic_model(learner, tasks, chunk=4)
+    slope, matrix = quadratic_model(learner, tasks, chunk=4)
     names = list(learner.theta)
 
     def objective(rates):
@@ -72,9 +72,9 @@ def test_the_quadratic_model_has_the_differences_of_the_objective_at_rates_of_ze
             losses.append(F.mse_loss(functional_call(learner.model, moved, (task.query_x,)), task.query_y))
         return torch.stack(losses).mean().item()
 
-    size = 1e-4 * torch.eye(len(b), dtype=torch.float64)
+    size = 1e-4 * torch.eye(len(slope), dtype=torch.float64)
     slopes = [(objective(step) - objective(-step)) / 2e-4 for step in size]
-    torch.testing.assert_close(-b, torch.tensor(slopes, dtype=torch.float64), atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(-slope, torch.tensor(slopes, dtype=torch.float64), atol=1e-7, rtol=1e-5)
     for j, k in ((0, 0), (0, 4), (3, 7), (9, 2)):
         up, down = size[j] + size[k], size[j] - size[k]
         mixed = (objective(up) - objective(down) - objective(-down) + objective(-up)) / 4e-8
@@ -86,8 +86,8 @@ def test_the_model_leaves_out_parameters_without_effect():
     learner = tiny_learner()
     with torch.no_grad():
         learner.theta["2.weight"][0, 1] = 0.0  # so the second hidden unit's own weight and bias have no gradient
-    b, matrix = quadratic_model(learner, tiny_tasks())
-    assert (b == 0).nonzero().flatten().tolist() == [1, 4]
+    slope, matrix = quadratic_model(learner, tiny_tasks())
+    assert (slope == 0).nonzero().flatten().tolist() == [1, 4]
     assert matrix[[1, 4]].abs().max() == 0
 
 
@@ -118,11 +118,11 @@ def test_the_summary_of_the_model_says_how_many_rates_and_eigenvalues_are_negati
 
 
 def test_with_batch_statistics_a_rate_may_want_to_be_negative_on_its_own():
-    """The proposition of chapter 11 needs losses of single examples; here b = E[vg] by hand.
+    """The proposition of chapter 11 needs losses of single examples; here E[v g] by hand.
 
     Prediction w z of y = x, with z = (x - mean) / sd over the set. Two examples give z = -1, 1, so the mean support
     gradient is 2 (w - E|x1 - x2| / 2) = 2 (w - 1 / sqrt(pi)), zero at w = 0.564; with many examples it is 2 (w - 1).
-    Between these two points the two means have opposite signs, and b, their product, is negative. 20,000 sets give b
+    Between these two points the two means have opposite signs, and their product is negative. 20,000 sets give it
     with a standard error below 0.01.
     """
     draws = torch.Generator().manual_seed(0)

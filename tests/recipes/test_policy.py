@@ -142,7 +142,7 @@ def bandit_gradients(estimator: str, *, samples: int = SAMPLES, batches: int = 4
 def known_gradient(samples: int = SAMPLES) -> Tensor:
     """The gradient, in (theta, alpha), of the expected return after the step, which is (d = theta, s = deviation)
 
-        J = -s^2 - d^2 (1 - 2 alpha)^2 - alpha^2 V / n,      V = d^4 / s^2 + 14 d^2 + 15 s^2,
+        R = -s^2 - d^2 (1 - 2 alpha)^2 - alpha^2 V / n,      V = d^4 / s^2 + 14 d^2 + 15 s^2,
 
     since the step has the mean -2 alpha d and the variance alpha^2 V / n: with e standard normal, one sample's
     contribution is (e / s) * -(d + s e)^2, whose mean is -2 d and whose second moment is d^4 / s^2 + 18 d^2 + 15 s^2.

@@ -22,7 +22,7 @@ def test_a_regression_batch_has_the_promised_shapes(device: torch.device) -> Non
 
 
 def test_inputs_and_targets_have_the_promised_moments(device: torch.device) -> None:
-    """x_i is N(0, s_i^2), and y has mean 0 and variance sum_i s_i^2 (m_i^2 + d_i^2) + noise^2.
+    """x_i is N(0, lambda_i), and y has mean 0 and variance sum_i lambda_i (m_i^2 + d_i) + noise^2.
 
     Here 4 * 1.25 + 1 * 6.25 + 0.25 * 0 + 0.25 = 11.5. Tolerances are five standard errors of 200,000 inputs
     (0.8% for a standard deviation) and of the variance of y over 20,000 tasks, whose weights are shared (5%).
@@ -62,7 +62,7 @@ def test_the_same_seed_draws_the_same_regression_tasks(device: torch.device) -> 
 def test_best_alpha_minimises_the_query_loss_of_drawn_tasks(shots: int, device: torch.device) -> None:
     """Brute force: for fixed theta the query loss over many tasks is a quadratic in alpha, so solve for its minimum.
 
-    theta' = theta - alpha * g makes the query residual ``r - sum_i alpha_i x_i g_i``, a linear regression of r on
+    theta' = theta - alpha * g makes the query residual ``e - sum_i alpha_i x_i g_i``, a linear regression of e on
     the columns x_i g_i. 400,000 tasks leave a standard error of 1% in the solution; five of them are allowed.
     """
     sampler = LinearRegressionSampler(

@@ -1,6 +1,7 @@
 """What chapter 13 claims: estimators that are shown by formulas, and returns that are shown by runs."""
 
 from metasgd.experiments.claims.claim import Claim, Effect, over, paired
+from metasgd.experiments.navigation_variants import returns_of
 from metasgd.experiments.published import NAVIGATION as PAPER
 from metasgd.experiments.results import Results, load_results
 from metasgd.tasks.navigation import REWARDS
@@ -14,7 +15,7 @@ SAME = "policy, estimator, trajectories, meta-updates, starts and goals equal; r
 def claims() -> list[Claim]:
     """Return the claims of chapter 13."""
     squares, both = load_results("navigation"), load_results("navigation-rewards")
-    return [*proved_claims(), *measured_claims(squares, both)]
+    return [*proved_claims(), *measured_claims(squares, both), *claims_of_variants(squares)]
 
 
 def proved_claims() -> list[Claim]:
@@ -92,6 +93,25 @@ def measured_claims(squares: Results, both: Results) -> list[Claim]:
         )
     )
     return found
+
+
+def claims_of_variants(squares: Results) -> list[Claim]:
+    """Return what runs show of Meta-SGD without second derivatives, or with one learned rate."""
+    variants = load_results("navigation-variants")
+    ours = after(squares.select(part="table", random_start=False), "meta-sgd")
+    return [
+        Claim(
+            text,
+            "run",
+            paired(returns_of(variants, variant), ours, comparisons=2, scale=1.0, unit="in squared distance"),
+            f"{SAME} from the same list; a fixed start",
+            "several runs",
+        )
+        for variant, text in (
+            ("first order", "Without second derivatives, Meta-SGD is {verdict} itself with them, after one step."),
+            ("one rate", "One learned rate is {verdict} a rate for each parameter, after one step."),
+        )
+    ]
 
 
 def after(results: Results, method: str, **wanted: object) -> list[float]:

@@ -28,7 +28,7 @@ TRIED = NAVIGATION_TUNING["meta-sgd"]
 # The best of those that were tried, by the return after the step.
 CHOSEN: dict[str, dict[str, float]] = {
     "first order": {"meta_lr": 3e-3, "alpha_lr": 3e-3},
-    "one rate": {"meta_lr": 2e-3, "alpha_lr": 5e-3},
+    "one rate": {"meta_lr": 2e-3, "alpha_lr": 1e-2},
 }
 
 

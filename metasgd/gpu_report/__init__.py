@@ -10,7 +10,14 @@ on where it was.
 from metasgd.gpu_report.cells import Cell, make_cells
 from metasgd.gpu_report.reading import Report, load_cpu_report, load_gpu_report, read_report
 from metasgd.gpu_report.run import run_report
-from metasgd.gpu_report.tables import accuracy_table, check_lines, memory_table, speed_table, turns_table
+from metasgd.gpu_report.tables import (
+    accuracy_table,
+    check_lines,
+    memory_table,
+    speed_table,
+    turns_table,
+    usage_table,
+)
 
 __all__ = [
     "Cell",
@@ -25,4 +32,5 @@ __all__ = [
     "run_report",
     "speed_table",
     "turns_table",
+    "usage_table",
 ]

@@ -89,7 +89,8 @@ def from_benchmark(results: dict[str, Any]) -> Report:
         for contender, row in result["contenders"].items():
             settings = {"contender": contender, "precision": "float32"}
             settings |= {name: work[name] for name in ("meta_batch", "width", "shots")}
-            values = {name: row[name] for name in ("per_second", "of_ceiling", "peak_memory_mb")}
+            names = ("per_second", "of_ceiling", "peak_memory_mb", "sampling_share")
+            values = {name: row.get(name) for name in names}
             name = " ".join(["speed", *(f"{key}={value}" for key, value in settings.items())])
             cells[name] = {"kind": "speed", "settings": settings, "status": "measured", "values": values}
     about = {name: value for name, value in results.items() if name not in ("checks", "results")}

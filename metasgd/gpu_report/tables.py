@@ -56,6 +56,27 @@ def speed_table(report: Report, *, meta_batch: int = 32, width: int = 64, shots:
     return table("tasks per second", PRECISIONS, {name: [text(name, each) for each in PRECISIONS] for name in names})
 
 
+def usage_table(report: Report, *, meta_batch: int = 32, width: int = 64, shots: int = 1) -> str:
+    """Return how much of a device each contender uses in float32, and how much of a step drawing its tasks takes.
+
+    The first is the arithmetic that the contender does in a second, as a share of that of one large matrix product.
+
+    Args:
+        report: what was measured.
+        meta_batch: of the workload.
+        width: its filters of a convolution.
+        shots: its support pictures of a class.
+    """
+    workload = {"precision": "float32", "meta_batch": meta_batch, "width": width, "shots": shots}
+    rows: dict[str, list[str | None]] = {}
+    for name in CONTENDERS:
+        shares = [
+            report.value("speed", share, contender=name, **workload) for share in ("of_ceiling", "sampling_share")
+        ]
+        rows[name] = [None if share is None else f"{share:.1%}" for share in shares]
+    return table("used", ["of a large product", "for drawing"], rows)
+
+
 def turns_table(report: Report) -> str:
     """Return tasks per second of contenders that took turns, their range over rounds, and the ratio to the loop."""
     found = [cell["values"] for cell in report.find("turns")]

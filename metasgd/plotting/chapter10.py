@@ -22,7 +22,8 @@ def time_shares(shares: Mapping[str, float], notes: Mapping[str, str]) -> Figure
             axes.barh(place, shares[kind], color=COLOURS["blue"], height=0.42)
             share = f"{shares[kind]:.1f} ms, {shares[kind] / total:.0%}"
             axes.text(shares[kind] + 0.01 * total, place, share, va="center")
-            axes.text(0, place - 0.27, f"{kind}: {notes[kind]}", va="bottom")
+            note = axes.text(0, place - 0.27, f"{kind}: {notes[kind]}", va="bottom")
+            note.set_in_layout(False)  # a note is longer than its bar, and would make the axes narrow
         axes.set(xlabel="time [ms]", xlim=(0, 1.35 * max(shares.values())), ylim=(len(kinds) - 0.6, -0.85), yticks=[])
         axes.spines["left"].set_visible(False)
         axes.grid(axis="y", visible=False)
@@ -53,29 +54,19 @@ def precision_errors(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
     return fig
 
 
-def memory_curves(
-    batches: Sequence[int],
-    by_batch: Mapping[str, Sequence[float]],
-    steps: Sequence[int],
-    by_steps: Mapping[str, Sequence[float]],
-) -> Figure:
-    """Draw peak memory against the number of tasks and against the number of inner steps (chapter 10).
+def memory_curves(batches: Sequence[int], by_batch: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw peak memory against the number of tasks in a meta-batch (chapter 10).
 
     The figure is ``fig-gpu-memory``.
 
     Args:
         batches: the numbers of tasks in a meta-batch.
         by_batch: by way of computing the meta-gradient, the megabytes at each number of tasks; at most two ways.
-        steps: the numbers of inner steps.
-        by_steps: by way of computing the meta-gradient, the megabytes at each number of steps; at most two ways.
     """
-    with figure(2, height=5.6) as (fig, panels):
-        for axes, places, curves, label in zip(
-            panels, (batches, steps), (by_batch, by_steps), ("tasks in a meta-batch", "inner steps"), strict=True
-        ):
-            for (name, values), marker, colour in zip(curves.items(), "os", ("red", "blue"), strict=False):
-                axes.plot(places, values, marker=marker, color=COLOURS[colour], label=name)
-            top = 1.3 * max(map(max, curves.values()))
-            axes.set(xlabel=label, ylabel="peak memory [MB]", xlim=(0, None), ylim=(0, top))
-            axes.legend(loc="upper left")
+    with figure() as (fig, axes):
+        for (name, values), marker, colour in zip(by_batch.items(), "os", ("red", "blue"), strict=False):
+            axes.plot(batches, values, marker=marker, color=COLOURS[colour], label=name)
+        top = 1.3 * max(map(max, by_batch.values()))
+        axes.set(xlabel="tasks in a meta-batch", ylabel="peak memory [MB]", xlim=(0, None), ylim=(0, top))
+        axes.legend(loc="upper left")
     return fig

@@ -3,12 +3,14 @@
 And no chapter has a branch for a GPU, which would be run by nobody who has none.
 """
 
+import ast
 import inspect
 import re
 from pathlib import Path
 
 from torch.autograd.profiler_util import FunctionEvent
 
+from metasgd import plotting
 from metasgd._core.files import find_file
 from metasgd.gpu import program
 from metasgd.gpu_report.reading import NAME
@@ -65,6 +67,16 @@ def test_times_of_the_profiler_exist_for_every_device() -> None:
     names = set(re.findall(r"self_\w+_time_total", source))
     assert names == {"self_cpu_time_total", "self_device_time_total"}
     assert all(hasattr(FunctionEvent, name) for name in names)
+
+
+def test_notes_of_the_profile_fit_into_the_figure() -> None:
+    """A browser cuts off what is wider than the drawing."""
+    source = next(cell.source for cell in cells(path_of(10).stem) if cell.source.startswith("NOTES = "))
+    notes = ast.literal_eval(ast.parse(source).body[0].value)
+    figure = plotting.time_shares(dict.fromkeys(notes, 1.0), notes)
+    figure.draw_without_rendering()  # lays it out
+    for text in figure.axes[0].texts:
+        assert text.get_window_extent().x1 <= figure.bbox.x1, text.get_text()
 
 
 def test_page_says_that_no_report_of_a_gpu_is_stored_as_long_as_there_is_none() -> None:

@@ -55,6 +55,7 @@ def test_the_earlier_benchmark_stands_in_with_its_own_numbers() -> None:
     for contender, row in result["contenders"].items():
         found = report.value("speed", "per_second", contender=contender, precision="float32", meta_batch=32, width=64)
         assert found == row["per_second"]
+        assert report.value("speed", "sampling_share", contender=contender) == row["sampling_share"]
     assert report.value("strategies", "right") is True
     assert report.value("speed", "per_second", contender="streams", precision="tf32") is None
     assert report.about["device"] == results["device"]

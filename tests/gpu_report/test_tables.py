@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from metasgd.gpu_report import Report, accuracy_table, check_lines, memory_table, speed_table, turns_table
+from metasgd.gpu_report import (
+    Report,
+    accuracy_table,
+    check_lines,
+    memory_table,
+    speed_table,
+    turns_table,
+    usage_table,
+)
 from metasgd.gpu_report.tables import table
 
 
@@ -41,6 +49,17 @@ def test_speeds_of_a_few_tasks_per_second_have_a_decimal() -> None:
     text = speed_table(report_of(*cells))
     assert fields(text, "loop") == ["2.5 (1.0 x)"]
     assert fields(text, "batched") == ["40 (16.0 x)"]
+
+
+def test_what_is_used_of_a_device_stands_beside_what_drawing_takes() -> None:
+    workload = {"precision": "float32", "meta_batch": 32, "width": 64, "shots": 1}
+    loop = cell("speed", {"of_ceiling": 0.006, "sampling_share": 0.01}, contender="loop", **workload)
+    streams = cell("speed", {"of_ceiling": 0.117}, contender="streams", **workload)
+    text = usage_table(report_of(loop, streams))
+    assert fields(text, "used") == ["of a large product", "for drawing"]
+    assert fields(text, "loop") == ["0.6%", "1.0%"]
+    assert fields(text, "streams") == ["11.7%", "-"]
+    assert "Not measured: batched;" in text
 
 
 def test_contenders_that_took_turns_stand_beside_the_loop() -> None:

@@ -227,7 +227,7 @@ EXAMPLES: Mapping[str, Arguments] = {
     "precision_errors": arguments(
         {net: {"float32": [1e-6, 2e-6], "bfloat16": [1e-2, 2e-2]} for net in ("ReLU", "softplus")}
     ),
-    "memory_curves": arguments([1, 4], {"whole": [1.0, 4.0], "parts": [1.0, 1.0]}, [1, 2], {"whole": [1.0, 2.0]}),
+    "memory_curves": arguments([1, 4], {"whole": [1.0, 4.0], "parts": [1.0, 1.0]}),
     # Chapter 11
     "rate_densities": arguments({"first": 0.2 * uniform(100) - 0.05, "last": 0.1 * uniform(50, seed=1)}, limit=0.2),
     "rate_ranges": arguments({"first": [RATE_SUMMARY] * 3, "last": [RATE_SUMMARY | {"negative": 0.0}] * 3}, start=0.1),

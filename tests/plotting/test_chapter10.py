@@ -17,8 +17,8 @@ def test_precision_errors_put_each_value_in_the_row_of_its_precision() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["float32", "bfloat16"]
 
 
-def test_memory_curves_have_a_panel_for_tasks_and_one_for_steps() -> None:
-    left, right = plotting.memory_curves([1, 4], {"whole": [1.0, 4.0]}, [1, 2], {"kept": [2.0, 3.0]}).axes
-    assert list(left.lines[0].get_ydata()) == [1.0, 4.0]
-    assert list(right.lines[0].get_xdata()) == [1, 2]
-    assert [axes.get_legend().get_texts()[0].get_text() for axes in (left, right)] == ["whole", "kept"]
+def test_memory_curves_have_a_line_for_each_way() -> None:
+    (axes,) = plotting.memory_curves([1, 4], {"whole": [1.0, 4.0], "parts": [1.0, 1.0]}).axes
+    assert [list(line.get_xdata()) for line in axes.lines] == [[1, 4], [1, 4]]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[1.0, 4.0], [1.0, 1.0]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["whole", "parts"]

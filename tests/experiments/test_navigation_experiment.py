@@ -9,6 +9,7 @@ import torch
 from metasgd.cli import main
 from metasgd.experiments import EXPERIMENTS, TEST_SEED, VALIDATION_SEED, load_results, run_experiment
 from metasgd.experiments.navigation import NAVIGATION_SEEDS, NAVIGATION_TUNING
+from metasgd.experiments.navigation_variants import CHOSEN, TRIED, VARIANTS, returns_of
 from metasgd.experiments.published import NAVIGATION_MAML
 from metasgd.experiments.results import read_results
 from metasgd.recipes import navigation
@@ -107,6 +108,37 @@ def test_learners_told_of_either_reward_are_scored_in_both_units(tmp_path):
         assert NavigationRecipe(**cell.config) == cells[cell.name].recipe
         by_unit = [cell.score(variant="after", data=unit).mean for unit in REWARDS]
         assert by_unit[1] < by_unit[0] < 0
+
+
+def test_variants_run_at_small_size_and_are_stored_whole(tmp_path):
+    written = run_experiment(
+        EXPERIMENTS["navigation-variants"], out=tmp_path, work=tmp_path / "work", tasks=3, command="python", **SMALL
+    )
+    for results in (read_results(written), load_results("navigation-variants")):
+        assert [cell.name for cell in results] == list(EXPERIMENTS["navigation-variants"].make_cells({}))
+        for variant in VARIANTS:
+            assert returns_of(results, variant).shape == (NAVIGATION_SEEDS,)
+    cells = EXPERIMENTS["navigation-variants"].make_cells({})
+    for cell in load_results("navigation-variants"):
+        assert NavigationRecipe(**cell.config) == cells[cell.name].recipe
+        assert cell["task_seed"] == (VALIDATION_SEED if cell["part"] == "tuning" else TEST_SEED)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_has_the_best_of_the_rates_that_were_tried_for_meta_sgd(variant):
+    trials = load_results("navigation-variants").select(part="tuning", variant=variant)
+    assert [{name: cell.config[name] for name in ("meta_lr", "alpha_lr")} for cell in trials] == TRIED
+    best = max(trials, key=lambda cell: cell.score(variant="after").mean)
+    assert CHOSEN[variant].items() <= best.config.items()
+
+
+def test_variants_are_paired_with_runs_of_the_table_that_differ_in_the_variant_and_its_rates_alone():
+    table = load_results("navigation").select(part="table", method="meta-sgd", random_start=False)
+    for variant in VARIANTS:
+        runs = load_results("navigation-variants").select(part="table", variant=variant)
+        for ours, other in zip(table, runs, strict=True):
+            differing = {name for name, value in ours.config.items() if other.config[name] != value}
+            assert differing <= {"method", "meta_lr", "alpha_lr"}
 
 
 def test_settings_were_chosen_on_other_goals_and_seeds_than_those_of_the_table():

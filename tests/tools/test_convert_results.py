@@ -26,11 +26,12 @@ LATER = {  # files that were made in format 2
     "mnist",
     "mnist-comparison",
     "navigation-rewards",
+    "navigation-variants",
     "omniglot-comparison",
     "omniglot-mnist-methods",
     "sine-rates",
 }
-CHANGED = {"sine", "omniglot-methods"}  # whose old file has other runs, or more
+CHANGED = {"sine", "omniglot-methods", "omniglot-mnist"}  # whose old file has other runs, or more
 
 
 def read_archive() -> dict[tuple[str, str], dict[str, Any]]:

@@ -74,10 +74,10 @@ def to_mnist() -> list[Claim]:
         ),
         Claim(
             "With copies of support pictures and of queries, a learner of one shot is {verdict} itself without.",
-            "run",
+            "learner",
             paired(*(with_copies(copied, variant) for variant in ("of both", "no copies"))),
-            "same four learners, same tasks; nothing is trained for it",
-            "several runs",
+            "the same tasks for two widths at five and at ten ways, one run of each; nothing is trained for it",
+            "observation",
         ),
     ]
 
@@ -104,7 +104,7 @@ def without_pictures() -> list[Claim]:
             "After a short training on glyphs alone, Meta-SGD is {verdict} itself after one on Omniglot.",
             "run",
             paired(rungs["glyphs"], rungs["varied"]),
-            "equal network, iterations and test tasks; the pens of both set by looking at MNIST",
+            "equal network, iterations, classes and test tasks; other hands; the pens of both set by looking at MNIST",
             "several runs",
         ),
     ]

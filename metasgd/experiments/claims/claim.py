@@ -1,7 +1,7 @@
 """A claim of a chapter, the difference or value that it rests on, and the table of a chapter's claims.
 
-Between two methods the replicates are runs, folds or data sets, not test tasks: an interval over tasks says how well a
-learner was tested, not whether another run of its method would come out the same.
+Between two methods the replicates are runs, learners, folds or data sets, not test tasks: an interval over tasks says
+how well a learner was tested, not whether another run of its method would come out the same.
 """
 
 import html
@@ -18,7 +18,7 @@ LEVEL = 0.95
 AHEAD, BEHIND, NOT_SEPARATED = "ahead of", "behind", "not separated from"
 VERDICT = "{verdict}"  # stands for one of these in the text of a claim
 # What was drawn anew for each replicate; "none" is for what is proved.
-UNITS = {"task": "tasks", "run": "runs", "fold": "folds", "data set": "data sets", "none": ""}
+UNITS = {"task": "tasks", "run": "runs", "fold": "folds", "data set": "data sets", "learner": "learners", "none": ""}
 # How well a claim is shown, the best first.
 GRADES = ("proved", "several folds", "several runs", "one fold", "one run", "observation")
 HEADINGS = ("", "claim", "replicates", "effect", "controls", "grade")

@@ -46,8 +46,7 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
     for method in METHODS:
         for rates in NAVIGATION_TUNING[method]:
             run = {"method": method, "seed": NAVIGATION_TUNING_SEED} | NAVIGATION_STARTS["random"] | rates
-            name = "-".join(["tuning", method, *(f"{key}={value}" for key, value in rates.items())])
-            cells[name] = navigation_cell("tuning", run | changes)
+            cells[tuning_name(method, rates)] = navigation_cell("tuning", run | changes)
     for start, settings in NAVIGATION_STARTS.items():
         for method in METHODS:
             for number in seeds:
@@ -57,6 +56,11 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
         run = {"estimator": "naive", "seed": number}
         cells[f"naive-fixed-seed{number}"] = navigation_cell("naive", run | changes)
     return cells
+
+
+def tuning_name(what: str, rates: Mapping[str, float]) -> str:
+    """Return the name of the run that tries some rates."""
+    return "-".join(["tuning", what, *(f"{key}={value}" for key, value in rates.items())])
 
 
 def navigation_cell(part: str, settings: Mapping[str, Any], **fields: Any) -> Cell:

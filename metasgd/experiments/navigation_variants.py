@@ -16,6 +16,7 @@ from metasgd.experiments.navigation import (
     NAVIGATION_TUNING,
     NAVIGATION_TUNING_SEED,
     navigation_cell,
+    tuning_name,
 )
 from metasgd.experiments.results import Results
 from metasgd.recipes.navigation import NavigationRecipe
@@ -44,8 +45,7 @@ def make_cells(*, seed: int = 0, **changes: Any) -> Cells:
         name = variant.replace(" ", "-")
         for rates in TRIED:
             run = settings | {"seed": NAVIGATION_TUNING_SEED} | NAVIGATION_STARTS["random"] | rates | changes
-            tried = "-".join(f"{key}={value}" for key, value in rates.items())
-            cells[f"tuning-{name}-{tried}"] = navigation_cell("tuning", run, variant=variant)
+            cells[tuning_name(name, rates)] = navigation_cell("tuning", run, variant=variant)
         for start in range(seed, seed + NAVIGATION_SEEDS):
             run = settings | {"seed": start} | CHOSEN[variant] | changes
             cells[f"{name}-seed{start}"] = navigation_cell("table", run, variant=variant)

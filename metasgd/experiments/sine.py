@@ -15,6 +15,7 @@ from metasgd.experiments.experiment import TEST_SEED, VALIDATION_SEED, Cell, Cel
 from metasgd.experiments.published import SINE_WAVES
 from metasgd.experiments.results import LARGER_ERROR, SMALLER_ERROR, SQUARED_ERROR, Results, score_record
 from metasgd.experiments.reuse import meta_train_cell
+from metasgd.meta_sgd import MetaSGD
 from metasgd.recipes.recipe import METHODS
 from metasgd.recipes.sine import SHOTS, SineRecipe, error_on_new_curves
 
@@ -105,13 +106,18 @@ def run_sine(recipe: SineRecipe, task_seed: int, tested: Sequence[int], setup: S
         setup: of all cells.
         folder: of the checkpoint.
     """
-    alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
-    learner, history = meta_train_cell(recipe, None, alike, setup, folder)
+    learner, history = trained(recipe, setup, folder)
     scores = []
     for shots in tested:
         error = error_on_new_curves(learner, shots, num_tasks=setup.tasks, seed=task_seed)
         scores.append(score_record(error, SQUARED_ERROR, method=recipe.method, data="sine waves", shots=shots))
     return {"scores": scores, "loss_curve": loss_curve(history)}
+
+
+def trained(recipe: SineRecipe, setup: Setup, folder: Path) -> tuple[MetaSGD, list[dict[str, float]]]:
+    """Return the learner of one run and its history, with what is compiled shared by runs whose steps are alike."""
+    alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
+    return meta_train_cell(recipe, None, alike, setup, folder)
 
 
 def run_repeated(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path) -> dict[str, Any]:
@@ -120,8 +126,7 @@ def run_repeated(recipe: SineRecipe, task_seed: int, setup: Setup, folder: Path)
     They help where they leave a smaller error than the first step alone, and harm where they leave a larger one than
     no step at all. A mean error would not do: where the steps run away, a single curve decides it.
     """
-    alike = (recipe.method, recipe.shots, recipe.train_queries, recipe.meta_batch, recipe.inner_steps, recipe.clip)
-    learner, _ = meta_train_cell(recipe, None, alike, setup, folder)
+    learner, _ = trained(recipe, setup, folder)
     never, once, often = (
         error_on_new_curves(learner, recipe.shots, steps=steps, num_tasks=setup.tasks, seed=task_seed).per_task
         for steps in (0, 1, REPEATED)

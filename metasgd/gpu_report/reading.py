@@ -90,7 +90,7 @@ def from_benchmark(results: dict[str, Any]) -> Report:
             settings = {"contender": contender, "precision": "float32"}
             settings |= {name: work[name] for name in ("meta_batch", "width", "shots")}
             names = ("per_second", "of_ceiling", "peak_memory_mb", "sampling_share")
-            values = {name: row.get(name) for name in names}
+            values = {name: row[name] for name in names}
             name = " ".join(["speed", *(f"{key}={value}" for key, value in settings.items())])
             cells[name] = {"kind": "speed", "settings": settings, "status": "measured", "values": values}
     about = {name: value for name, value in results.items() if name not in ("checks", "results")}
